@@ -1,0 +1,36 @@
+# make quickstart   create .venv, install, learn a short sequence and print what was forgotten
+# make test         install what the tests need, lint, type-check, test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_DIR ?= runs/quickstart
+
+.PHONY: install quickstart lint test test-slow bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+quickstart: install
+	$(BIN)/lifelong-rl run --sequence arm3 --agent sac --method ewc --seed 0 --run-dir $(RUN_DIR)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+bench: install
+	$(BIN)/python scripts/bench_envs.py
+	$(BIN)/python scripts/bench_agents.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
