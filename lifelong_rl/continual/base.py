@@ -1,0 +1,82 @@
+"""The continual method: hooks around every gradient step of a component.
+
+A method is thin state around pure functions. It sees `loss`, `predict`, named parameters and its
+own memories, never a replay buffer, a dataset or an algorithm class; so one implementation serves
+every learner.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from lifelong_rl.errors import UnknownNameError
+from lifelong_rl.learning.gradient_step import StepRecord
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, Role, StateTree
+from lifelong_rl.networks.spec import NetworkSpec
+
+Scope = Literal["policy", "value", "both"]
+
+
+class ContinualMethod:
+    """Base of all methods. Every hook does nothing by default.
+
+    Args:
+        scope: Which components the method acts on: the networks that the agent is evaluated by
+            ("policy"), those that only help learning ("value"), or "both".
+    """
+
+    def __init__(self, *, scope: Scope = "policy") -> None:
+        if scope not in get_args(Scope):
+            raise UnknownNameError("scope", scope, get_args(Scope), see="")
+        self.scope = scope
+
+    def acts_on(self, role: Role) -> bool:
+        """Whether the hooks below are called for components of this role."""
+        return self.scope in ("both", role)
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """The network of a component that this method acts on; expansion methods change it."""
+        return spec.build()
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Called before the first step of task `task_id` (from 0)."""
+
+    def extend_batch(self, component: Component, batch: Batch) -> Batch:
+        """The batch that the task's loss is computed on, e.g. with rows of memory added."""
+        return batch
+
+    def penalty(self, component: Component, batch: Batch) -> Tensor | None:
+        """A scalar whose gradient is added to the task gradient."""
+        return None
+
+    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
+        """The gradient to step with, given the sum of task and penalty gradient.
+
+        The tensors in `grads` may be changed in place and returned.
+        """
+        return grads
+
+    def after_step(self, component: Component, step: StepRecord) -> None:
+        """Called after the optimizer has stepped."""
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Called after the last step of task `task_id`, while its data is still there."""
+
+    def state_dict(self) -> StateTree:
+        """What the method keeps from old tasks. Its tensors are what a run reports as memory."""
+        return {}
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+
+    @property
+    def transforms_gradients(self) -> bool:
+        """Whether `transform_gradient` is to be called; true where a method overrides it."""
+        return type(self).transform_gradient is not ContinualMethod.transform_gradient
+
+    @property
+    def records_steps(self) -> bool:
+        """Whether `after_step` is to be called; true where a method overrides it."""
+        return type(self).after_step is not ContinualMethod.after_step

@@ -1,0 +1,42 @@
+"""Errors a user can act on: one line, the value, what was allowed, the nearest fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the input; the command line prints it as one line and exits with 2."""
+
+
+class UnknownNameError(UserError, ValueError):
+    """A name that is not in its list.
+
+    Args:
+        kind: What was named, in the singular: "method", "agent", "sequence" …
+        name: The name that was given.
+        known: The names that exist.
+        see: Where the names are listed; by default `lifelong-rl list KINDs`.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], see: str | None = None) -> None:
+        known = sorted(known)
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known) or 'none'}"
+        where = f" (see: lifelong-rl list {kind}s)" if see is None else see and f" (see: {see})"
+        super().__init__(f"unknown {kind} '{name}'; {hint}{where}")
+
+
+class NonFiniteError(UserError, ArithmeticError):
+    """A loss, penalty, gradient or reward became NaN or infinite.
+
+    Args:
+        quantity: What is not finite: "loss", "penalty", "gradient norm", "reward".
+        component: The component that computed it ("actor", "critic", "environment").
+        value: The offending value.
+    """
+
+    def __init__(self, quantity: str, component: str, value: float) -> None:
+        self.quantity, self.component, self.value = quantity, component, value
+        super().__init__(f"the {quantity} of '{component}' is {value}")

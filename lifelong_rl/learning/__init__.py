@@ -1,0 +1,26 @@
+"""The protocols between learners and continual methods, and the gradient step they share."""
+
+from lifelong_rl.learning.gradient_step import StepRecord, gradient_step
+from lifelong_rl.learning.protocols import (
+    Agent,
+    Batch,
+    Component,
+    Learner,
+    Objective,
+    ParamDict,
+    Role,
+    StateTree,
+)
+
+__all__ = [
+    "Agent",
+    "Batch",
+    "Component",
+    "Learner",
+    "Objective",
+    "ParamDict",
+    "Role",
+    "StateTree",
+    "StepRecord",
+    "gradient_step",
+]

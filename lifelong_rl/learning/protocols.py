@@ -1,0 +1,127 @@
+"""What a learner shows to a continual method: components, and the current task's data.
+
+A method never learns whether a reinforcement learner or a supervised learner called it.
+All it sees of either is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+"""Named tensors that share their first axis, (n, ...): one row, one sample."""
+
+ParamDict = dict[str, Tensor]
+"""Parameter name, as in `module.named_parameters()`, to a tensor of its shape."""
+
+StateTree = Mapping[str, Any]
+"""Nested mappings from strings to tensors, numbers, strings, booleans, None or lists of these."""
+
+Role = Literal["policy", "value"]
+
+
+class Objective(Protocol):
+    """Parameters, the loss they minimise and the optimizer that steps them.
+
+    Attributes:
+        name: "actor", "critic", "policy", "classifier", "entropy coefficient" …
+        module: Holds the parameters.
+        optimizer: Steps the parameters of `module`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def optimizer(self) -> Optimizer: ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The task's loss on `batch`, a scalar: the mean over its rows."""
+        ...
+
+
+class Component(Objective, Protocol):
+    """An objective whose parameters are a network that predicts: what methods act on.
+
+    `loss` and `predict` are functions of the batch and of the current values of `module`'s
+    parameters. They may draw random numbers (from torch's global generator) but must not branch on
+    values of the batch, so that `torch.func.vmap` can take per-sample gradients through them.
+
+    Attributes:
+        role: "policy" if the network's output is what the learner is evaluated by, "value" if it
+            only helps learning. Methods choose what they act on by role.
+    """
+
+    @property
+    def role(self) -> Role: ...
+
+    def predict(self, batch: Batch) -> Distribution:
+        """What the network predicts for each row; `batch_shape` is (n,)."""
+        ...
+
+
+class Learner(Protocol):
+    """What a method may ask of the learner at the beginning and end of a task.
+
+    Attributes:
+        components: By name.
+        num_tasks: Length of the task one-hot; 1 when observations carry none.
+    """
+
+    num_tasks: int
+
+    @property
+    def components(self) -> Mapping[str, Component]: ...
+
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """The current task's training data once, in the order in which it was seen.
+
+        Each batch holds what the components' `loss` and `predict` need, and nothing that is
+        drawn anew at every update (exploration noise, dropout masks).
+        """
+        ...
+
+
+Progress = Callable[[int], None]
+"""Called with the number of environment steps (or samples) done in the current task."""
+
+
+class Agent(Learner, Protocol):
+    """A learner that the sequence loop can run from the first task to the last."""
+
+    def begin_task(self, task_id: int, env: Any) -> None:
+        """Prepare for a task: resets, the method's `begin_task`, the new environment."""
+        ...
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        """Learn the current task for `steps` environment steps (or samples)."""
+        ...
+
+    def end_task(self) -> None:
+        """Close the current task: the method's `end_task`."""
+        ...
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
+        ...
+
+    def diagnostics(self) -> Mapping[str, float]:
+        """Means since the last call of what the updates reported, for the metrics log."""
+        ...
+
+    def state_dict(self) -> StateTree:
+        """All that is needed to go on with the next task, the method's state included."""
+        ...
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict` of an agent built with the same arguments."""
+        ...

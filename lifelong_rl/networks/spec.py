@@ -1,0 +1,59 @@
+"""What a component asks of its network, independent of how a method builds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Shape of a task-conditioned network.
+
+    Attributes:
+        input_dim: Entries of an input row, the task one-hot not counted.
+        hidden: Units of each hidden layer.
+        outputs: Sizes of the output groups, e.g. (4, 4) for the means and log standard
+            deviations of four actions. They are initialised one after the other, as separate
+            linear layers would be, and concatenated.
+        num_tasks: Length of the task one-hot. With more than one task the network has one
+            output head per task, chosen row by row.
+        activation: Follows each hidden layer.
+        layer_norm: Put LayerNorm and tanh after the first layer in place of the activation, as
+            Continual World does (Wolczyk et al. 2021, appendix A).
+        copies: Independent networks evaluated together (twin critics: 2).
+    """
+
+    input_dim: int
+    hidden: tuple[int, ...]
+    outputs: tuple[int, ...]
+    num_tasks: int = 1
+    activation: type[nn.Module] = nn.ReLU
+    layer_norm: bool = False
+    copies: int = 1
+
+    @property
+    def output_dim(self) -> int:
+        """Entries of an output row."""
+        return sum(self.outputs)
+
+    def build(self) -> TaskNetwork:
+        """The ordinary network: a shared trunk and a linear head per task."""
+        from lifelong_rl.networks.mlp import MultiHeadMLP
+
+        return MultiHeadMLP(self)
+
+
+class TaskNetwork(nn.Module):
+    """A network whose output depends on the task of each row.
+
+    Contract: `forward(inputs, task)` with inputs (n, input_dim) and task one-hot (n, num_tasks),
+    or None when there is one task, gives (copies, n, output_dim).
+    """
+
+    spec: NetworkSpec
+
+    def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
+        """Evaluate every copy on every row."""
+        raise NotImplementedError

@@ -1,0 +1,100 @@
+"""Named things a user can choose and extend: methods, agents and sequences.
+
+Three sources feed one table: what ships with the project, the entry points of installed
+packages, and what a module given by `--plugin` registers when it is imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from lifelong_rl.errors import UnknownNameError, UserError
+
+T = TypeVar("T")
+
+
+class Registry:
+    """A table from names to objects, resolved only when one is asked for.
+
+    Args:
+        kind: What the table holds, in the singular ("method").
+        builtin: Name to "module:attribute" for what ships with the project.
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._targets: dict[str, str] = dict(builtin)
+        self._registered: dict[str, object] = {}
+        self._entry_points_read = False
+
+    @property
+    def group(self) -> str:
+        """The entry-point group that extends this table ("lifelong_rl.methods")."""
+        return f"lifelong_rl.{self.kind}s"
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that adds an object under `name`.
+
+        Raises:
+            UserError: `name` is taken by another object.
+        """
+
+        def add(thing: T) -> T:
+            self._read_entry_points()
+            if name in self._targets or self._registered.get(name, thing) is not thing:
+                raise UserError(f"the {self.kind} name '{name}' is already taken")
+            self._registered[name] = thing
+            return thing
+
+        return add
+
+    def names(self) -> list[str]:
+        """All names, what ships with the project first."""
+        self._read_entry_points()
+        return list(self._targets) + list(self._registered)
+
+    def check(self, name: str) -> None:
+        """Raise UnknownNameError unless `name` is in the table; imports nothing."""
+        if name not in self.names():
+            raise UnknownNameError(self.kind, name, self.names())
+
+    def get(self, name: str) -> object:
+        """The object called `name`.
+
+        Raises:
+            UnknownNameError: No such name; the message gives the nearest one.
+            UserError: The plug-in that provides it cannot be imported.
+        """
+        self.check(name)
+        if name in self._registered:
+            return self._registered[name]
+        module, _, attribute = self._targets[name].partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"the {self.kind} '{name}' ({self._targets[name]}) cannot be imported: {error}"
+            ) from error
+
+    def describe(self, name: str) -> str:
+        """One line about `name`: its `description`, or its docstring's first line."""
+        thing = self.get(name)
+        description = getattr(thing, "description", None)
+        if isinstance(description, str) and description:
+            return description
+        return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+    def _read_entry_points(self) -> None:
+        if self._entry_points_read:
+            return
+        self._entry_points_read = True
+        for point in entry_points(group=self.group):
+            if self._targets.setdefault(point.name, point.value) != point.value:
+                raise UserError(
+                    f"the {self.kind} name '{point.name}' is claimed by {point.value} "
+                    f"and by {self._targets[point.name]}; uninstall one of them"
+                )
