@@ -1,0 +1,463 @@
+"""Soft actor-critic (Haarnoja et al. 2018) as a sequence of components for continual methods."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+from torch.optim import Adam, Optimizer
+
+from agents.callbacks import ProgressCallback
+from agents.policies import ContinualSACPolicy, build_plain_network, split_task
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import NonFiniteError, UserError
+from lifelong_rl.learning import Batch, Component, Role, StateTree, gradient_step
+from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.networks import NetworkSpec
+
+
+class SACActor:
+    """The policy as a component.
+
+    Batch: "observations" (n, obs_dim); optionally "policy_actions" (n, action_dim) and
+    "policy_log_prob" (n,), a sample of the current policy that the caller has at hand.
+    """
+
+    name = "actor"
+    role: Role = "policy"
+
+    def __init__(self, agent: SAC) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """The squashed Gaussian policy."""
+        return self._agent.actor
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the policy's parameters."""
+        return self._agent.actor.optimizer
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
+        observations = batch["observations"]
+        if "policy_actions" in batch:
+            actions, log_prob = batch["policy_actions"], batch["policy_log_prob"]
+        else:
+            actions, log_prob = self._agent.actor.action_log_prob(observations)
+        values = self._agent.critic(observations, actions).amin(dim=0)
+        return (self._agent.entropy_coefficient(observations) * log_prob - values).mean()
+
+    def predict(self, batch: Batch) -> Distribution:
+        """The action's Gaussian before the squashing tanh.
+
+        Fisher information and KL divergences are the same before and after the bijection.
+        """
+        mean, log_std = self._agent.actor.gaussian(batch["observations"])
+        normal = Normal(mean, log_std.exp(), validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+
+class SACCritic:
+    """The twin action-value functions as a component.
+
+    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
+    "discounts" (n, 1) where returns span several steps.
+    """
+
+    name = "critic"
+    role: Role = "value"
+
+    def __init__(self, agent: SAC) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """The twin critics."""
+        return self._agent.critic
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the critics' parameters."""
+        return self._agent.critic.optimizer
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""
+        agent = self._agent
+        next_observations = batch["next_observations"]
+        with torch.no_grad():
+            next_actions, next_log_prob = agent.actor.action_log_prob(next_observations)
+            next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
+            next_values -= agent.entropy_coefficient(next_observations) * next_log_prob
+            discounts = batch["discounts"].squeeze(1) if "discounts" in batch else agent.gamma
+            continues = 1 - batch["dones"].squeeze(1)
+            targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
+        values = agent.critic(batch["observations"], batch["actions"])
+        return 0.5 * (values - targets).square().mean(dim=1).sum()
+
+    def predict(self, batch: Batch) -> Distribution:
+        """Normal(Q(s, a), 1) over the vector of the copies' values."""
+        values = self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1)
+        normal = Normal(values, torch.ones_like(values), validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+
+class EntropyCoefficient(nn.Module):
+    """The learned weight α of the policy's entropy, one for each task.
+
+    Batch: "observations" and "policy_log_prob" (n,).
+    """
+
+    name = "entropy coefficient"
+
+    def __init__(self, num_tasks: int, initial: float, target_entropy: float) -> None:
+        super().__init__()
+        self.initial = initial
+        self.target_entropy = target_entropy
+        self.log_value = nn.Parameter(torch.log(torch.ones(num_tasks) * initial))
+        self.optimizer: Optimizer
+
+    @property
+    def module(self) -> nn.Module:
+        """Itself: it holds the one parameter."""
+        return self
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """log α of each row's task: (n,), or (1,) with one task."""
+        num_tasks = len(self.log_value)
+        _, task = split_task(observations, num_tasks)
+        return self.log_value if task is None else task @ self.log_value
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
+        surplus = batch["policy_log_prob"].detach() + self.target_entropy
+        return -(self(batch["observations"]) * surplus).mean()
+
+
+class SAC(sb3.SAC):
+    """Stable-Baselines3's SAC with every gradient step open to a continual method.
+
+    Without a method it learns what Stable-Baselines3's SAC learns: the same parameters from the
+    same seed, to within the rounding of batched and fused operations.
+
+    Args:
+        policy: "MlpPolicy" or a subclass of `ContinualSACPolicy`.
+        env: As for Stable-Baselines3; several environments at once are one `VecEnv`, with
+            `gradient_steps` updates after each of its steps.
+        method: Reacts around the gradient steps of "actor" and "critic"; None for plain learning.
+        num_tasks: Length of the task one-hot at the end of each observation; 1 for none.
+        reset_buffer: Empty the replay buffer at a task switch.
+        reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
+            momentum keeps moving the heads of old tasks.
+        reset_entropy: Start each task with the initial entropy coefficient. Without this it starts
+            with the last task's.
+        **sb3_arguments: As for Stable-Baselines3's SAC.
+
+    The resets are those of Continual World (Wolczyk et al. 2021, section 4).
+
+    Raises:
+        UserError: Arguments that do not go together.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualSACPolicy}
+    policy: ContinualSACPolicy
+    replay_buffer: ReplayBuffer
+
+    def __init__(
+        self,
+        policy: str | type[ContinualSACPolicy],
+        env: GymEnv | str,
+        method: ContinualMethod | None = None,
+        *,
+        num_tasks: int = 1,
+        reset_buffer: bool = True,
+        reset_optimizers: bool = True,
+        reset_entropy: bool = True,
+        **sb3_arguments: Any,
+    ) -> None:
+        if method is not None and sb3_arguments.get("n_steps", 1) != 1:
+            raise UserError("n_steps must be 1 with a continual method: memories hold single steps")
+        if sb3_arguments.get("use_sde", False):
+            raise UserError("use_sde=True is not supported: exploration is per action")
+        self.method = method
+        self.num_tasks = num_tasks
+        self.reset_buffer = reset_buffer
+        self.reset_optimizers = reset_optimizers
+        self.reset_entropy = reset_entropy
+        self.task_id = 0
+        self._components: dict[str, Component] = {
+            "actor": SACActor(self),
+            "critic": SACCritic(self),
+        }
+        self._entropy: EntropyCoefficient | None = None
+        self._measured: dict[str, list[float]] = defaultdict(list)
+        policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
+        policy_kwargs.setdefault("optimizer_kwargs", {"fused": True})
+        policy_kwargs["num_tasks"] = num_tasks
+        policy_kwargs["build_network"] = self._build_network
+        super().__init__(policy, env, policy_kwargs=policy_kwargs, **sb3_arguments)
+
+    @classmethod
+    def build(
+        cls,
+        env: VecEnv,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        gamma: float = 0.97,
+        tau: float = 0.005,
+        ent_coef: str | float = "auto",
+        target_entropy: str | float = "auto",
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 500,
+        updates_per_step: float = 0.5,
+        reset_buffer: bool = True,
+        reset_optimizers: bool = True,
+        reset_entropy: bool = True,
+    ) -> SAC:
+        """Build the agent as benchmark runs use it.
+
+        Args:
+            env: Training environment of the first task to learn.
+            num_tasks: Number of tasks in the sequence.
+            method: The continual method.
+            seed: Of networks, exploration and replay.
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of all optimizers.
+            batch_size: Transitions in an update.
+            gamma: Discount per control step.
+            tau: Step of the target critics towards the critics at each update.
+            ent_coef: "auto", "auto_INITIAL" or a fixed entropy coefficient.
+            target_entropy: "auto" is −action_dim.
+            buffer_size: Transitions kept for replay.
+            learning_starts: Random environment steps at the beginning of each task.
+            updates_per_step: Updates for each environment step; they are done after a step of all
+                environments together.
+            reset_buffer: See the class.
+            reset_optimizers: See the class.
+            reset_entropy: See the class.
+        """
+        agent = cls(
+            "MlpPolicy",
+            env,
+            method,
+            num_tasks=num_tasks,
+            reset_buffer=reset_buffer,
+            reset_optimizers=reset_optimizers,
+            reset_entropy=reset_entropy,
+            policy_kwargs={"net_arch": list(hidden), "layer_norm": layer_norm},
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            gamma=gamma,
+            tau=tau,
+            ent_coef=ent_coef,
+            target_entropy=target_entropy,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            gradient_steps=max(1, round(updates_per_step * env.num_envs)),
+            seed=seed,
+            device="cpu",
+        )
+        agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
+        return agent
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """What continual methods act on: "actor" and "critic"."""
+        return self._components
+
+    def entropy_coefficient(self, observations: Tensor) -> Tensor:
+        """α for each row, (n,) or one value for all; no gradient."""
+        if self._entropy is None:
+            return self.ent_coef_tensor
+        with torch.no_grad():
+            return self._entropy(observations).exp()
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Update critic, actor, entropy coefficient and target critics `gradient_steps` times."""
+        self.policy.set_training_mode(True)
+        optimizers = [component.optimizer for component in self._components.values()]
+        if self._entropy is not None:
+            optimizers.append(self._entropy.optimizer)
+        self._update_learning_rate(optimizers)
+
+        for step in range(gradient_steps):
+            batch = self._sample_batch(batch_size)
+            actions, log_prob = self.actor.action_log_prob(batch["observations"])
+            on_policy = {"policy_actions": actions, "policy_log_prob": log_prob}
+            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
+            self._record(
+                "actor", gradient_step(self._components["actor"], batch | on_policy, self.method)
+            )
+            if self._entropy is not None:
+                self._record("entropy", gradient_step(self._entropy, batch | on_policy))
+            if step % self.target_update_interval == 0:
+                self._update_target()
+
+        self._n_updates += gradient_steps
+        self._measured["entropy_coefficient"].append(
+            float(self.entropy_coefficient(batch["observations"]).mean())
+        )
+
+    def begin_task(self, task_id: int, env: VecEnv) -> None:
+        """Switch to a task: new environment, resets, then the method's `begin_task`."""
+        self.set_env(env)
+        previous, self.task_id = self.task_id, task_id
+        if self.reset_buffer:
+            self.replay_buffer.reset()
+        if self.reset_optimizers:
+            for component in self._components.values():
+                component.optimizer.state.clear()
+            if self._entropy is not None:
+                self._entropy.optimizer.state.clear()
+        if self._entropy is not None and not self.reset_entropy:
+            with torch.no_grad():
+                self._entropy.log_value[task_id] = self._entropy.log_value[previous]
+        if self.method is not None:
+            self.method.begin_task(self, task_id)
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        """Learn the current task for `steps` environment steps."""
+        self.learn(steps, callback=ProgressCallback(progress), log_interval=None)
+
+    def end_task(self) -> None:
+        """Close the current task: the method's `end_task`."""
+        if self.method is not None:
+            self.method.end_task(self, self.task_id)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
+        return self.predict(observations, deterministic=True)[0]
+
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """The transitions in the replay buffer once, oldest first."""
+        buffer = self.replay_buffer
+        start = buffer.pos if buffer.full else 0
+        order = (start + np.arange(buffer.size())) % buffer.buffer_size
+        at_once = max(1, batch_size // buffer.n_envs)
+        for first in range(0, len(order), at_once):
+            rows = order[first : first + at_once]
+            final = buffer.dones[rows] * (1 - buffer.timeouts[rows])
+            yield {
+                name: buffer.to_torch(values.reshape(len(rows) * buffer.n_envs, -1))
+                for name, values in (
+                    ("observations", buffer.observations[rows]),
+                    ("actions", buffer.actions[rows]),
+                    ("next_observations", buffer.next_observations[rows]),
+                    ("rewards", buffer.rewards[rows]),
+                    ("dones", final),
+                )
+            }
+
+    def diagnostics(self) -> dict[str, float]:
+        """Means of losses, penalties and entropy coefficient since the last call."""
+        means = {name: float(np.mean(values)) for name, values in self._measured.items()}
+        self._measured.clear()
+        return means
+
+    def state_dict(self) -> StateTree:
+        """Networks, optimizers, entropy coefficients, method, and the buffer if it is kept."""
+        state: dict[str, Any] = {
+            "policy": self.policy.state_dict(),
+            "optimizers": {
+                name: component.optimizer.state_dict()
+                for name, component in self._components.items()
+            },
+            "task_id": self.task_id,
+            "n_updates": self._n_updates,
+        }
+        if self._entropy is not None:
+            state["entropy"] = self._entropy.state_dict()
+            state["optimizers"]["entropy"] = self._entropy.optimizer.state_dict()
+        if self.method is not None:
+            state["method"] = self.method.state_dict()
+        if not self.reset_buffer:
+            used = slice(0, self.replay_buffer.size())
+            state["replay_buffer"] = {
+                name: torch.from_numpy(getattr(self.replay_buffer, name)[used].copy())
+                for name in BUFFER_ARRAYS
+            } | {"pos": self.replay_buffer.pos, "full": self.replay_buffer.full}
+        return state
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict` of an agent built with the same arguments."""
+        self.policy.load_state_dict(state["policy"])
+        for name, component in self._components.items():
+            component.optimizer.load_state_dict(state["optimizers"][name])
+        if self._entropy is not None:
+            self._entropy.load_state_dict(state["entropy"])
+            self._entropy.optimizer.load_state_dict(state["optimizers"]["entropy"])
+        self.task_id = state["task_id"]
+        self._n_updates = state["n_updates"]
+        if self.method is not None:
+            self.method.load_state_dict(state["method"])
+        if not self.reset_buffer:
+            kept = state["replay_buffer"]
+            for name in BUFFER_ARRAYS:
+                getattr(self.replay_buffer, name)[: len(kept[name])] = kept[name].numpy()
+            self.replay_buffer.pos, self.replay_buffer.full = kept["pos"], kept["full"]
+
+    def _build_network(self, role: Role, spec: NetworkSpec) -> nn.Module:
+        if self.method is None or not self.method.acts_on(role):
+            return build_plain_network(role, spec)
+        return self.method.build_network(spec)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._critic_parameters = list(self.critic.parameters())
+        self._target_parameters = list(self.critic_target.parameters())
+        if self.ent_coef_optimizer is not None:
+            assert self.log_ent_coef is not None
+            assert isinstance(self.target_entropy, float)
+            initial = float(self.log_ent_coef.detach().exp())
+            entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
+            entropy.optimizer = Adam(entropy.parameters(), lr=self.lr_schedule(1), fused=True)
+            self._entropy = entropy.to(self.device)
+            self.log_ent_coef = self._entropy.log_value
+            self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]
+
+    def _sample_batch(self, batch_size: int) -> Batch:
+        sampled = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        return {name: value for name, value in sampled._asdict().items() if value is not None}
+
+    def _update_target(self) -> None:
+        with torch.no_grad():
+            torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.tau)
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: Any,
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        if not np.isfinite(reward).all():
+            raise NonFiniteError("reward", "environment", reward[~np.isfinite(reward)][0])
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+    def _record(self, component: str, measured: Mapping[str, float]) -> None:
+        for name, value in measured.items():
+            self._measured[f"{component}_{name}"].append(value)
+
+
+BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
