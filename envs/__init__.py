@@ -1,0 +1,68 @@
+"""MuJoCo manipulation tasks for continual reinforcement learning.
+
+``gymnasium.make("LifelongRL/DrawerOpen-v0")`` makes a single environment,
+``envs.make_vec("drawer-open", num_envs=32)`` many at once for Stable-Baselines3. Importing this
+package registers the single environments.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if sys.platform == "linux" and "DISPLAY" not in os.environ:
+    # has to be decided before mujoco is first imported; EGL renders without a display
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+import gymnasium
+
+from envs.tasks import TASKS, make_task
+
+if TYPE_CHECKING:
+    from envs.vec_env import BatchVecEnv
+
+__all__ = ["TASKS", "make_task", "make_vec"]
+
+
+def make_vec(
+    task: str,
+    *,
+    num_envs: int,
+    num_threads: int = 1,
+    seed: int | None = None,
+    render_mode: str | None = None,
+) -> BatchVecEnv:
+    """Return many environments of one task as a Stable-Baselines3 ``VecEnv``.
+
+    Args:
+        task: the task's name, a key of `TASKS`.
+        num_envs: number of environments.
+        num_threads: threads that step them; 0 takes every CPU.
+        seed: seeds the environments' episodes; None takes one from the operating system.
+        render_mode: None or ``"rgb_array"``.
+
+    Raises:
+        UnknownNameError: if there is no such task.
+    """
+    from envs.batch_env import BatchEnv
+    from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
+
+    env = BatchVecEnv(BatchEnv(make_task(task), num_envs, num_threads), render_mode=render_mode)
+    if seed is not None:
+        env.seed(seed)
+    return env
+
+
+def _register() -> None:
+    """Register every task with Gymnasium: drawer-open as LifelongRL/DrawerOpen-v0."""
+    for name, task in TASKS.items():
+        title = "".join(word.capitalize() for word in name.split("-"))
+        gymnasium.register(
+            f"LifelongRL/{title}-{task.version}",
+            entry_point="envs.gym_env:ArmEnv",
+            kwargs={"task": name},
+        )
+
+
+_register()

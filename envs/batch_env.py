@@ -1,0 +1,244 @@
+"""The one stepping path: a task run as a batch of simulations.
+
+`BatchEnv` holds all the logic of the decision process; the single `envs.gym_env.ArmEnv` and the
+vectorised `envs.vec_env.BatchVecEnv` are thin adapters around it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from mujoco.batch import Batch
+
+from envs.controller import SUBSTEPS, HandController
+from envs.observation import Array, State, encode
+from envs.task import Task
+
+ACTION_DIM = 4
+"""Hand displacement along x, y and z, and gripper opening (`envs.controller`)."""
+
+_LOGGER = logging.getLogger(__name__)
+# bad positions, velocities and accelerations, whose counters lie side by side
+_DIVERGENCE = slice(
+    mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1
+)
+_VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one control step gave, one row per simulation; all arrays are fresh.
+
+    Attributes:
+        observation: (n, 26) float32, of the state the step ended in.
+        reward: (n,), the sum of `terms`.
+        terms: the weighted reward terms in the order of the task's weights, (n, k).
+        success: whether the state solves the task, (n,) bool.
+        truncated: whether the episode is over, (n,) bool.
+        diverged: whether the episode is over because its simulation diverged, (n,) bool.
+    """
+
+    observation: npt.NDArray[np.float32]
+    reward: Array
+    terms: Array
+    success: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    diverged: npt.NDArray[np.bool_]
+
+
+class BatchEnv:
+    """A task in ``num_envs`` simulations of one model.
+
+    Row i draws its episodes from its own generator, seeded by ``SeedSequence(seed,
+    spawn_key=(i,))``; they do not depend, to the last bit, on the number of rows or threads.
+
+    Attributes:
+        task: the task.
+        num_envs: number of simulations.
+        batch: the simulations.
+        num_diverged: how many episodes a diverging simulation has ended so far.
+        goal: goal positions, (n, 3), m.
+        elapsed: control steps since each row's last reset, (n,).
+    """
+
+    def __init__(self, task: Task, num_envs: int, num_threads: int = 1) -> None:
+        """Compile the scene and allocate the simulations; call `reset` before `step`.
+
+        Args:
+            task: what to run.
+            num_envs: number of simulations, at least 1.
+            num_threads: threads that step them; 0 takes every CPU.
+
+        Raises:
+            ValueError: if a number is out of its range.
+        """
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; it must be at least 1")
+        if num_threads < 0:
+            raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
+        self.task = task
+        self.num_envs = num_envs
+        # persistent: the next step continues from the stages computed for the observation
+        self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
+        self.num_diverged = 0
+        self.goal: Array = np.zeros((num_envs, 3))
+        self.elapsed = np.zeros(num_envs, np.int64)
+        self._controller = HandController(self.batch)
+        self._qpos = self.batch.bind("qpos")
+        self._mocap = self.batch.bind("mocap_pos")
+        self._sensors = self.batch.bind("sensordata")
+        self._fingers = [
+            self.batch.joint(f"arm/{side}_finger").qpos[:, 0] for side in ("left", "right")
+        ]
+        self._joint = (
+            np.zeros(num_envs)
+            if task.object_joint is None
+            else self.batch.joint(task.object_joint).qpos[:, 0]
+        )
+        self._weights = np.array(list(task.weights.values()))
+        self._warnings = self._warning_counts()
+        self._rngs: list[np.random.Generator] = []
+        self.seed(None)
+
+    def seed(self, seed: int | None) -> None:
+        """Seed every row's generator; the next reset starts the first episodes of that seed.
+
+        Args:
+            seed: a non-negative integer, or None for one from the operating system.
+        """
+        entropy = np.random.SeedSequence(seed).entropy
+        self._rngs = [
+            np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,)))
+            for row in range(self.num_envs)
+        ]
+
+    def reset(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
+        """Start new episodes.
+
+        Args:
+            rows: which rows, as sorted ids or a mask (n,); None for all.
+
+        Returns:
+            The observations of those rows, (k, 26), a fresh array.
+        """
+        ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
+        if ids.dtype == bool:
+            ids = np.flatnonzero(ids)
+        starts = [self.task.sample(self._rngs[row]) for row in ids]
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        for row, start in zip(ids, starts, strict=True):
+            self.goal[row] = start.goal
+            if start.fixture is not None:
+                self._mocap[row, 0] = start.fixture
+            for joint, value in start.qpos.items():
+                self.batch.joint(joint).qpos[row] = value
+        self._controller.place(
+            ids,
+            np.array([start.hand for start in starts]).reshape(-1, 3),
+            np.array([start.opening for start in starts]),
+        )
+        self.batch.forward(ids, stage=_VELOCITY_STAGE)
+        self.elapsed[ids] = 0
+        self._warnings = self._warning_counts()
+        return encode(self.state(ids), self.task.joint_range)
+
+    def step(self, actions: npt.ArrayLike) -> Step:
+        """Advance every simulation by one control step of 40 ms.
+
+        Args:
+            actions: (n, 4); values beyond [-1, 1] are clipped.
+
+        Raises:
+            ValueError: if the shape is another or a value is not a number.
+        """
+        self._controller.command(self._checked(actions))
+        self.batch.step(nstep=SUBSTEPS, stage=_VELOCITY_STAGE)
+        self.elapsed += 1
+        diverged = self._find_diverged()
+
+        state = self.state()
+        terms = self._reward_terms(state)
+        success = self.task.success(state)
+        if diverged.any():  # MuJoCo has reset these rows: what they show was not achieved
+            terms[diverged] = 0.0
+            success &= ~diverged
+        reward = terms[:, 0].copy()
+        for column in range(1, terms.shape[1]):
+            reward += terms[:, column]
+        return Step(
+            observation=encode(state, self.task.joint_range),
+            reward=reward,
+            terms=terms,
+            success=success,
+            truncated=(self.elapsed >= self.task.horizon) | diverged,
+            diverged=diverged,
+        )
+
+    def state(self, rows: npt.ArrayLike | None = None) -> State:
+        """Return the current state of some rows, in SI units, as fresh arrays.
+
+        Args:
+            rows: which rows, as ids or a mask; None for all.
+        """
+        pick = slice(None) if rows is None else np.asarray(rows)
+        sensors = self._sensors[pick].copy()
+        left, right = self._fingers
+        return State(
+            hand=sensors[:, 0:3],
+            hand_velocity=sensors[:, 3:6],
+            opening=left[pick] + right[pick],
+            object=sensors[:, 6:9],
+            object_axis=sensors[:, 9:12],
+            object_velocity=sensors[:, 12:15],
+            joint=self._joint[pick].copy(),
+            goal=self.goal[pick].copy(),
+        )
+
+    def _reward_terms(self, state: State) -> Array:
+        """Return the weighted reward terms, (n, k)."""
+        values = self.task.reward_terms(state)
+        terms = np.empty((self.num_envs, len(self._weights)))
+        for column, (name, weight) in enumerate(self.task.weights.items()):
+            np.multiply(values[name], weight, out=terms[:, column])
+        return terms
+
+    def _checked(self, actions: npt.ArrayLike) -> Array:
+        """Return the actions as floats within [-1, 1], or say what is wrong with them."""
+        checked = np.asarray(actions, np.float64)
+        if checked.shape != (self.num_envs, ACTION_DIM):
+            raise ValueError(
+                f"the actions have shape {checked.shape}; "
+                f"{self.num_envs} environments take ({self.num_envs}, {ACTION_DIM})"
+            )
+        if np.isnan(checked).any():
+            row = int(np.flatnonzero(np.isnan(checked).any(axis=1))[0])
+            raise ValueError(
+                f"the action of environment {row} is {checked[row]}; it must hold {ACTION_DIM} "
+                "numbers in [-1, 1]"
+            )
+        return np.clip(checked, -1.0, 1.0)
+
+    def _find_diverged(self) -> npt.NDArray[np.bool_]:
+        """Return the rows whose simulation diverged in the last step, (n,), and count them."""
+        counts = self._warning_counts()
+        diverged: npt.NDArray[np.bool_] = counts != self._warnings
+        self._warnings = counts
+        if diverged.any():
+            if self.num_diverged == 0:
+                _LOGGER.warning(
+                    "task %s: the simulation of environment %d diverged; its episode was ended "
+                    "(further ones are only counted, in num_diverged)",
+                    self.task.name,
+                    int(np.flatnonzero(diverged)[0]),
+                )
+            self.num_diverged += int(diverged.sum())
+        return diverged
+
+    def _warning_counts(self) -> npt.NDArray[np.int64]:
+        """Return how often MuJoCo has found each row's state bad, (n,)."""
+        counts: npt.NDArray[np.int64] = self.batch.warning[:, _DIVERGENCE, 1].sum(axis=1)
+        return counts

@@ -1,0 +1,107 @@
+"""A single environment: the batch of size one as a ``gymnasium.Env``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from envs.batch_env import ACTION_DIM, BatchEnv
+from envs.controller import CONTROL_HZ
+from envs.observation import LIMIT, OBSERVATION_DIM
+from envs.rendering import Renderer, check_render_mode
+from envs.tasks import make_task
+
+Observation = npt.NDArray[np.float32]
+
+
+class ArmEnv(gymnasium.Env[Observation, Observation]):
+    """One arm task; its manual is the docstring of the task's class in `envs.tasks`.
+
+    Observations are listed in `envs.observation`, actions in `envs.controller`. ``info`` holds
+    ``success`` (of the current state) and ``reward_terms``; at the end of an episode also
+    ``is_success`` (whether any state of the episode was a success) and, where the simulation
+    diverged, ``diverged``; return and length come from the usual wrappers
+    (``RecordEpisodeStatistics``, ``Monitor``). For one seed, the episodes are those of row 0 of
+    `envs.make_vec`.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
+        "render_modes": ["rgb_array"],
+        "render_fps": CONTROL_HZ,
+    }
+
+    def __init__(
+        self,
+        task: str,
+        render_mode: str | None = None,
+        camera: str = "front",
+        width: int = 320,
+        height: int = 240,
+    ) -> None:
+        """Make the environment of one task.
+
+        Args:
+            task: the task's name.
+            render_mode: None or ``"rgb_array"``.
+            camera: ``"front"`` or ``"wrist"``.
+            width: of the pictures, in pixels.
+            height: of the pictures, in pixels.
+
+        Raises:
+            ValueError: if the task or the render mode is unknown.
+        """
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        self.batch_env = BatchEnv(make_task(task), num_envs=1)
+        self.observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (OBSERVATION_DIM,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
+        self._camera, self._width, self._height = camera, width, height
+        self._renderer: Renderer | None = None
+        self._solved = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode: the first one of ``seed``, or the next if it is None."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self.batch_env.seed(seed)
+        self._solved = False
+        return self.batch_env.reset()[0], {}
+
+    def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one control step of 40 ms; ``terminated`` is always false."""
+        step = self.batch_env.step(np.asarray(action)[None])
+        success = bool(step.success[0])
+        self._solved |= success
+        info: dict[str, Any] = {
+            "success": success,
+            "reward_terms": dict(
+                zip(self.batch_env.task.weights, step.terms[0].tolist(), strict=True)
+            ),
+        }
+        truncated = bool(step.truncated[0])
+        if truncated:
+            info["is_success"] = self._solved
+        if step.diverged[0]:
+            info["diverged"] = True
+        return step.observation[0], float(step.reward[0]), False, truncated, info
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """Return a picture, (height, width, 3), or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._renderer is None:
+            self._renderer = Renderer(
+                self.batch_env, camera=self._camera, width=self._width, height=self._height
+            )
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Free the renderer, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,138 @@
+"""Bad input and diverging simulations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import envs
+from envs.batch_env import BatchEnv
+from envs.task import Start
+from envs.tasks import make_task
+from envs.tasks.drawer_open import OPEN, DrawerOpen
+
+
+def nan_position(env: BatchEnv, row: int) -> None:
+    """Break a row's positions."""
+    env.batch.bind("qpos")[row, 2] = np.nan
+
+
+def huge_velocity(env: BatchEnv, row: int) -> None:
+    """Break a row's velocities."""
+    env.batch.bind("qvel")[row, :] = 1e12
+
+
+@pytest.mark.parametrize("task", sorted(envs.TASKS))
+@pytest.mark.parametrize("break_row", [nan_position, huge_velocity])
+def test_a_diverged_row_is_ended_and_counted_and_others_are_untouched(
+    task: str, break_row: Callable[[BatchEnv, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = (envs.make_vec(task, num_envs=4, seed=0) for _ in range(2))
+    broken.reset()
+    whole.reset()
+    rng = np.random.default_rng(0)
+    for t in range(20):
+        if t in (5, 9):
+            break_row(broken.batch_env, 2)
+        actions = rng.uniform(-1, 1, (4, 4))
+        with caplog.at_level(logging.WARNING):
+            obs, reward, done, infos = broken.step(actions)
+        expected_obs, expected_reward, _, _ = whole.step(actions)
+        others = [0, 1, 3]
+        np.testing.assert_array_equal(obs[others], expected_obs[others])
+        np.testing.assert_array_equal(reward[others], expected_reward[others])
+        assert np.isfinite(obs).all()
+        np.testing.assert_array_equal(done, np.arange(4) == (2 if t in (5, 9) else -1))
+        if t in (5, 9):
+            assert infos[2]["diverged"] is True
+            assert infos[2]["TimeLimit.truncated"] is True
+            assert infos[2]["success"] is False
+            assert np.isfinite(infos[2]["terminal_observation"]).all()
+            assert infos[2]["episode"]["l"] == (6 if t == 5 else 4)
+            assert reward[2] == 0.0
+    assert broken.batch_env.num_diverged == 2
+    assert whole.batch_env.num_diverged == 0
+    messages = [record.message for record in caplog.records]
+    assert len(messages) == 1  # told once, counted always
+    assert f"task {task}: the simulation of environment 2 diverged" in messages[0]
+
+
+def test_a_diverged_row_starts_its_next_episode_as_if_nothing_had_happened() -> None:
+    env, reference = (BatchEnv(make_task("drawer-open"), 2) for _ in range(2))
+    for e in (env, reference):
+        e.seed(3)
+        e.reset()
+    nan_position(env, 0)
+    assert env.step(np.zeros((2, 4))).diverged.tolist() == [True, False]
+    np.testing.assert_array_equal(env.reset([0]), reference.reset([0]))
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3), (2, 4, 1)])
+def test_actions_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
+    env = BatchEnv(make_task("reach"), 2)
+    env.reset()
+    with pytest.raises(ValueError, match=r"2 environments take \(2, 4\)"):
+        env.step(np.zeros(shape))
+
+
+def test_nan_actions_are_refused() -> None:
+    env = BatchEnv(make_task("reach"), 2)
+    env.reset()
+    actions = np.zeros((2, 4))
+    actions[1, 3] = np.nan
+    with pytest.raises(ValueError, match=r"action of environment 1 .* must hold 4 numbers"):
+        env.step(actions)
+
+
+def test_actions_out_of_range_are_clipped() -> None:
+    a, b = (BatchEnv(make_task("reach"), 2) for _ in range(2))
+    for env in (a, b):
+        env.seed(0)
+        env.reset()
+    np.testing.assert_array_equal(
+        a.step(np.array([[5, -np.inf, 0.5, 3], [0, 0, 0, -7]])).observation,
+        b.step(np.array([[1, -1, 0.5, 1], [0, 0, 0, -1]])).observation,
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "num_threads", "named"), [(0, 1, "num_envs is 0"), (1, -2, "num_threads is -2")]
+)
+def test_impossible_sizes_are_refused(num_envs: int, num_threads: int, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        BatchEnv(make_task("reach"), num_envs, num_threads)
+
+
+def test_resetting_some_rows_leaves_the_others_alone() -> None:
+    env = BatchEnv(make_task("button-press"), 4)
+    env.seed(0)
+    env.reset()
+    env.step(np.ones((4, 4)))
+    before = env.batch.state.copy()
+    observation = env.reset(np.array([False, True, False, True]))
+    assert observation.shape == (2, 26)
+    np.testing.assert_array_equal(env.batch.state[[0, 2]], before[[0, 2]])
+    assert env.elapsed.tolist() == [1, 0, 1, 0]
+
+
+class AjarDrawer(DrawerOpen):
+    """A drawer that starts a little open: what a task with its own joint starts looks like."""
+
+    def sample(self, rng: np.random.Generator) -> Start:
+        """Draw the cabinet's place, the hand's and the opening."""
+        return replace(super().sample(rng), qpos={"drawer/drawer": rng.uniform(0.02, 0.05)})
+
+
+def test_a_task_can_start_its_joints_anywhere() -> None:
+    env = BatchEnv(AjarDrawer(), 4)
+    env.seed(0)
+    env.reset()
+    joint = env.state().joint
+    assert ((joint > 0.02) & (joint < 0.05)).all()
+    assert len(np.unique(joint)) == 4
+    handle = env.batch.site("drawer/handle").xpos[:, 0]
+    np.testing.assert_allclose(env.state().goal[:, 0] + OPEN, handle + joint, atol=1e-12)

@@ -1,0 +1,273 @@
+"""Every task, checked in the same way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import envs
+from envs.batch_env import BatchEnv
+from envs.observation import LIMIT, OBSERVATION_DIM, SLICES
+from envs.tasks import make_task
+
+GOLDEN = Path(__file__).parent / "golden"
+TASKS = sorted(envs.TASKS)
+
+# entries that a task documents as constant
+CONSTANT = {
+    "reach": ("object_joint", "object_minus_hand"),
+    "drawer-open": ("object_axis",),
+    "button-press": ("object_axis",),
+}
+
+
+def run(
+    name: str, num_envs: int = 3, num_threads: int = 1, steps: int = 120, seed: int = 0
+) -> dict[str, Any]:
+    """Drive the task through a VecEnv; actions are drawn per row, so rows can be compared."""
+    env = envs.make_vec(name, num_envs=num_envs, num_threads=num_threads, seed=seed)
+    rngs = [np.random.default_rng([7, row]) for row in range(num_envs)]
+    observations, rewards, dones, infos = [env.reset()], [], [], []
+    for _ in range(steps):
+        actions = np.array([rng.uniform(-1.2, 1.2, 4) for rng in rngs])
+        actions[:, 2] -= 0.4  # down, where the objects are
+        obs, reward, done, info = env.step(actions)
+        observations.append(obs)
+        rewards.append(reward)
+        dones.append(done)
+        infos.append(info)
+    env.close()
+    return {
+        "observations": np.array(observations),
+        "rewards": np.array(rewards),
+        "dones": np.array(dones),
+        "infos": infos,
+    }
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task_name(request: pytest.FixtureRequest) -> str:
+    """Each task's name in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def trajectory(task_name: str) -> dict[str, Any]:
+    """A random run of three rows over more than two episodes."""
+    return run(task_name)
+
+
+def test_every_model_element_has_a_name(task_name: str) -> None:
+    model = make_task(task_name).model()
+    kinds = {
+        "body": model.nbody,
+        "joint": model.njnt,
+        "geom": model.ngeom,
+        "site": model.nsite,
+        "camera": model.ncam,
+        "light": model.nlight,
+        "actuator": model.nu,
+        "sensor": model.nsensor,
+        "material": model.nmat,
+    }
+    unnamed = [
+        (kind, i) for kind, n in kinds.items() for i in range(n) if not getattr(model, kind)(i).name
+    ]
+    assert unnamed == []
+
+
+def test_observations_are_finite_and_within_the_space(
+    task_name: str, trajectory: dict[str, Any]
+) -> None:
+    observations = trajectory["observations"]
+    assert observations.dtype == np.float32
+    assert observations.shape == (121, 3, OBSERVATION_DIM)
+    assert np.isfinite(observations).all()
+    assert np.abs(observations).max() < LIMIT  # nothing was clipped
+    assert np.quantile(np.abs(observations), 0.95) < 2.5  # scaled to about one
+
+
+def test_no_observation_entry_is_constant_unless_documented(
+    task_name: str, trajectory: dict[str, Any]
+) -> None:
+    varies = np.ptp(trajectory["observations"].reshape(-1, OBSERVATION_DIM), axis=0) > 1e-3
+    expected = np.ones(OBSERVATION_DIM, bool)
+    for entry in CONSTANT[task_name]:
+        expected[SLICES[entry]] = False
+    if task_name == "reach":  # the hand's tilt is slight
+        varies[SLICES["object_axis"]] = True
+    else:  # drawer and button move along one axis only, goals stay at one height
+        moving = {"drawer-open": 0, "button-press": 2}[task_name]
+        for start in (SLICES["object_velocity"].start, SLICES["goal_minus_object"].start):
+            expected[start : start + 3] = np.arange(3) == moving
+        expected[SLICES["goal_position"].start + 2] = False
+        if task_name == "drawer-open":
+            expected[SLICES["object_position"].start + 2] = False
+    np.testing.assert_array_equal(varies, expected)
+
+
+def test_reward_is_the_bounded_sum_of_its_terms(task_name: str, trajectory: dict[str, Any]) -> None:
+    weights = make_task(task_name).weights
+    assert sum(weights.values()) == pytest.approx(1.0)
+    for rewards, infos in zip(trajectory["rewards"], trajectory["infos"], strict=True):
+        for reward, info in zip(rewards, infos, strict=True):
+            terms = info["reward_terms"]
+            assert list(terms) == list(weights)
+            for name, value in terms.items():
+                assert 0.0 <= value <= weights[name]
+            assert reward == pytest.approx(sum(terms.values()), abs=1e-6)
+
+
+def test_episodes_end_at_the_horizon_and_report_themselves(
+    task_name: str, trajectory: dict[str, Any]
+) -> None:
+    horizon = make_task(task_name).horizon
+    assert 50 <= horizon <= 100
+    ends = np.flatnonzero(trajectory["dones"].any(axis=1))
+    np.testing.assert_array_equal(ends, np.arange(horizon - 1, 120, horizon))
+    assert trajectory["dones"][ends].all()
+    for row in range(3):
+        end = trajectory["infos"][horizon - 1][row]
+        steps = [trajectory["infos"][t][row] for t in range(horizon)]
+        assert end["TimeLimit.truncated"] is True
+        assert end["episode"]["l"] == horizon
+        assert end["episode"]["r"] == pytest.approx(
+            trajectory["rewards"][:horizon, row].sum(), rel=1e-5
+        )
+        assert end["episode"]["success"] == any(info["success"] for info in steps)
+        assert end["is_success"] == end["episode"]["success"]
+        assert "episode" not in steps[0]
+        # the last state is handed over, and the next episode starts elsewhere
+        assert not np.array_equal(
+            end["terminal_observation"], trajectory["observations"][horizon, row]
+        )
+        assert np.abs(trajectory["observations"][horizon, row, SLICES["hand_velocity"]]).max() == 0
+
+
+def test_same_seed_gives_the_same_bits(task_name: str, trajectory: dict[str, Any]) -> None:
+    again = run(task_name)
+    np.testing.assert_array_equal(again["observations"], trajectory["observations"])
+    np.testing.assert_array_equal(again["rewards"], trajectory["rewards"])
+    assert again["infos"][5] == trajectory["infos"][5]
+    other = run(task_name, seed=1, steps=1)
+    assert not np.array_equal(other["observations"][0], trajectory["observations"][0])
+
+
+@pytest.mark.parametrize(("num_envs", "num_threads"), [(1, 1), (1, 2), (3, 2), (32, 1), (32, 2)])
+def test_rows_do_not_depend_on_the_number_of_rows_or_threads(
+    task_name: str, trajectory: dict[str, Any], num_envs: int, num_threads: int
+) -> None:
+    other = run(task_name, num_envs=num_envs, num_threads=num_threads)
+    rows = min(num_envs, 3)
+    np.testing.assert_array_equal(
+        other["observations"][:, :rows], trajectory["observations"][:, :rows]
+    )
+    np.testing.assert_array_equal(other["rewards"][:, :rows], trajectory["rewards"][:, :rows])
+
+
+def test_starts_vary_between_rows_and_episodes(task_name: str) -> None:
+    env = envs.make_vec(task_name, num_envs=8, seed=0)
+    starts = np.concatenate([env.reset(), env.reset()])
+    for entry in ("hand_position", "goal_position"):
+        for column in range(SLICES[entry].start, SLICES[entry].start + 2):
+            assert len(np.unique(starts[:, column])) == 16
+
+
+def test_starts_are_at_rest_without_contact_and_unsolved(task_name: str) -> None:
+    env = BatchEnv(make_task(task_name), 32)
+    env.seed(0)
+    env.reset()
+    for row in range(32):
+        data = env.batch.get_data(row)
+        mujoco.mj_forward(env.batch.model, data)
+        assert data.ncon == 0
+    assert not env.task.success(env.state()).any()
+    before = env.state()
+    step = env.step(np.zeros((32, 4)))
+    after = env.state()
+    assert np.abs(after.hand - before.hand).max() < 2e-3  # the arm does not sag
+    assert not step.success.any()
+
+
+def test_returned_arrays_share_no_memory_with_the_next_step(task_name: str) -> None:
+    env = BatchEnv(make_task(task_name), 2)
+    env.seed(0)
+    first = env.reset()
+    kept = first.copy()
+    a = env.step(np.full((2, 4), 0.5))
+    copies = [a.observation.copy(), a.reward.copy(), a.terms.copy()]
+    env.step(np.full((2, 4), -0.5))
+    np.testing.assert_array_equal(first, kept)
+    for array, copy in zip((a.observation, a.reward, a.terms), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_random_actions_rarely_succeed(task_name: str) -> None:
+    env = envs.make_vec(task_name, num_envs=64, num_threads=2, seed=0)
+    env.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(env.batch_env.task.horizon):
+        _, _, _, infos = env.step(rng.uniform(-1, 1, (64, 4)))
+    assert np.mean([info["is_success"] for info in infos]) <= 0.1
+
+
+def gym_id(name: str) -> str:
+    """The id the task is registered under."""
+    return f"LifelongRL/{name.title().replace('-', '')}-{envs.TASKS[name].version}"
+
+
+def test_gymnasium_and_sb3_check_the_single_environment(task_name: str) -> None:
+    env = gymnasium.make(gym_id(task_name))
+    check_env(env.unwrapped, skip_render_check=True)
+    sb3_check_env(env.unwrapped)
+    env.close()
+
+
+def test_single_environment_is_row_zero_of_the_batch(task_name: str) -> None:
+    env = gymnasium.make(gym_id(task_name))
+    vec = envs.make_vec(task_name, num_envs=3, seed=11)
+    observation, _ = env.reset(seed=11)
+    np.testing.assert_array_equal(observation, vec.reset()[0])
+    rng = np.random.default_rng(0)
+    for _ in range(envs.TASKS[task_name].horizon):
+        action = rng.uniform(-1, 1, 4).astype(np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        batch, rewards, dones, infos = vec.step(np.tile(action, (3, 1)))
+        expected = infos[0]["terminal_observation"] if dones[0] else batch[0]
+        np.testing.assert_array_equal(observation, expected)
+        assert np.float32(reward) == rewards[0]
+        assert not terminated
+        assert truncated == dones[0]
+        assert info["reward_terms"] == infos[0]["reward_terms"]
+    assert truncated
+    assert info["is_success"] == infos[0]["is_success"]
+    env.close()
+
+
+def test_golden_trajectory(task_name: str) -> None:
+    """Dynamics, starts and rewards are those of the task's version.
+
+    If this fails because the task was meant to change, raise its version and write the file anew:
+    ``python tests/envs/write_golden.py``.
+    """
+    golden = json.loads((GOLDEN / f"{task_name}.json").read_text())
+    if golden["mujoco"] != mujoco.__version__:
+        pytest.skip(f"recorded with MuJoCo {golden['mujoco']}, running {mujoco.__version__}")
+    assert golden["version"] == envs.TASKS[task_name].version
+    env = BatchEnv(make_task(task_name), 1)
+    env.seed(golden["seed"])
+    observations, rewards = [env.reset()[0]], []
+    for action in golden["actions"]:
+        step = env.step([action])
+        observations.append(step.observation[0])
+        rewards.append(step.reward[0])
+    np.testing.assert_allclose(observations, golden["observations"], atol=1e-4)
+    np.testing.assert_allclose(rewards, golden["rewards"], atol=1e-4)

@@ -1,0 +1,122 @@
+"""The VecEnv adapter, its seeds and the sequences built on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecMonitor
+
+import envs
+from envs.names import UnknownNameError
+from envs.sequences import ARM3, SEQUENCES, get_sequence
+
+
+def test_reset_after_seed_starts_the_same_episodes_again() -> None:
+    env = envs.make_vec("drawer-open", num_envs=3, seed=4)
+    first, second = env.reset(), env.reset()
+    assert not np.array_equal(first, second)
+    env.step(np.ones((3, 4)))
+    env.seed(4)
+    np.testing.assert_array_equal(env.reset(), first)
+    np.testing.assert_array_equal(env.reset(), second)
+
+
+def test_environments_without_a_seed_differ() -> None:
+    a, b = (envs.make_vec("reach", num_envs=2) for _ in range(2))
+    assert not np.array_equal(a.reset(), b.reset())
+
+
+def test_success_is_latched_over_the_episode() -> None:
+    """A hand that passes through the goal and leaves has solved the episode."""
+    env = envs.make_vec("reach", num_envs=4, seed=0)
+    env.reset()
+    solved = np.zeros(4, bool)
+    for _ in range(50):
+        state = env.batch_env.state()
+        way = np.where(solved[:, None], 1.0, (state.goal - state.hand) / 0.06)
+        _, _, _, infos = env.step(np.column_stack([np.clip(way, -1, 1), np.zeros(4)]))
+        now = np.array([info["success"] for info in infos])
+        solved |= now
+    assert not now.any()
+    assert [info["episode"]["success"] for info in infos] == [True] * 4
+    assert [info["is_success"] for info in infos] == [True] * 4
+
+
+def test_unknown_task_names_the_nearest() -> None:
+    message = "unknown task 'drawr-open'; did you mean 'drawer-open'? (see: lifelong-rl list tasks)"
+    with pytest.raises(UnknownNameError) as error:
+        envs.make_vec("drawr-open", num_envs=1)
+    assert str(error.value) == message
+    assert isinstance(error.value, ValueError)
+    with pytest.raises(UnknownNameError, match="known: reach, drawer-open, button-press"):
+        envs.make_vec("juggle", num_envs=1)
+
+
+def test_unknown_render_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown render_mode 'human'; allowed: None, 'rgb_array'"):
+        envs.make_vec("reach", num_envs=1, render_mode="human")
+
+
+def test_attributes_are_those_of_the_batch() -> None:
+    env = envs.make_vec("reach", num_envs=3, seed=0)
+    assert env.get_attr("render_mode") == [None] * 3
+    assert env.get_attr("num_diverged", indices=[0, 2]) == [0, 0]
+    with pytest.raises(AttributeError):
+        env.get_attr("gravity")
+    with pytest.raises(NotImplementedError, match="rows of one batch"):
+        env.set_attr("goal", 0)
+    with pytest.raises(NotImplementedError, match="rows of one batch"):
+        env.env_method("reset")
+    assert env.env_is_wrapped(Monitor) == [True] * 3  # episodes report themselves
+    assert env.env_is_wrapped(VecMonitor, indices=0) == [False]
+
+
+@pytest.mark.parametrize("task_id", [0, 1, 2])
+def test_a_sequence_appends_the_one_hot_everywhere(task_id: int) -> None:
+    env = ARM3.make_env(task_id, num_envs=2, num_threads=1, seed=0)
+    plain = envs.make_vec(ARM3.tasks[task_id], num_envs=2, seed=0)
+    assert env.observation_space.shape == (29,)
+    tail = np.eye(3, dtype=np.float32)[[task_id, task_id]]
+    observation, expected = env.reset(), plain.reset()
+    for _ in range(51):
+        assert observation.dtype == np.float32
+        np.testing.assert_array_equal(observation, np.concatenate([expected, tail], axis=1))
+        observation, _, dones, infos = env.step(np.full((2, 4), 0.1))
+        expected, _, _, plain_infos = plain.step(np.full((2, 4), 0.1))
+        if dones[0]:
+            np.testing.assert_array_equal(
+                infos[0]["terminal_observation"],
+                np.concatenate([plain_infos[0]["terminal_observation"], tail[0]]),
+            )
+
+
+def test_sequences_describe_themselves() -> None:
+    assert get_sequence("arm3") is ARM3
+    for name, sequence in SEQUENCES.items():
+        assert sequence.name == name
+        assert sequence.num_tasks == len(sequence.tasks)
+        assert set(sequence.tasks) <= set(envs.TASKS)
+        assert sequence.description
+    assert ARM3.versions() == {"reach": "v0", "drawer-open": "v0", "button-press": "v0"}
+    with pytest.raises(ValueError, match="task_id is 3; sequence 'arm3' has tasks 0 to 2"):
+        ARM3.make_env(3, num_envs=1)
+    with pytest.raises(UnknownNameError, match="did you mean 'arm3'"):
+        get_sequence("arm4")
+
+
+def test_tasks_describe_themselves_in_one_line() -> None:
+    for name, task in envs.TASKS.items():
+        assert task.name == name
+        assert task.description == (task.__doc__ or "").splitlines()[0]
+        assert task.description.endswith(".")
+
+
+def test_the_count_of_diverged_episodes_is_the_batchs() -> None:
+    env = envs.make_vec("reach", num_envs=2, seed=0)
+    env.reset()
+    env.batch_env.batch.bind("qpos")[1, 0] = np.nan
+    _, _, dones, infos = env.step(np.zeros((2, 4)))
+    assert env.num_diverged == 1
+    assert dones.tolist() == [False, True]
+    assert infos[1]["diverged"] is True
