@@ -23,7 +23,9 @@ class UnknownNameError(UserError, ValueError):
     def __init__(self, kind: str, name: str, known: Iterable[str], see: str | None = None) -> None:
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known) or 'none'}"
+        hint = (
+            f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known) or 'none'}"
+        )
         where = f" (see: lifelong-rl list {kind}s)" if see is None else see and f" (see: {see})"
         super().__init__(f"unknown {kind} '{name}'; {hint}{where}")
 

@@ -74,7 +74,9 @@ def gradient_step(
     record: StepRecord | None = None
     if method is not None:
         if method.records_steps:
-            record = StepRecord(batch, measured["loss"], gradients(component), parameters(component))
+            record = StepRecord(
+                batch, measured["loss"], gradients(component), parameters(component)
+            )
         penalty = method.penalty(component, batch)
         if penalty is not None:
             measured["penalty"] = _finite(penalty, "penalty", component)

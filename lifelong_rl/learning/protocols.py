@@ -27,22 +27,22 @@ Role = Literal["policy", "value"]
 
 
 class Objective(Protocol):
-    """Parameters, the loss they minimise and the optimizer that steps them.
-
-    Attributes:
-        name: "actor", "critic", "policy", "classifier", "entropy coefficient" …
-        module: Holds the parameters.
-        optimizer: Steps the parameters of `module`.
-    """
+    """Parameters, the loss they minimise and the optimizer that steps them."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Such as "actor", "critic", "policy" or "classifier"."""
+        ...
 
     @property
-    def module(self) -> nn.Module: ...
+    def module(self) -> nn.Module:
+        """Holds the parameters."""
+        ...
 
     @property
-    def optimizer(self) -> Optimizer: ...
+    def optimizer(self) -> Optimizer:
+        """Steps the parameters of `module`."""
+        ...
 
     def loss(self, batch: Batch) -> Tensor:
         """The task's loss on `batch`, a scalar: the mean over its rows."""
@@ -55,14 +55,16 @@ class Component(Objective, Protocol):
     `loss` and `predict` are functions of the batch and of the current values of `module`'s
     parameters. They may draw random numbers (from torch's global generator) but must not branch on
     values of the batch, so that `torch.func.vmap` can take per-sample gradients through them.
-
-    Attributes:
-        role: "policy" if the network's output is what the learner is evaluated by, "value" if it
-            only helps learning. Methods choose what they act on by role.
     """
 
     @property
-    def role(self) -> Role: ...
+    def role(self) -> Role:
+        """What the network is for; methods choose what they act on by it.
+
+        "policy" if its output is what the learner is evaluated by, "value" if it only helps
+        learning.
+        """
+        ...
 
     def predict(self, batch: Batch) -> Distribution:
         """What the network predicts for each row; `batch_shape` is (n,)."""
@@ -73,14 +75,15 @@ class Learner(Protocol):
     """What a method may ask of the learner at the beginning and end of a task.
 
     Attributes:
-        components: By name.
         num_tasks: Length of the task one-hot; 1 when observations carry none.
     """
 
     num_tasks: int
 
     @property
-    def components(self) -> Mapping[str, Component]: ...
+    def components(self) -> Mapping[str, Component]:
+        """The components by name."""
+        ...
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The current task's training data once, in the order in which it was seen.

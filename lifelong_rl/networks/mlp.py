@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +70,7 @@ class MultiHeadMLP(TaskNetwork):
         widths = (spec.input_dim, *spec.hidden)
         hidden, heads = [], []
         for _ in range(spec.copies):
-            hidden.append(
-                [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
-            )
+            hidden.append([nn.Linear(a, b) for a, b in pairwise(widths)])
             heads.append(
                 [nn.Linear(widths[-1], out) for _ in range(spec.num_tasks) for out in spec.outputs]
             )
@@ -86,12 +85,14 @@ class MultiHeadMLP(TaskNetwork):
         """Evaluate every copy on every row; see `TaskNetwork`."""
         x = inputs
         for depth, layer in enumerate(self.hidden):
-            x = layer(x)
-            if depth == 0 and self.norm is not None:
-                x = torch.tanh(self.norm(x))
-            else:
-                x = self.activation(x)
+            x = self.activate(depth, layer(x))
         return select_head(self.heads(x), task, self.spec.num_tasks)
+
+    def activate(self, depth: int, x: Tensor) -> Tensor:
+        """What follows hidden layer `depth`, on (copies, n, units)."""
+        if depth == 0 and self.norm is not None:
+            return torch.tanh(self.norm(x))
+        return self.activation(x)
 
 
 def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
@@ -109,5 +110,5 @@ def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
         return outputs
     if task is None:
         raise ValueError(f"a network with {num_tasks} heads needs the task of each row")
-    heads = outputs.unflatten(-1, (num_tasks, -1))
+    heads = outputs.unflatten(-1, (num_tasks, -1))  # type: ignore[no-untyped-call]
     return torch.einsum("entk,nt->enk", heads, task)

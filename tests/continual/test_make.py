@@ -1,0 +1,56 @@
+"""Methods by name: the nearest right name, and options that a user can act on."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifelong_rl.continual import METHODS, ContinualMethod, make
+from lifelong_rl.continual.ewc import EWC
+from lifelong_rl.errors import UserError
+
+
+def test_options_reach_the_method():
+    method = make("ewc", strength=3.0, decay=0.5)
+    assert isinstance(method, EWC)
+    assert (method.strength, method.decay) == (3.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "nearest"),
+    [
+        (lambda: make("ecw"), "'ewc'"),
+        (lambda: make("ewc", strenght=1.0), "'strength'"),
+        (lambda: make("ewc", scope="polcy"), "'policy'"),
+        (lambda: METHODS.get("progresive"), "'progressive'"),
+    ],
+)
+def test_wrong_names_answer_with_the_nearest(call, nearest):
+    with pytest.raises(UserError, match=f"did you mean {nearest}"):
+        call()
+
+
+@pytest.mark.parametrize("options", [{"strength": -1.0}, {"strength": "much"}])
+def test_wrong_values_name_method(options):
+    with pytest.raises(UserError, match="method 'ewc'"):
+        make("ewc", **options)
+
+
+def test_registered_class_is_made_and_listed(monkeypatch):
+    monkeypatch.setattr(METHODS, "_registered", {})
+
+    @METHODS.register("mine")
+    class Mine(ContinualMethod):
+        """Does nothing, in its own way."""
+
+    assert isinstance(make("mine"), Mine)
+    assert METHODS.names()[-1] == "mine"
+    assert METHODS.describe("mine") == "Does nothing, in its own way."
+    with pytest.raises(UserError, match="already taken"):
+        METHODS.register("ewc")(Mine)
+
+
+def test_registered_thing_must_be_a_method(monkeypatch):
+    monkeypatch.setattr(METHODS, "_registered", {})
+    METHODS.register("odd")(dict)
+    with pytest.raises(UserError, match="not a subclass of ContinualMethod"):
+        make("odd")

@@ -1,0 +1,87 @@
+"""Stacked and multi-head networks against separate `nn.Linear` networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.mlp import StackedLayerNorm, StackedLinear
+
+
+def separate_networks(spec: NetworkSpec) -> list[tuple[nn.Sequential, list[nn.ModuleList]]]:
+    """For each copy a trunk, and for each task its output layers, made in the documented order."""
+    made = []
+    for _ in range(spec.copies):
+        layers: list[nn.Module] = []
+        width = spec.input_dim
+        for depth, units in enumerate(spec.hidden):
+            layers.append(nn.Linear(width, units))
+            if depth == 0 and spec.layer_norm:
+                layers += [nn.LayerNorm(units), nn.Tanh()]
+            else:
+                layers.append(spec.activation())
+            width = units
+        heads = [
+            nn.ModuleList(nn.Linear(width, out) for out in spec.outputs)
+            for _ in range(spec.num_tasks)
+        ]
+        made.append((nn.Sequential(*layers), heads))
+    return made
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("num_tasks", [1, 3])
+def test_equals_separate_networks_of_the_same_seed(copies, layer_norm, num_tasks):
+    spec = NetworkSpec(5, (8, 6), (2, 3), num_tasks=num_tasks, layer_norm=layer_norm, copies=copies)
+    torch.manual_seed(0)
+    expected = separate_networks(spec)
+    torch.manual_seed(0)
+    network = spec.build()
+    inputs = torch.randn(7, 5)
+    index = torch.arange(7) % num_tasks
+    task = nn.functional.one_hot(index, num_tasks).float() if num_tasks > 1 else None
+    found = network(inputs, task)
+    assert found.shape == (copies, 7, 5)
+    for copy, (trunk, heads) in enumerate(expected):
+        for row in range(7):
+            features = trunk(inputs[row])
+            row_out = torch.cat([layer(features) for layer in heads[index[row]]])
+            torch.testing.assert_close(found[copy, row], row_out)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_other_heads_get_no_gradient(copies):
+    network = NetworkSpec(4, (8,), (3,), num_tasks=3, copies=copies).build()
+    task = nn.functional.one_hot(torch.ones(6, dtype=torch.long), 3).float()
+    network(torch.randn(6, 4), task).square().sum().backward()
+    per_head = network.heads.weight.grad.view(copies, 3, 3, 8).abs().sum(dim=(2, 3))
+    assert (per_head[:, 1] > 0).all()
+    assert (per_head[:, [0, 2]] == 0).all()
+
+
+def test_layer_norm_scales_are_per_copy():
+    norm = StackedLayerNorm(2, 3)
+    with torch.no_grad():
+        norm.weight[1] = 2
+        norm.bias[1] = 5
+    found = norm(torch.tensor([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]]))
+    torch.testing.assert_close(found[1], 2 * found[0] + 5)
+
+
+def test_stacked_linear_maps_shared_and_own_inputs():
+    torch.manual_seed(0)
+    parts = [[nn.Linear(3, 2)], [nn.Linear(3, 2)]]
+    layer = StackedLinear(parts)
+    shared, own = torch.randn(4, 3), torch.randn(2, 4, 3)
+    for copy in range(2):
+        torch.testing.assert_close(layer(shared)[copy], parts[copy][0](shared))
+        torch.testing.assert_close(layer(own)[copy], parts[copy][0](own[copy]))
+
+
+def test_task_is_needed_with_several_heads():
+    network = NetworkSpec(4, (8,), (3,), num_tasks=2).build()
+    with pytest.raises(ValueError, match="needs the task of each row"):
+        network(torch.zeros(1, 4))
