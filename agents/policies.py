@@ -10,7 +10,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, get_actor_critic_arch
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from lifelong_rl.networks import NetworkSpec
 
 NetworkBuilder = Callable[[Role, NetworkSpec], nn.Module]
 
+DEFAULT_ARCH = [256, 256]  # that of Stable-Baselines3
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 TANH_EPSILON = 1e-6  # keeps log(1 - a²) finite; the value of Stable-Baselines3
 
@@ -43,48 +45,19 @@ class Actor(BasePolicy):
     """Squashed Gaussian policy with one head per task.
 
     Args:
-        observation_space: A flat box; its last `num_tasks` entries are the task one-hot when
-            `num_tasks` > 1. The one-hot chooses the head and is not an input of the trunk.
-        action_space: A box; actions are computed in [-1, 1].
-        spec: The network's shape without its input and output sizes, which follow from the spaces.
-        build_network: Makes the network; a continual method's, or `build_plain_network`.
+        network: Maps the features without the task one-hot, and the one-hot, to means and log
+            standard deviations: (1, n, 2 * action_dim). The one-hot chooses the head and is not an
+            input of the trunk.
+        num_tasks: Length of the one-hot at the end of each observation; 1 for none.
         **base: Arguments of Stable-Baselines3's `BasePolicy`.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        *,
-        net_arch: list[int],
-        features_extractor: nn.Module,
-        features_dim: int,
-        activation_fn: type[nn.Module],
-        num_tasks: int,
-        layer_norm: bool,
-        build_network: NetworkBuilder,
-        normalize_images: bool = True,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,  # type: ignore[arg-type]
-            normalize_images=normalize_images,
-            squash_output=True,
-        )
-        action_dim = get_action_dim(action_space)
+    features_extractor: BaseFeaturesExtractor
+
+    def __init__(self, network: nn.Module, num_tasks: int, **base: Any) -> None:
+        super().__init__(**base, squash_output=True)
+        self.network = network
         self.num_tasks = num_tasks
-        self.network = build_network(
-            "policy",
-            NetworkSpec(
-                input_dim=features_dim - (num_tasks if num_tasks > 1 else 0),
-                hidden=tuple(net_arch),
-                outputs=(action_dim, action_dim),
-                num_tasks=num_tasks,
-                activation=activation_fn,
-                layer_norm=layer_norm,
-            ),
-        )
 
     def gaussian(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh."""
@@ -126,48 +99,18 @@ class Critic(BaseModel):
     """Action-value functions with one head per task, all copies evaluated at once.
 
     Args:
-        observation_space: As for `Actor`.
-        action_space: A box; actions come in [-1, 1].
-        n_critics: Independent networks.
-        **others: As for `Actor`.
+        network: Maps the features without the task one-hot followed by the action, and the one-hot,
+            to values: (n_critics, n, 1).
+        num_tasks: Length of the one-hot at the end of each observation; 1 for none.
+        **base: Arguments of Stable-Baselines3's `BaseModel`.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        *,
-        net_arch: list[int],
-        features_extractor: nn.Module,
-        features_dim: int,
-        activation_fn: type[nn.Module],
-        num_tasks: int,
-        layer_norm: bool,
-        build_network: NetworkBuilder,
-        n_critics: int = 2,
-        normalize_images: bool = True,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,  # type: ignore[arg-type]
-            normalize_images=normalize_images,
-        )
+    features_extractor: BaseFeaturesExtractor
+
+    def __init__(self, network: nn.Module, num_tasks: int, **base: Any) -> None:
+        super().__init__(**base)
+        self.network = network
         self.num_tasks = num_tasks
-        self.network = build_network(
-            "value",
-            NetworkSpec(
-                input_dim=features_dim
-                - (num_tasks if num_tasks > 1 else 0)
-                + get_action_dim(action_space),
-                hidden=tuple(net_arch),
-                outputs=(1,),
-                num_tasks=num_tasks,
-                activation=activation_fn,
-                layer_norm=layer_norm,
-                copies=n_critics,
-            ),
-        )
 
     def forward(self, observations: PyTorchObs, actions: Tensor) -> Tensor:
         """Values (n_critics, n) of actions (n, action_dim) in [-1, 1]."""
@@ -181,7 +124,11 @@ class ContinualSACPolicy(SACPolicy):
     """SAC's policy class with multi-head networks that a continual method may build.
 
     Args:
-        *args: As for Stable-Baselines3's `SACPolicy`.
+        observation_space: A flat box that ends with the task one-hot if there are several tasks.
+        action_space: A box.
+        lr_schedule: Learning rate by the remaining share of training.
+        net_arch: Units of the hidden layers, of both or by "pi" and "qf".
+        n_critics: Independent action-value functions.
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
         layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
         build_network: Makes each component's network.
@@ -197,7 +144,11 @@ class ContinualSACPolicy(SACPolicy):
 
     def __init__(
         self,
-        *args: Any,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] = DEFAULT_ARCH,
+        n_critics: int = 2,
         num_tasks: int = 1,
         layer_norm: bool = False,
         build_network: NetworkBuilder = build_plain_network,
@@ -206,21 +157,70 @@ class ContinualSACPolicy(SACPolicy):
         if kwargs.pop("use_sde", False):
             raise ValueError("use_sde=True is not supported: exploration is per action")
         if kwargs.get("share_features_extractor", False):
-            raise ValueError("share_features_extractor=True is not supported: each component owns its network")
-        self._network_kwargs = {
-            "num_tasks": num_tasks,
-            "layer_norm": layer_norm,
-            "build_network": build_network,
-        }
-        super().__init__(*args, **kwargs)
+            raise ValueError(
+                "share_features_extractor=True is not supported: each component owns its network"
+            )
+        self._num_tasks = num_tasks
+        self._layer_norm = layer_norm
+        self._build_network = build_network
+        self._actor_arch, self._critic_arch = get_actor_critic_arch(net_arch)
+        self._n_critics = n_critics
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=net_arch,
+            n_critics=n_critics,
+            **kwargs,
+        )
 
     def make_actor(self, features_extractor: Any = None) -> Actor:  # type: ignore[override]
         """Build the actor."""
-        kwargs = self._update_features_extractor(self.net_args, features_extractor)
-        return Actor(**kwargs, **self._network_kwargs).to(self.device)
+        base = self._base(features_extractor)
+        action_dim = get_action_dim(self.action_space)
+        network = self._network(
+            "policy",
+            base["features_extractor"].features_dim,
+            hidden=self._actor_arch,
+            outputs=(action_dim, action_dim),
+        )
+        return Actor(network, self._num_tasks, **base).to(self.device)
 
     def make_critic(self, features_extractor: Any = None) -> Critic:  # type: ignore[override]
         """Build the twin critics, or their target."""
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        kwargs.pop("share_features_extractor")
-        return Critic(**kwargs, **self._network_kwargs).to(self.device)
+        base = self._base(features_extractor)
+        network = self._network(
+            "value",
+            base["features_extractor"].features_dim + get_action_dim(self.action_space),
+            hidden=self._critic_arch,
+            outputs=(1,),
+            copies=self._n_critics,
+        )
+        return Critic(network, self._num_tasks, **base).to(self.device)
+
+    def _base(self, features_extractor: BaseFeaturesExtractor | None) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "normalize_images": self.normalize_images,
+            "features_extractor": features_extractor or self.make_features_extractor(),
+        }
+
+    def _network(
+        self,
+        role: Role,
+        input_dim: int,
+        hidden: list[int],
+        outputs: tuple[int, ...],
+        copies: int = 1,
+    ) -> nn.Module:
+        spec = NetworkSpec(
+            input_dim=input_dim - (self._num_tasks if self._num_tasks > 1 else 0),
+            hidden=tuple(hidden),
+            outputs=outputs,
+            num_tasks=self._num_tasks,
+            activation=self.activation_fn,
+            layer_norm=self._layer_norm,
+            copies=copies,
+        )
+        return self._build_network(role, spec)

@@ -19,7 +19,7 @@ from torch.distributions import Distribution, Independent, Normal
 from torch.optim import Adam, Optimizer
 
 from agents.callbacks import ProgressCallback
-from agents.policies import ContinualSACPolicy, build_plain_network, split_task
+from agents.policies import Actor, ContinualSACPolicy, Critic, build_plain_network, split_task
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, Component, Role, StateTree, gradient_step
@@ -58,7 +58,9 @@ class SACActor:
         else:
             actions, log_prob = self._agent.actor.action_log_prob(observations)
         values = self._agent.critic(observations, actions).amin(dim=0)
-        return (self._agent.entropy_coefficient(observations) * log_prob - values).mean()
+        entropy = self._agent.entropy_coefficient(observations) * log_prob
+        loss: Tensor = (entropy - values).mean()
+        return loss
 
     def predict(self, batch: Batch) -> Distribution:
         """The action's Gaussian before the squashing tanh.
@@ -105,7 +107,8 @@ class SACCritic:
             continues = 1 - batch["dones"].squeeze(1)
             targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
         values = agent.critic(batch["observations"], batch["actions"])
-        return 0.5 * (values - targets).square().mean(dim=1).sum()
+        loss: Tensor = 0.5 * (values - targets).square().mean(dim=1).sum()
+        return loss
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(Q(s, a), 1) over the vector of the copies' values."""
@@ -135,7 +138,7 @@ class EntropyCoefficient(nn.Module):
         return self
 
     def forward(self, observations: Tensor) -> Tensor:
-        """log α of each row's task: (n,), or (1,) with one task."""
+        """Log α of each row's task: (n,), or (1,) with one task."""
         num_tasks = len(self.log_value)
         _, task = split_task(observations, num_tasks)
         return self.log_value if task is None else task @ self.log_value
@@ -143,7 +146,7 @@ class EntropyCoefficient(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
         surplus = batch["policy_log_prob"].detach() + self.target_entropy
-        return -(self(batch["observations"]) * surplus).mean()
+        return -(self.forward(batch["observations"]) * surplus).mean()
 
 
 class SAC(sb3.SAC):
@@ -173,6 +176,9 @@ class SAC(sb3.SAC):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualSACPolicy}
     policy: ContinualSACPolicy
+    actor: Actor  # type: ignore[assignment]
+    critic: Critic  # type: ignore[assignment]
+    critic_target: Critic  # type: ignore[assignment]
     replay_buffer: ReplayBuffer
 
     def __init__(
@@ -223,7 +229,7 @@ class SAC(sb3.SAC):
         batch_size: int = 256,
         gamma: float = 0.97,
         tau: float = 0.005,
-        ent_coef: str | float = "auto",
+        ent_coef: str | float = "auto_0.1",
         target_entropy: str | float = "auto",
         buffer_size: int = 1_000_000,
         learning_starts: int = 500,
@@ -289,7 +295,7 @@ class SAC(sb3.SAC):
         if self._entropy is None:
             return self.ent_coef_tensor
         with torch.no_grad():
-            return self._entropy(observations).exp()
+            return self._entropy.forward(observations).exp()
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update critic, actor, entropy coefficient and target critics `gradient_steps` times."""
@@ -320,6 +326,8 @@ class SAC(sb3.SAC):
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""
         self.set_env(env)
+        # The random actions that a task begins with follow the caller's seed, not the last task.
+        self.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 (the seeded one)
         previous, self.task_id = self.task_id, task_id
         if self.reset_buffer:
             self.replay_buffer.reset()
@@ -336,7 +344,7 @@ class SAC(sb3.SAC):
 
     def learn_task(self, steps: int, progress: Progress) -> None:
         """Learn the current task for `steps` environment steps."""
-        self.learn(steps, callback=ProgressCallback(progress), log_interval=None)
+        self.learn(steps, callback=ProgressCallback(progress), log_interval=NEVER)
 
     def end_task(self) -> None:
         """Close the current task: the method's `end_task`."""
@@ -422,8 +430,8 @@ class SAC(sb3.SAC):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._critic_parameters = list(self.critic.parameters())
-        self._target_parameters = list(self.critic_target.parameters())
+        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
+        self._target_parameters: list[Tensor] = list(self.critic_target.parameters())
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)
@@ -460,4 +468,5 @@ class SAC(sb3.SAC):
             self._measured[f"{component}_{name}"].append(value)
 
 
+NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one
 BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

@@ -83,9 +83,7 @@ def main() -> None:
         contestants = {
             "sb3": build(sb3.SAC, width, args.batch_size),
             "ours": build(agents.SAC, width, args.batch_size),
-            "ours, finetune": build(
-                agents.SAC, width, args.batch_size, method=make("finetune")
-            ),
+            "ours, finetune": build(agents.SAC, width, args.batch_size, method=make("finetune")),
         }
         times: dict[str, list[float]] = {name: [] for name in contestants}
         for repeat in range(args.repeats + 1):  # the first is a warm-up

@@ -69,6 +69,10 @@ def test_sac_ends_with_the_parameters_of_sb3(count: int, method: str | None) -> 
             for leaf in ("weight", "bias"):
                 expected = stacked(getattr(theirs, module), sources, leaf)
                 torch.testing.assert_close(
-                    found[f"{layer}.{leaf}"], expected, rtol=1e-5, atol=1e-5, msg=f"{module}.{layer}"
+                    found[f"{layer}.{leaf}"],
+                    expected,
+                    rtol=1e-5,
+                    atol=1e-5,
+                    msg=f"{module}.{layer}",
                 )
     torch.testing.assert_close(ours.log_ent_coef, theirs.log_ent_coef, rtol=1e-5, atol=1e-5)
