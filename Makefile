@@ -14,8 +14,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# A second call goes on with what the first one left, or shows what it found.
 quickstart: install
-	$(BIN)/lifelong-rl run --sequence arm3 --agent sac --method ewc --seed 0 --run-dir $(RUN_DIR)
+	@if [ -e $(RUN_DIR) ]; then $(BIN)/lifelong-rl resume $(RUN_DIR); \
+	else $(BIN)/lifelong-rl run --sequence arm3 --agent sac --method ewc --seed 0 --run-dir $(RUN_DIR); fi
 
 lint: install
 	$(BIN)/ruff check .

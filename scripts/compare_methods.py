@@ -77,7 +77,9 @@ def main() -> int:
                 "seeds": [run["seed"] for run in runs],
                 "metrics": metrics,
                 "performance_matrix": [run["performance_matrix"] for run in runs],
-                "seconds": [sum(run["cost"]["seconds_per_task"]) for run in runs],
+                "learning_seconds": [
+                    sum(task["learn"] for task in run["cost"]["seconds_per_task"]) for run in runs
+                ],
                 "memory_bytes": [run["cost"]["memory_bytes"] for run in runs],
                 "parameters": [run["cost"]["parameters"] for run in runs],
                 "versions": [run["versions"] for run in runs],
@@ -87,10 +89,12 @@ def main() -> int:
     print(f"{args.sequence}, {args.agent}, seeds {args.seeds}: mean (range over seeds)")
     print(f"{'method':>12} " + " ".join(f"{name:>24}" for name in METRICS) + "  seconds  memory")
     for row in rows:
-        cellsprinted = " ".join(f"{spread(row['metrics'][name]):>24}" for name in METRICS)
-        seconds = statistics.mean(row["seconds"]) if row["seconds"] else float("nan")
+        values = " ".join(f"{spread(row['metrics'][name]):>24}" for name in METRICS)
+        seconds = (
+            statistics.mean(row["learning_seconds"]) if row["learning_seconds"] else float("nan")
+        )
         memory = max(row["memory_bytes"], default=0) / 1e6
-        print(f"{row['method']:>12} {cellsprinted} {seconds:8.0f} {memory:5.1f} MB")
+        print(f"{row['method']:>12} {values} {seconds:8.0f} {memory:5.1f} MB")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
     return 1 if any(run is None for run in results.values()) else 0

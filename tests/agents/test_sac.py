@@ -155,6 +155,8 @@ def test_a_saved_agent_goes_on_identically() -> None:
         learn(agent, 1)
     for ours, theirs in zip(through.policy.parameters(), resumed.policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+    assert through.log_ent_coef is not None and resumed.log_ent_coef is not None
+    assert torch.equal(through.log_ent_coef, resumed.log_ent_coef)
 
 
 def test_a_kept_buffer_is_part_of_the_state() -> None:

@@ -1,0 +1,65 @@
+"""Who may import whom: the packages stay apart, and one place puts the pieces together."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "envs": {"lifelong_rl", "agents", "torch"},
+    "agents": {"envs", "mujoco"},
+    "lifelong_rl": {"envs", "agents", "stable_baselines3", "gymnasium", "mujoco"},
+}
+PUTS_THE_PIECES_TOGETHER = "lifelong_rl/cli/"
+
+
+def imported_packages(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            yield (node.module or "").partition(".")[0]
+
+
+def sources(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_go_one_way(package: str) -> None:
+    for path in sources(package):
+        if not path.relative_to(ROOT).as_posix().startswith(PUTS_THE_PIECES_TOGETHER):
+            wrong = FORBIDDEN[package] & set(imported_packages(path))
+            assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_stable_baselines3_is_imported_only_by_the_vec_env_adapter() -> None:
+    found = [
+        path.name for path in sources("envs") if "stable_baselines3" in imported_packages(path)
+    ]
+    assert found == ["vec_env.py"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import envs", ["torch", "stable_baselines3"]),
+        ("import lifelong_rl", ["torch", "numpy"]),
+        ("import lifelong_rl.cli", ["torch", "mujoco"]),
+    ],
+)
+def test_light_imports_stay_light(statement: str, absent: list[str]) -> None:
+    check = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
