@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+
+import gymnasium as gym
+import pytest
+import torch
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+
+from agents.policies import Actor, ContinualSACPolicy, split_task
+
+NUM_TASKS = 2
+INPUTS = 3
+
+
+def policy(num_tasks: int) -> ContinualSACPolicy:
+    torch.manual_seed(0)
+    entries = INPUTS + (num_tasks if num_tasks > 1 else 0)
+    return ContinualSACPolicy(
+        gym.spaces.Box(-1, 1, (entries,)),
+        gym.spaces.Box(-1, 1, (2,)),
+        lambda progress: 1e-3,
+        net_arch=[8, 8],
+        num_tasks=num_tasks,
+    )
+
+
+def test_the_task_is_the_end_of_the_row() -> None:
+    inputs, task = split_task(torch.tensor([[1.0, 2.0, 3.0, 0.0, 1.0]]), 2)
+    assert inputs.tolist() == [[1, 2, 3]]
+    assert task is not None
+    assert task.tolist() == [[0, 1]]
+    rows = torch.ones(1, 3)
+    assert split_task(rows, 1) == (rows, None)
+
+
+def test_the_task_chooses_the_head_and_is_no_input_of_the_trunk() -> None:
+    actor = policy(NUM_TASKS).actor
+    rows = torch.cat([torch.randn(1, INPUTS).expand(2, -1), torch.eye(2)], dim=1)
+    mean, log_std = actor.gaussian(rows)
+    assert not torch.equal(mean[0], mean[1])
+    with torch.no_grad():
+        for values in (actor.network.heads.weight, actor.network.heads.bias):
+            heads = values.unflatten(1, (NUM_TASKS, -1))
+            heads[:, 1] = heads[:, 0]
+    mean, log_std = actor.gaussian(rows)
+    assert torch.equal(mean[0], mean[1])
+    assert torch.equal(log_std[0], log_std[1])
+
+
+def test_density_is_that_of_the_squashed_gaussian() -> None:
+    actor: Actor = policy(1).actor
+    rows = torch.randn(64, INPUTS)
+    actions, log_prob = actor.action_log_prob(rows)
+    mean, log_std = actor.gaussian(rows)
+    expected = SquashedDiagGaussianDistribution(2).proba_distribution(mean, log_std)
+    torch.testing.assert_close(log_prob, expected.log_prob(actions), rtol=1e-3, atol=1e-3)
+
+
+def test_log_std_is_bounded() -> None:
+    actor = policy(1).actor
+    with torch.no_grad():
+        actor.network.heads.bias[0, 2:] = torch.tensor([math.inf, -math.inf])
+    assert actor.gaussian(torch.zeros(1, INPUTS))[1].tolist() == [[2, -20]]
+
+
+@pytest.mark.parametrize("option", ["use_sde", "share_features_extractor"])
+def test_what_is_not_supported_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option}=True is not supported"):
+        ContinualSACPolicy(
+            gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), lambda p: 1, **{option: True}
+        )
