@@ -1,0 +1,12 @@
+"""Learning a sequence of tasks, evaluating it, and keeping what happened in a run folder.
+
+`AGENTS` and `SEQUENCES` list what exists by name, plug-ins included. Importing this package is
+cheap: nothing here imports torch until a run begins.
+"""
+
+from lifelong_rl.registry import Registry
+
+AGENTS = Registry("agent", {"sac": "agents.sac:SAC"})
+SEQUENCES = Registry("sequence", {"arm3": "envs.sequences:ARM3"})
+
+__all__ = ["AGENTS", "SEQUENCES"]

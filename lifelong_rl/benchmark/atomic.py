@@ -1,0 +1,95 @@
+"""Files and folders that are there completely or not at all, also after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lifelong_rl.errors import UserError
+
+TEMPORARY = ".tmp"
+"""Ending of what is not finished; it may be removed when nobody is writing."""
+
+
+class WriteError(UserError):
+    """The disk refused a write: full, read-only or gone."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block into a WriteError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(path, error) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment it holds the old content or the new."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    with writing(path):
+        _write_through(temporary, content)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with `write_file`. NaN and infinity are refused: they are not JSON."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_file(path, (text + "\n").encode())
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Write a folder of files that appears under its name only once all of them are on disk."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    with writing(path):
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            _write_through(temporary / name, content)
+        _sync_folder(temporary)
+        os.rename(temporary, path)
+        _sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; at any moment it is there completely or not at all."""
+    with writing(path):
+        doomed = path.with_name(f"{path.name}.old{TEMPORARY}")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        os.rename(path, doomed)
+        shutil.rmtree(doomed)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what interrupted writes have left in `folder`."""
+    with writing(folder):
+        for path in folder.glob("*" + TEMPORARY):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,188 @@
+"""What a run is: everything that decides its numbers, as one flat record."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lifelong_rl.errors import UnknownNameError, UserError
+
+MINIMUM = {
+    "seed": 0,
+    "steps_per_task": 1,
+    "num_envs": 1,
+    "eval_episodes": 1,
+    "eval_points": 1,
+    "num_threads": 1,
+    "threads": 1,
+}
+SPEED_ONLY = ("num_threads",)
+"""Fields that change how fast a run is and nothing else."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run.
+
+    Attributes:
+        sequence: Tasks to learn, see `lifelong-rl list sequences`.
+        agent: Learner, see `lifelong-rl list agents`.
+        method: Continual method, see `lifelong-rl list methods`.
+        seed: Decides all that is random, except the evaluation episodes.
+        steps_per_task: Environment steps per task, all environments together.
+        num_envs: Environments that collect experience together.
+        eval_episodes: Episodes per task in each evaluation.
+        eval_points: Evaluations of a task while it is learned, evenly spaced.
+        num_threads: Threads that step the physics; results do not depend on their number.
+        threads: Threads of each torch operation; results may depend on their number.
+        agent_options: Options of the agent.
+        method_options: Options of the method.
+        plugin: Module to import first; it may register agents, methods and sequences.
+    """
+
+    sequence: str = "arm3"
+    agent: str = "sac"
+    method: str = "finetune"
+    seed: int = 0
+    steps_per_task: int = 10_000
+    num_envs: int = 16
+    eval_episodes: int = 50
+    eval_points: int = 10
+    num_threads: int = 2
+    threads: int = 1
+    agent_options: Mapping[str, Any] = field(default_factory=dict)
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    plugin: tuple[str, ...] = ()
+
+    def check_numbers(self) -> None:
+        """Raise UserError for a number that is too small or not a whole number."""
+        for name, minimum in MINIMUM.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < minimum:
+                raise UserError(
+                    f"{name.replace('_', '-')} must be a whole number of at least {minimum}, "
+                    f"not {value!r}"
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists, dictionaries and numbers, as written to `config.yaml`."""
+        return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+
+def read_config(path: Path, known: type[RunConfig] = RunConfig) -> dict[str, Any]:
+    """The fields that a YAML file sets, with either dashes or underscores in their names.
+
+    Raises:
+        UserError: The file cannot be read, or a field is unknown or of the wrong kind.
+    """
+    try:
+        content = yaml.load(path.read_text(), Loader)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} does not hold options as 'name: value' lines")
+    fields = {entry.name for entry in dataclasses.fields(known)}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in fields:
+            raise UnknownNameError("option", str(key), fields, see=str(path))
+        found[name] = value
+    for name in ("agent_options", "method_options"):
+        if not isinstance(found.get(name, {}), dict):
+            raise UserError(f"{path}: {name} must be 'name: value' lines, not {found[name]!r}")
+    for name in ("sequence", "agent", "method"):
+        if not isinstance(found.get(name, ""), str):
+            raise UserError(f"{path}: {name} must be a name, not {found[name]!r}")
+    if "plugin" in found:
+        modules = found["plugin"]
+        modules = [modules] if isinstance(modules, str) else modules
+        if not (isinstance(modules, list) and all(isinstance(m, str) for m in modules)):
+            raise UserError(f"{path}: plugin must be a list of module names, not {modules!r}")
+        found["plugin"] = tuple(modules)
+    return found
+
+
+def resolve_options(
+    kind: str, name: str, factory: Callable[..., Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of an agent or method: its defaults, with `given` on top.
+
+    An option is a keyword-only parameter, or for a class one of its constructor's parameters.
+    Defaults that a configuration file cannot hold are left to the factory.
+
+    Raises:
+        UnknownNameError: `given` holds an option that the factory does not have.
+    """
+    known = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        or (isinstance(factory, type) and parameter.kind is parameter.POSITIONAL_OR_KEYWORD)
+    }
+    for option in ("num_tasks", "method", "seed") if kind == "agent" else ():
+        known.pop(option, None)
+    for option in given:
+        if option not in known:
+            raise UnknownNameError(f"{name} option", option, known, see="")
+    defaults = {option: _plain(value) for option, value in known.items() if _is_plain(value)}
+    return {**defaults, **given}
+
+
+def parse_value(text: str) -> Any:
+    """A value from the command line, read as YAML: `1e-3`, `true`, `[64, 64]`, `both`.
+
+    Raises:
+        UserError: It is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value '{text}'") from error
+
+
+def dump_yaml(value: object) -> str:
+    """YAML that `parse_value` and `read_config` read back."""
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False)
+    return text
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number; PyYAML reads it as text, because it has no dot."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what `Loader` reads."""
+
+
+for _class in (Loader, Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(entry) for entry in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(entry) for key, entry in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value

@@ -1,0 +1,88 @@
+"""The course of a run: `metrics.jsonl` and TensorBoard events, always with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from lifelong_rl.benchmark.atomic import writing
+from lifelong_rl.errors import UserError
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl`, and to TensorBoard under the same names.
+
+    Each line is an object with "type", "step" (over all tasks), "task" (which is being learned;
+    None before the first) and "values", whose names are the TensorBoard tags.
+
+    Args:
+        path: `metrics.jsonl`.
+        events: Folder of the TensorBoard events.
+        keep: Bytes of `path` to keep; what a killed run has written after them is cut off.
+        keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
+
+    Raises:
+        UserError: `path` is shorter than `keep`.
+    """
+
+    def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
+        self._path = path
+        with writing(path):
+            found = path.stat().st_size if path.exists() else 0
+            if found < keep:
+                raise UserError(
+                    f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "
+                    "put the whole file back"
+                )
+            self._file = path.open("ab")
+            self._file.truncate(keep)
+        resumed = events.exists()
+        wait_for_next_name(events)
+        with writing(events):
+            self._events = SummaryWriter(str(events), purge_step=keep_step + 1 if resumed else None)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def write(self, kind: str, step: int, task: str | None, values: Mapping[str, float]) -> None:
+        """Append one line, and one TensorBoard scalar for each value.
+
+        A value that is not finite is null in the file.
+        """
+        finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        line = json.dumps({"type": kind, "step": step, "task": task, "values": finite})
+        with writing(self._path):
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Bring all that was written onto the disk."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            self._events.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        with writing(self._path):
+            self._file.close()
+            self._events.close()
+
+
+def wait_for_next_name(events: Path) -> None:
+    """Wait while an event file made now would be called as one that is there: at most a second.
+
+    TensorBoard reads event files in the order of their names, which hold the second they were
+    made in, and it discards what an earlier file says after the step a later one begins at.
+    """
+    while any(events.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(0.02)

@@ -1,0 +1,106 @@
+"""What a run has measured so far, and the results made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifelong_rl.benchmark.config import RunConfig
+from lifelong_rl.benchmark.metrics import Curve, compute_metrics
+from lifelong_rl.benchmark.sequence import Sequence, task_labels
+from lifelong_rl.benchmark.state_tree import tensor_bytes
+from lifelong_rl.benchmark.versions import versions
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Component
+
+
+@dataclass
+class Record:
+    """Measurements, one entry per task or, where said, per row of the performance matrix.
+
+    Attributes:
+        performance: Rows of the performance matrix.
+        returns: Mean returns, the same rows.
+        curves: "steps", "success" and "return" of each task while it was learned.
+        learn_seconds: Time spent learning each task.
+        evaluate_seconds: Time spent evaluating, for each row: before, during and after the task.
+        parameters: Parameters of all networks, for each row.
+        trainable_parameters: Those of them that are still learned, for each row.
+        memory_bytes: What the method keeps from old tasks, for each row.
+        diverged_training: Simulations that became unstable while learning.
+        diverged_evaluation: The same while evaluating.
+    """
+
+    performance: list[list[float]] = field(default_factory=list)
+    returns: list[list[float]] = field(default_factory=list)
+    curves: list[dict[str, list[float]]] = field(default_factory=list)
+    learn_seconds: list[float] = field(default_factory=list)
+    evaluate_seconds: list[float] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
+    trainable_parameters: list[int] = field(default_factory=list)
+    memory_bytes: list[int] = field(default_factory=list)
+    diverged_training: int = 0
+    diverged_evaluation: int = 0
+
+    @property
+    def tasks_done(self) -> int:
+        """Tasks learned and evaluated."""
+        return max(len(self.performance) - 1, 0)
+
+    def add_size(self, components: Iterable[Component], method: ContinualMethod) -> None:
+        """Note how large the networks and the method's memory are."""
+        parameters = {
+            id(parameter): parameter
+            for component in components
+            for parameter in component.module.parameters()
+        }.values()
+        self.parameters.append(sum(p.numel() for p in parameters))
+        self.trainable_parameters.append(sum(p.numel() for p in parameters if p.requires_grad))
+        self.memory_bytes.append(tensor_bytes(method.state_dict()))
+
+
+def make_results(record: Record, config: RunConfig, sequence: Sequence) -> dict[str, Any]:
+    """The content of `results.json`."""
+    labels = task_labels(sequence.tasks)
+    curves = [Curve(curve["steps"], curve["success"]) for curve in record.curves]
+    seconds = [
+        {"task": label, "learn": round(learn, 3), "evaluate": round(evaluate, 3)}
+        for label, learn, evaluate in zip(
+            labels, record.learn_seconds, record.evaluate_seconds[1:], strict=True
+        )
+    ]
+    return {
+        "sequence": config.sequence,
+        "tasks": list(labels),
+        "task_versions": sequence.versions(),
+        "agent": config.agent,
+        "agent_options": config.as_dict()["agent_options"],
+        "method": config.method,
+        "method_options": config.as_dict()["method_options"],
+        "seed": config.seed,
+        "performance_matrix": record.performance,
+        "return_matrix": record.returns,
+        "success_curves": dict(zip(labels, record.curves, strict=True)),
+        "metrics": compute_metrics(record.performance, curves),
+        "cost": {
+            "parameters": record.parameters[-1],
+            "trainable_parameters": record.trainable_parameters[-1],
+            "memory_bytes": record.memory_bytes[-1],
+            "parameters_after_each_task": record.parameters,
+            "memory_bytes_after_each_task": record.memory_bytes,
+            "seconds_per_task": seconds,
+            "seconds": round(sum(record.learn_seconds) + sum(record.evaluate_seconds), 3),
+        },
+        "budget": {
+            "steps_per_task": config.steps_per_task,
+            "num_envs": config.num_envs,
+            "eval_episodes": config.eval_episodes,
+            "eval_points": config.eval_points,
+        },
+        "diverged": {
+            "training": record.diverged_training,
+            "evaluation": record.diverged_evaluation,
+        },
+        "versions": versions(),
+    }

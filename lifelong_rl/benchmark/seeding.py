@@ -1,0 +1,41 @@
+"""Random numbers: every task of a run starts from generators seeded by (seed, task) alone.
+
+So no generator has to be saved, and a resumed run draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+EVALUATION_SEED = 2**31 - 1
+"""Seeds the evaluation episodes of every run; `derive_seed` never gives it."""
+
+
+def derive_seed(seed: int, *key: int) -> int:
+    """A seed in [0, 2**31 - 1) that depends on `seed` and `key`."""
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0]) % EVALUATION_SEED
+
+
+def seed_everything(seed: int, *key: int) -> None:
+    """Seed the global generators of Python, NumPy and torch from `seed` and `key`."""
+    words = np.random.SeedSequence([seed, *key]).generate_state(4)
+    random.seed(int(words[1]))
+    np.random.seed(int(words[2]))  # noqa: NPY002 (Stable-Baselines3 draws from it)
+    torch.manual_seed(int(words[3]))
+
+
+@contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Put the global generators back as they were."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

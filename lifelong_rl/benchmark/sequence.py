@@ -1,0 +1,103 @@
+"""What the loop asks of a sequence of tasks and of its batched environments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence as SequenceOf
+from typing import Any, Protocol
+
+import numpy as np
+
+from lifelong_rl.benchmark import SEQUENCES
+from lifelong_rl.errors import UserError
+
+
+class BatchEnv(Protocol):
+    """Several environments stepped together, as a Stable-Baselines3 `VecEnv` is.
+
+    Observations end with the task one-hot. `seed(s)` followed by `reset()` starts exactly the
+    same episodes again. An environment whose episode ends is reset by `step`; its info then
+    holds `"episode"`: {"r": return, "l": length, "success": whether it succeeded at any step},
+    and `"diverged": True` where the simulation became unstable.
+
+    Attributes:
+        num_envs: Number of environments.
+        observation_space: Of one environment.
+        action_space: Of one environment.
+    """
+
+    num_envs: int
+    observation_space: Any
+    action_space: Any
+
+    def seed(self, seed: int | None = None) -> Any:
+        """Choose the episodes that start at the next `reset`."""
+        ...
+
+    def reset(self) -> Any:
+        """Start an episode in every environment: observations (n, obs_dim)."""
+        ...
+
+    def step(self, actions: np.ndarray) -> Any:
+        """Observations (n, obs_dim), rewards (n,), dones (n,) and one info per environment."""
+        ...
+
+    def close(self) -> None:
+        """Release what the environments hold."""
+        ...
+
+
+class Sequence(Protocol):
+    """Tasks to be learned one after another.
+
+    Attributes:
+        name: As registered.
+        description: One line.
+    """
+
+    name: str
+    description: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names in the order of learning; a name may come again."""
+        ...
+
+    @property
+    def num_tasks(self) -> int:
+        """Length of `tasks` and of the task one-hot."""
+        ...
+
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+        """Environments of task `task_id` (from 0)."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Version of each task: it changes when results are no longer comparable."""
+        ...
+
+
+def load_sequence(name: str) -> Sequence:
+    """The sequence called `name`; what is registered may be one or make one without arguments.
+
+    Raises:
+        UnknownNameError: No such sequence.
+        UserError: What is registered is not a sequence.
+    """
+    found: Any = SEQUENCES.get(name)
+    if isinstance(found, type) or not hasattr(found, "make_env"):
+        if not callable(found):
+            raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
+        found = found()
+    sequence: Sequence = found
+    return sequence
+
+
+def task_labels(tasks: SequenceOf[str]) -> tuple[str, ...]:
+    """Names that tell repeated tasks apart: ("reach", "push", "reach") → "reach", …, "reach-2"."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for task in tasks:
+        seen[task] += 1
+        labels.append(task if seen[task] == 1 else f"{task}-{seen[task]}")
+    return tuple(labels)

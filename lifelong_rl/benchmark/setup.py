@@ -1,0 +1,132 @@
+"""From the names in a configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from lifelong_rl import continual
+from lifelong_rl.benchmark import AGENTS
+from lifelong_rl.benchmark.config import SPEED_ONLY, RunConfig, resolve_options
+from lifelong_rl.benchmark.seeding import derive_seed, seed_everything
+from lifelong_rl.benchmark.sequence import BatchEnv, Sequence, load_sequence
+from lifelong_rl.benchmark.versions import installed
+from lifelong_rl.continual import METHODS, ContinualMethod
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Agent, StateTree
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration whose names were found.
+
+    Attributes:
+        config: With the defaults of all options filled in.
+        sequence: The tasks.
+        agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
+    """
+
+    config: RunConfig
+    sequence: Sequence
+    agent_class: Any
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be of use: all that decides the numbers."""
+        config = {k: v for k, v in self.config.as_dict().items() if k not in SPEED_ONLY}
+        return {
+            **config,
+            "tasks": list(self.sequence.tasks),
+            "task_versions": self.sequence.versions(),
+            "mujoco": installed("mujoco"),
+        }
+
+    def make_env(self, task_id: int) -> BatchEnv:
+        """The environments that task `task_id` is learned in."""
+        return self.sequence.make_env(
+            task_id,
+            num_envs=self.config.num_envs,
+            num_threads=min(self.config.num_threads, self.config.num_envs),
+            seed=self.env_seed(task_id),
+        )
+
+    def env_seed(self, task_id: int) -> int:
+        """Seed of the episodes that task `task_id` is learned on."""
+        return derive_seed(self.config.seed, 1 + task_id)
+
+    def build_agent(
+        self, env: BatchEnv, state: StateTree | None = None
+    ) -> tuple[Agent, ContinualMethod]:
+        """The agent and its method, as before the first task or with a saved state.
+
+        Raises:
+            UserError: An option has a value that the agent or the method does not accept.
+        """
+        config = self.config
+        seed_everything(config.seed, 0)
+        method = continual.make(config.method, **config.method_options)
+        try:
+            agent: Agent = self.agent_class.build(
+                env,
+                num_tasks=self.sequence.num_tasks,
+                method=method,
+                seed=config.seed,
+                **config.agent_options,
+            )
+        except (TypeError, ValueError, AssertionError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"agent '{config.agent}': {error}") from error
+        if state is not None:
+            agent.load_state_dict(state)
+        return agent, method
+
+
+def prepare(config: RunConfig) -> Setup:
+    """Import the plug-ins and find what the configuration names.
+
+    Raises:
+        UserError: A name, an option or a number is wrong.
+    """
+    config.check_numbers()
+    load_plugins(config.plugin)
+    AGENTS.check(config.agent)
+    METHODS.check(config.method)
+    sequence = load_sequence(config.sequence)
+    agent_class: Any = AGENTS.get(config.agent)
+    if not hasattr(agent_class, "build"):
+        raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
+    method_class: Any = METHODS.get(config.method)
+    resolved = replace(
+        config,
+        agent_options=resolve_options(
+            "agent", config.agent, agent_class.build, config.agent_options
+        ),
+        method_options=resolve_options(
+            "method", config.method, method_class, config.method_options
+        ),
+    )
+    return Setup(resolved, sequence, agent_class)
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import modules that register agents, methods or sequences; the current folder is searched.
+
+    Raises:
+        UserError: A module cannot be imported.
+    """
+    for module in modules:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(module)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,131 @@
+"""`lifelong-rl doctor`: is this installation able to run?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lifelong_rl.benchmark.versions import cpu_model, installed
+from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.packages import OURS, shadowed
+
+REQUIRED = {
+    "torch": ">=2.10",
+    "gymnasium": ">=1.1,<2",
+    "mujoco": ">=3.17,!=4.0.0",
+    "stable-baselines3": ">=2.9,<3",
+    "numpy": "",
+    "tensorboard": "",
+    "tyro": ">=1.0",
+    "safetensors": "",
+    "rich": "",
+    "pyyaml": "",
+}
+"""The dependencies in pyproject.toml: distribution to the versions that work."""
+
+REASONS = {
+    "torch": "older ones do not load weights safely",
+    "mujoco": "mujoco.batch came with 3.17, and 4.0.0 has a solver that goes wrong",
+}
+
+RENDER = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 2'/><geom type='plane' size='1 1 1'/></worldbody></mujoco>"
+)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 32, 32) as renderer:
+    renderer.update_scene(data)
+    assert renderer.render().any()
+"""
+
+Level = Literal["ok", "warn", "broken"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Command):
+    """Check versions, known-bad combinations, shadowed packages and rendering."""
+
+    def __call__(self) -> int:
+        """Print one line for each check; 1 if something is broken."""
+        levels = []
+        for level, line in checks():
+            print(f"{level:<7} {line}", flush=True)
+            levels.append(level)
+        if "broken" in levels:
+            print("something is broken: see above for what to do")
+            return 1
+        print("ready to run")
+        return 0
+
+
+def checks() -> Iterator[tuple[Level, str]]:
+    """What is there and whether it is as it should be."""
+    yield check_python(sys.version_info[:2])
+    for package, specifier in REQUIRED.items():
+        yield check_version(package, installed(package), specifier)
+    for name in OURS:
+        problem = shadowed(name)
+        yield ("broken", problem) if problem else ("ok", f"package '{name}' is ours")
+    yield "ok", f"{os.cpu_count()} cores, {cpu_model()}, {platform.platform()}"
+    yield check_rendering()
+
+
+def check_python(version: tuple[int, ...]) -> tuple[Level, str]:
+    """Whether Python is new enough."""
+    text = ".".join(map(str, version))
+    return (
+        ("ok", f"python {text}")
+        if version >= (3, 11)
+        else ("broken", f"python {text}: needs 3.11 or newer")
+    )
+
+
+def check_version(package: str, version: str | None, specifier: str) -> tuple[Level, str]:
+    """Whether an installed version is one that works."""
+    from packaging.specifiers import SpecifierSet
+
+    fix = f"pip install '{package}{specifier}'"
+    if version is None:
+        return "broken", f"{package} is not installed: {fix}"
+    if not SpecifierSet(specifier).contains(version, prereleases=True):
+        because = f" ({REASONS[package]})" if package in REASONS else ""
+        return "broken", f"{package} {version} does not work{because}: {fix}"
+    return "ok", f"{package} {version}"
+
+
+def check_rendering() -> tuple[Level, str]:
+    """Whether MuJoCo can render here; tried in another process, because it may crash."""
+    environment = dict(os.environ)
+    if (
+        "MUJOCO_GL" not in environment
+        and not environment.get("DISPLAY")
+        and sys.platform == "linux"
+    ):
+        environment["MUJOCO_GL"] = "egl"
+    backend = environment.get("MUJOCO_GL", "default")
+    try:
+        subprocess.run(
+            [sys.executable, "-c", RENDER],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+    except subprocess.TimeoutExpired:
+        said = "no answer within 60 s"
+    else:
+        return "ok", f"rendering ({backend})"
+    return "warn", (
+        f"no rendering ({backend}: {said}); learning works, pictures need: "
+        "apt install libegl1 libegl-mesa0 libgl1-mesa-dri, or another MUJOCO_GL"
+    )

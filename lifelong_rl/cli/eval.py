@@ -1,0 +1,94 @@
+"""`lifelong-rl eval`: evaluate a checkpoint of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lifelong_rl.cli.options import Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval(Command):
+    """Evaluate a checkpoint of a run on every task; nothing in its folder changes.
+
+    Attributes:
+        run_dir: Folder of the run.
+        checkpoint: Which one, such as task-001 (after the first task); by default the last.
+        episodes: Episodes per task; by default as many as the run was evaluated on.
+        task: Only this task.
+        json: Print JSON.
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
+    checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
+    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
+    json: bool = False
+
+    def __call__(self) -> int:
+        """Evaluate, and print a table."""
+        from contextlib import closing
+
+        import torch
+
+        from lifelong_rl.benchmark.evaluation import Evaluator
+        from lifelong_rl.benchmark.run_folder import RunFolder
+        from lifelong_rl.benchmark.sequence import task_labels
+        from lifelong_rl.benchmark.setup import prepare
+        from lifelong_rl.cli.resume import load_state
+        from lifelong_rl.cli.summary import format_table
+        from lifelong_rl.errors import UnknownNameError, UserError
+
+        if self.episodes is not None and self.episodes < 1:
+            raise UserError(f"episodes must be at least 1, not {self.episodes}")
+        folder = RunFolder.open(self.run_dir)
+        setup = prepare(folder.config)
+        config, sequence = setup.config, setup.sequence
+        labels = task_labels(sequence.tasks)
+        if self.task is not None and self.task not in labels:
+            raise UnknownNameError("task", self.task, labels, see="")
+        state = load_state(setup, folder, self.checkpoint)
+        if state is None:
+            raise UserError(
+                f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+            )
+        torch.set_num_threads(config.threads)
+        tasks_done = len(state["record"]["performance"]) - 1
+        with closing(setup.make_env(min(tasks_done, sequence.num_tasks - 1))) as env:
+            agent, _ = setup.build_agent(env, state["agent"])
+            evaluator = Evaluator(
+                sequence,
+                num_episodes=self.episodes or config.eval_episodes,
+                num_threads=config.num_threads,
+            )
+            with closing(evaluator):
+                found = {
+                    label: evaluator.evaluate(agent.act, task_id)
+                    for task_id, label in enumerate(labels)
+                    if self.task in (None, label)
+                }
+        if self.json:
+            content = {
+                label: {
+                    "success": evaluation.success,
+                    "return": evaluation.mean_return,
+                    "episodes": len(evaluation.successes),
+                    "successes": evaluation.successes.tolist(),
+                    "diverged": evaluation.num_diverged,
+                }
+                for label, evaluation in found.items()
+            }
+            print(json.dumps({"tasks_learned": tasks_done, "tasks": content}, indent=2))
+            return 0
+        print(f"after {tasks_done} of {len(labels)} tasks, {folder.path}")
+        rows = [
+            [label, f"{e.success:.2f}", f"{e.mean_return:.2f}", str(len(e.successes))]
+            for label, e in found.items()
+        ]
+        print(format_table(["task", "success", "return", "episodes"], rows))
+        return 0

@@ -1,0 +1,94 @@
+"""From the command line to a command, and from an error to one line and an exit code."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Sequence
+
+import lifelong_rl
+from lifelong_rl.benchmark.endings import RunFailed, RunStopped
+from lifelong_rl.cli.doctor import Doctor
+from lifelong_rl.cli.eval import Eval
+from lifelong_rl.cli.list import List
+from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.packages import refuse_shadowed
+from lifelong_rl.cli.resume import Resume
+from lifelong_rl.cli.run import Run
+from lifelong_rl.errors import UnknownNameError, UserError
+
+COMMANDS: dict[str, type[Command]] = {
+    "run": Run,
+    "resume": Resume,
+    "eval": Eval,
+    "list": List,
+    "doctor": Doctor,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; by default that of this process.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 bad input, 130 or 143 stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text())
+        return 0
+    if words[0] == "--version":
+        print(f"lifelong-rl {lifelong_rl.__version__}")
+        return 0
+    try:
+        return run_command(words[0], words[1:])
+    except KeyboardInterrupt:
+        print("lifelong-rl: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message, exit_code = explain(error)
+        if "--debug" in words:
+            traceback.print_exc()
+        else:
+            print(f"lifelong-rl: {message}", file=sys.stderr)
+        return exit_code
+
+
+def run_command(name: str, arguments: Sequence[str]) -> int:
+    """Parse the arguments of a command and do it."""
+    if name not in COMMANDS:
+        raise UnknownNameError("command", name, COMMANDS, see="lifelong-rl --help")
+    command = COMMANDS[name].parse(name, arguments)
+    if not isinstance(command, Doctor):
+        refuse_shadowed()
+    return command()
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """One line about an error, and the exit code."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, RunStopped):
+        return str(error), error.exit_code
+    if isinstance(error, RunFailed):
+        return str(error), 1
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {message} (add --debug for the traceback)", 1
+
+
+def help_text() -> str:
+    """What `lifelong-rl --help` prints."""
+    lines = [
+        "usage: lifelong-rl COMMAND [OPTIONS]",
+        "",
+        "Learn a sequence of manipulation tasks, and measure what is forgotten.",
+        "",
+        "commands:",
+    ]
+    for name, command in COMMANDS.items():
+        lines.append(f"  {name:<8} {(inspect.getdoc(command) or '').partition(chr(10))[0]}")
+    lines += ["", "lifelong-rl COMMAND --help tells the options; --version the version."]
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Reading command lines: dataclasses parsed by tyro, errors of one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from lifelong_rl.benchmark.config import parse_value
+from lifelong_rl.errors import UnknownNameError, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Base of all commands: the first line of its docstring is what `--help` lists.
+
+    Attributes:
+        debug: Show the traceback of an error.
+    """
+
+    debug: bool = False
+
+    @classmethod
+    def parse(cls, name: str, arguments: Sequence[str], default: Self | None = None) -> Self:
+        """Parse the arguments of the command.
+
+        Args:
+            name: What it is called, for messages and help.
+            arguments: What follows the name.
+            default: Values of what the arguments do not set, in place of the dataclass's own.
+
+        Raises:
+            UserError: An option is unknown, missing or of the wrong kind.
+            SystemExit: Help was asked for and printed.
+        """
+        box = io.StringIO()
+        parsed: Self
+        try:
+            with contextlib.redirect_stderr(box):
+                parsed, unknown = tyro.cli(
+                    cls,
+                    prog=f"lifelong-rl {name}",
+                    args=list(arguments),
+                    default=tyro.MISSING_NONPROP if default is None else default,
+                    return_unknown_args=True,
+                    config=(tyro.conf.FlagCreatePairsOff,),
+                )
+        except SystemExit as stop:
+            if stop.code in (0, None):
+                raise
+            raise UserError(f"lifelong-rl {name}: {_first_sentence(box.getvalue())}") from None
+        if unknown:
+            raise _unknown_argument(cls, name, unknown[0])
+        return parsed
+
+    def __call__(self) -> int:
+        """Do it, and return the exit code."""
+        raise NotImplementedError
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """Options given as `key=value`, the value read as YAML.
+
+    Raises:
+        UserError: A word has no "=", or its value is not YAML.
+    """
+    options = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise UserError(f"options are given as key=value, not '{word}'")
+        options[key.replace("-", "_")] = parse_value(value)
+    return options
+
+
+Options = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="KEY=VALUE ...",
+        instance_from_str=parse_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [f"{k}={v}" for k, v in options.items()],
+    ),
+]
+"""A field for options of an agent or a method."""
+
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+"""A field for a path that need not be given."""
+
+Repeated = tyro.conf.UseAppendAction[tuple[str, ...]]
+"""A field for an option that may be given several times."""
+
+
+def _unknown_argument(command: type[Command], name: str, word: str) -> UserError:
+    if not word.startswith("-"):
+        return UserError(
+            f"lifelong-rl {name}: unexpected '{word}' (see: lifelong-rl {name} --help)"
+        )
+    known = ["--" + field.name.replace("_", "-") for field in fields(command)]
+    return UnknownNameError(
+        "option", word.partition("=")[0], known, see=f"lifelong-rl {name} --help"
+    )
+
+
+def _first_sentence(box: str) -> str:
+    """What tyro says in its error box up to the first rule, as one line."""
+    lines = []
+    for line in box.splitlines():
+        text = line.strip().strip("│").strip()
+        if text.startswith("╭"):
+            continue
+        if re.match(r"^[─├╰]", text):
+            break
+        lines.append(text)
+    return " ".join(" ".join(lines).split())

@@ -1,0 +1,169 @@
+"""Following a run on the screen, and ending it properly."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from lifelong_rl.benchmark.endings import RunStopped
+from lifelong_rl.benchmark.loop import Reporter, SequenceLoop
+from lifelong_rl.benchmark.sequence import task_labels
+from lifelong_rl.cli.summary import format_seconds, print_summary
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from lifelong_rl.benchmark.run_folder import RunFolder
+    from lifelong_rl.benchmark.setup import Setup
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where the program is."""
+
+
+def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
+    """Run a loop to its end with progress on the screen, and print the summary.
+
+    Raises:
+        RunStopped: Ctrl-C or SIGTERM.
+        RunFailed: The run cannot go on.
+    """
+    reporter = Reporter() if quiet else BarReporter() if sys.stdout.isatty() else LineReporter()
+    try:
+        with raise_on_sigterm():
+            results = loop.run(folder, reporter)
+    except KeyboardInterrupt as error:
+        raise RunStopped(
+            f"stopped; go on with: lifelong-rl resume {folder.path}",
+            143 if isinstance(error, Terminated) else 130,
+        ) from error
+    finally:
+        folder.unlock()
+    print_summary(results, folder.path, quiet=quiet)
+    return 0
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception, as Ctrl-C is."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class LineReporter(Reporter):
+    """A line for each evaluation."""
+
+    def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
+        """Say what is run and where."""
+        config = setup.config
+        self._labels = task_labels(setup.sequence.tasks)
+        self._steps_per_task = config.steps_per_task
+        self._steps_before = tasks_done * config.steps_per_task
+        self._started = perf_counter()
+        self.write(
+            f"{config.sequence} with {config.agent} and {config.method}, seed {config.seed}: "
+            f"{len(self._labels)} tasks of {config.steps_per_task} steps, in {path}"
+        )
+        if tasks_done:
+            self.write(f"going on after {tasks_done} of {len(self._labels)} tasks")
+
+    def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
+        """Write a line."""
+        left = format_seconds(self.seconds_left(task_id, steps))
+        self.write(
+            f"[{task_id + 1}/{len(self._labels)} {self._labels[task_id]}] "
+            f"step {steps}/{self._steps_per_task}  success {success:.2f}  "
+            f"{steps_per_second:.0f} steps/s  {left} left"
+        )
+
+    def row(self, tasks_done: int, success: list[float]) -> None:
+        """Write the success of all tasks."""
+        when = f"after {self._labels[tasks_done - 1]}" if tasks_done else "before training"
+        values = "  ".join(f"{n} {v:.2f}" for n, v in zip(self._labels, success, strict=True))
+        self.write(f"{when}: {values}")
+
+    def write(self, line: str) -> None:
+        """Write one line at once, so that it is seen through a pipe too."""
+        print(line, flush=True)
+
+    def seconds_left(self, task_id: int, steps: int) -> float:
+        """Time to the end at the average speed so far."""
+        position = task_id * self._steps_per_task + steps
+        done = max(position - self._steps_before, 1)
+        total = len(self._labels) * self._steps_per_task
+        return (perf_counter() - self._started) / done * (total - position)
+
+
+class BarReporter(LineReporter):
+    """A progress bar on a terminal, and a line after each task."""
+
+    REFRESH_SECONDS = 0.2
+
+    _bar: Progress | None = None
+
+    def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
+        """Show the bar."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  success {task.fields[success]}"),
+            TextColumn("{task.fields[speed]} steps/s  {task.fields[left]} left"),
+        )
+        super().begin(setup, path, tasks_done)
+        total = len(self._labels) * self._steps_per_task
+        self._row: TaskID = self._bar.add_task(
+            "evaluating",
+            total=total,
+            completed=self._steps_before,
+            success="-",
+            speed="-",
+            left="-",
+        )
+        self._shown = perf_counter(), self._steps_before
+        self._bar.start()
+
+    def step(self, task_id: int, steps: int) -> None:
+        """Move the bar, a few times a second."""
+        assert self._bar is not None
+        now, position = perf_counter(), task_id * self._steps_per_task + steps
+        then, before = self._shown
+        if now - then < self.REFRESH_SECONDS:
+            return
+        self._shown = now, position
+        self._bar.update(
+            self._row,
+            description=f"{task_id + 1}/{len(self._labels)} {self._labels[task_id]}",
+            completed=position,
+            speed=f"{(position - before) / (now - then):.0f}",
+            left=format_seconds(self.seconds_left(task_id, steps)),
+        )
+
+    def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
+        """Show the success."""
+        assert self._bar is not None
+        self._bar.update(self._row, success=f"{success:.2f}", refresh=True)
+
+    def write(self, line: str) -> None:
+        """Write one line above the bar."""
+        assert self._bar is not None
+        self._bar.console.print(line, highlight=False, markup=False)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()

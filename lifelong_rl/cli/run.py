@@ -1,0 +1,64 @@
+"""`lifelong-rl run`: learn a sequence of tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from lifelong_rl.benchmark.config import RunConfig, read_config
+from lifelong_rl.cli.options import Command, OptionalPath, Options, Repeated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunConfig, Command):
+    """Learn a sequence of tasks one after another, evaluating all of them after each.
+
+    Attributes:
+        run_dir: New folder of the run; by default runs/SEQUENCE-AGENT-METHOD-seedN.
+        config: YAML file of options, such as the config.yaml of a run; the command line goes
+            before it.
+        quiet: Print only the summary at the end.
+    """
+
+    agent_options: Options = field(default_factory=dict)
+    method_options: Options = field(default_factory=dict)
+    plugin: Repeated = ()
+    run_dir: OptionalPath = None
+    config: OptionalPath = None
+    quiet: bool = False
+
+    @classmethod
+    def parse(cls, name: str, arguments: Sequence[str], default: Self | None = None) -> Self:
+        """Parse the arguments on top of the configuration file that they name."""
+        given = super().parse(name, arguments, default)
+        if given.config is None:
+            return given
+        content = read_config(given.config)
+        options: dict[str, Any] = {
+            kind: {**content.get(kind, {}), **getattr(given, kind)}
+            for kind in ("agent_options", "method_options")
+        }
+        on_top = super().parse(name, arguments, cls(**content))
+        return dataclasses.replace(on_top, **options)
+
+    def __call__(self) -> int:
+        """Run, and print the summary."""
+        from lifelong_rl.benchmark.loop import SequenceLoop
+        from lifelong_rl.benchmark.run_folder import RunFolder
+        from lifelong_rl.benchmark.setup import prepare
+        from lifelong_rl.cli.progress import follow
+
+        values: dict[str, Any] = {
+            entry.name: getattr(self, entry.name) for entry in dataclasses.fields(RunConfig)
+        }
+        setup = prepare(RunConfig(**values))
+        config = setup.config
+        path = self.run_dir or Path(
+            f"runs/{config.sequence}-{config.agent}-{config.method}-seed{config.seed}"
+        )
+        loop = SequenceLoop(setup)
+        folder = RunFolder.create(path, config)
+        return follow(loop, folder, quiet=self.quiet)

@@ -1,0 +1,107 @@
+"""Configurations are read, checked and written without loss."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifelong_rl.benchmark.config import (
+    RunConfig,
+    dump_yaml,
+    parse_value,
+    read_config,
+    resolve_options,
+)
+from lifelong_rl.errors import UnknownNameError, UserError
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("1e-3", 0.001),
+        ("1e4", 10000.0),
+        ("-2.5E+3", -2500.0),
+        ("3", 3),
+        ("true", True),
+        ("null", None),
+        ("[64, 64]", [64, 64]),
+        ("both", "both"),
+        ("1e4x", "1e4x"),
+    ],
+)
+def test_values_are_yaml_in_which_exponents_are_numbers(text, value):
+    found = parse_value(text)
+    assert found == value and type(found) is type(value)
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text()
+        | st.sampled_from(["1e4", "null", "3", "yes"])
+        | st.lists(st.integers()),
+    )
+)
+def test_what_is_written_is_read_back(options):
+    assert parse_value(dump_yaml(options)) == options
+
+
+def test_a_whole_configuration_is_read_back(tmp_path):
+    config = RunConfig(seed=3, method_options={"strength": 1e4}, plugin=("a", "b"))
+    (tmp_path / "config.yaml").write_text(dump_yaml(config.as_dict()))
+    assert RunConfig(**read_config(tmp_path / "config.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("sed: 3", r"unknown option 'sed'; did you mean 'seed'\? \(see: .*f.yaml\)"),
+        ("seed: [", "f.yaml is not YAML"),
+        ("- a\n- b", "does not hold options"),
+        ("agent-options: 3", "agent_options must be 'name: value' lines, not 3"),
+        ("plugin: {a: b}", "plugin must be a list of module names"),
+        ("agent: 3", "agent must be a name, not 3"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "f.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_config(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*f.yaml: No such file"):
+        read_config(tmp_path / "f.yaml")
+
+
+@pytest.mark.parametrize(
+    "field, value", [("seed", -1), ("steps_per_task", 0), ("num_envs", 1.5), ("threads", True)]
+)
+def test_bad_numbers_are_refused(field, value):
+    with pytest.raises(UserError, match=f"{field.replace('_', '-')} must be a whole number"):
+        RunConfig(**{field: value}).check_numbers()
+
+
+class Method:
+    def __init__(self, *, strength: float = 1.0, sizes: tuple[int, ...] = (3, 4), kind: type = int):
+        pass
+
+
+def build(env: object, *, num_tasks: int, method: object, seed: int, lr: float = 0.1) -> None:
+    pass
+
+
+def test_defaults_are_filled_in_where_a_file_can_hold_them():
+    assert resolve_options("method", "m", Method, {}) == {"strength": 1.0, "sizes": [3, 4]}
+    assert resolve_options("method", "m", Method, {"strength": 2})["strength"] == 2
+    assert resolve_options("agent", "a", build, {}) == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("name", ["lrr", "seed", "num_tasks", "method", "env"])
+def test_options_that_an_agent_does_not_have_are_refused(name):
+    with pytest.raises(UnknownNameError, match=f"unknown a option '{name}'"):
+        resolve_options("agent", "a", build, {name: 1})

@@ -1,0 +1,41 @@
+"""Runs of the toy plug-in through the command line, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lifelong_rl.cli import main
+
+TOY = ["--plugin", "toy_plugin", "--sequence", "toy3", "--agent", "toy"]
+SMALL = ["--steps-per-task", "240", "--num-envs", "4", "--eval-episodes", "6", "--eval-points", "4"]
+
+
+def run_toy(path: Path, *arguments: str) -> int:
+    return main(["run", *TOY, *SMALL, "--run-dir", str(path), *arguments])
+
+
+def results(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "results.json").read_text())
+    return content
+
+
+def metric_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_speed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of two equal runs differ in nothing but the time that they took."""
+    for line in lines:
+        line["values"].pop("train/steps_per_second", None)
+    return lines
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

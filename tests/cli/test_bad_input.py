@@ -1,0 +1,261 @@
+"""Bad input: one line, exit code 2, nothing written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from toy_runs import SMALL, TOY, results, run_toy, snapshot
+
+from lifelong_rl.benchmark import setup
+from lifelong_rl.cli import main, packages
+
+
+def refused(capsys, *arguments):
+    """The line on stderr, after checking that it is one and that the exit code is 2."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert captured.out == "" and "Traceback" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["runn"], "unknown command 'runn'; did you mean 'run'?"),
+        (["run", "--method", "ecw"], "unknown method 'ecw'; did you mean 'ewc'? (see: lifelong-rl"),
+        (["run", "--agent", "sax"], "unknown agent 'sax'; did you mean 'sac'?"),
+        (["run", "--sequence", "arm33"], "unknown sequence 'arm33'; did you mean 'arm3'?"),
+        (["run", "--sed", "3"], "unknown option '--sed'; did you mean '--seed'?"),
+        (["run", "--seed=x"], "invalid literal for int() with base 10: 'x'"),
+        (["run", "--seed"], "Missing value for argument '--seed'"),
+        (["run", "--seed", "-3"], "seed must be a whole number of at least 0, not -3"),
+        (["run", "--steps-per-task", "0"], "steps-per-task must be a whole number of at least 1"),
+        (["run", "somewhere"], "unexpected 'somewhere'"),
+        (["run", "--agent-options", "lr"], "options are given as key=value, not 'lr'"),
+        (["run", "--agent-options", "lr=[1"], "cannot read the value '[1'"),
+        (["run", "--plugin", "no_such_module"], "the plug-in 'no_such_module' cannot be imported"),
+        (
+            ["run", *TOY, "--agent-options", "hiden=3"],
+            "unknown toy option 'hiden'; did you mean 'hidden'?",
+        ),
+        (["run", *TOY, "--agent-options", "lr=-1"], "agent 'toy': lr must be positive, not -1"),
+        (["run", *TOY, "--method", "ewc", "--method-options", "strenth=3"], "mean 'strength'?"),
+        (["run", *TOY, "--method-options", "scope=polcy"], "did you mean 'policy'?"),
+        (["resume"], "RUN_DIR"),
+        (["resume", "nowhere"], "there is no folder nowhere"),
+        (["resume", "."], ". holds no run (no config.yaml)"),
+        (["eval", "nowhere"], "there is no folder nowhere"),
+        (["list", "agent"], "unknown list 'agent'; did you mean 'agents'?"),
+        (["doctor", "--fix"], "unknown option '--fix'"),
+    ],
+)
+def test_one_line_and_nothing_written(tmp_path, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    assert expected in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert run_toy(path, "--quiet") == 0
+    return path
+
+
+@pytest.fixture
+def finished(original, tmp_path):
+    import shutil
+
+    return Path(shutil.copytree(original, tmp_path / "run"))
+
+
+def unfinish(path):
+    """As if the run had been killed in its last task."""
+    import shutil
+
+    shutil.rmtree(path / "checkpoints" / "task-003")
+    (path / "results.json").unlink()
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps({**status, "status": "running"}))
+
+
+def test_run_into_a_finished_run(finished, capsys):
+    before = snapshot(finished)
+    line = refused(capsys, "run", *TOY, *SMALL, "--run-dir", finished)
+    assert f"{finished} holds this run, finished; see it with: lifelong-rl eval" in line
+    assert snapshot(finished) == before
+
+
+def test_run_into_another_run(finished, capsys):
+    before = snapshot(finished)
+    line = refused(capsys, "run", *TOY, *SMALL, "--seed", "4", "--run-dir", finished)
+    assert "holds another run (seed 0, not 4); choose another --run-dir" in line
+    assert snapshot(finished) == before
+
+
+def test_run_into_an_unfinished_run(finished, capsys):
+    unfinish(finished)
+    before = snapshot(finished)
+    line = refused(capsys, "run", *TOY, *SMALL, "--run-dir", finished)
+    assert f"unfinished; go on with: lifelong-rl resume {finished}" in line
+    assert snapshot(finished) == before
+
+
+def test_run_into_a_folder_of_something_else(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("x")
+    line = refused(capsys, "run", *TOY, *SMALL, "--run-dir", tmp_path)
+    assert "is not empty and holds no run; choose another --run-dir" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_run_into_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in refused(capsys, "run", *TOY, *SMALL, "--run-dir", tmp_path / "file")
+
+
+def test_resume_and_eval_of_a_truncated_checkpoint_name_the_file_and_a_way_on(finished, capsys):
+    unfinish(finished)
+    file = finished / "checkpoints" / "task-002" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    before = snapshot(finished)
+    for command in ("resume", "eval"):
+        line = refused(capsys, command, finished)
+        assert f"checkpoint {file} is truncated" in line
+        assert f"lifelong-rl resume {finished} --from task-001" in line
+    before.pop(".lock"), (after := snapshot(finished)).pop(".lock")
+    assert after == before
+    assert main(["resume", str(finished), "--from", "task-001", "--quiet"]) == 0
+
+
+def test_the_way_on_leads_to_the_same_results(finished, original):
+    unfinish(finished)
+    (finished / "checkpoints" / "task-002" / "state.json").write_text("")
+    assert main(["resume", str(finished), "--from", "task-001", "--quiet"]) == 0
+    assert results(finished)["return_matrix"] == results(original)["return_matrix"]
+
+
+def test_no_good_checkpoint_at_all(finished, capsys):
+    unfinish(finished)
+    for file in finished.rglob("state.json"):
+        file.write_text("{}")
+    line = refused(capsys, "resume", finished)
+    assert "is not a checkpoint of lifelong-rl" in line and "--from" not in line
+
+
+def test_a_checkpoint_of_another_run(finished, tmp_path, capsys):
+    import shutil
+
+    other = tmp_path / "other"
+    run_toy(other, "--quiet", "--seed", "9")
+    unfinish(finished)
+    shutil.rmtree(finished / "checkpoints" / "task-002")
+    shutil.copytree(other / "checkpoints" / "task-002", finished / "checkpoints" / "task-002")
+    line = refused(capsys, "resume", finished)
+    assert "belongs to another run: seed is 9 there and 0 here" in line
+
+
+def test_a_config_that_was_changed_after_the_run(finished, capsys):
+    unfinish(finished)
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    (finished / "config.yaml").write_text(yaml.safe_dump({**config, "steps_per_task": 500}))
+    line = refused(capsys, "resume", finished)
+    assert "steps per task is 240 there and 500 here" in line
+
+
+def test_threads_may_be_changed(finished):
+    unfinish(finished)
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    (finished / "config.yaml").write_text(yaml.safe_dump({**config, "num_threads": 1}))
+    assert main(["resume", str(finished), "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("command", ["resume", "eval"])
+def test_another_mujoco_version(finished, monkeypatch, capsys, command):
+    unfinish(finished)
+    there = results_version(finished)
+    monkeypatch.setattr(setup, "installed", lambda package: "3.99.0")
+    line = refused(capsys, command, finished)
+    assert f"made with MuJoCo {there}, installed is 3.99.0" in line
+    assert f"pip install mujoco=={there}" in line
+
+
+def results_version(path):
+    return json.loads((path / "manifest.json").read_text())["sessions"][0]["versions"]["mujoco"]
+
+
+def test_unknown_task_and_checkpoint(finished, capsys):
+    assert "unknown task 'lefft'; did you mean 'left'?" in refused(
+        capsys, "eval", finished, "--task", "lefft"
+    )
+    assert "unknown checkpoint 'task-004'; did you mean 'task-00" in refused(
+        capsys, "eval", finished, "--checkpoint", "task-004"
+    )
+    assert "episodes must be at least 1" in refused(capsys, "eval", finished, "--episodes", "0")
+
+
+def test_metrics_that_were_cut_off(finished, capsys):
+    unfinish(finished)
+    (finished / "metrics.jsonl").write_text("")
+    before = snapshot(finished)
+    before.pop(".lock")
+    line = refused(capsys, "resume", finished)
+    assert "metrics.jsonl has 0 bytes, but the checkpoint was made when it had" in line
+    (after := snapshot(finished)).pop(".lock")
+    assert after == before
+
+
+def test_a_run_that_is_running(finished, capsys):
+    from lifelong_rl.benchmark.run_folder import RunFolder
+
+    unfinish(finished)
+    holder = RunFolder.open(finished)
+    holder.lock()
+    line = refused(capsys, "resume", finished)
+    assert "already running (pid " in line
+    holder.unlock()
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert main(["run", "--agent", "sax", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):
+    import toy_plugin
+
+    monkeypatch.setattr(toy_plugin, "on_step", lambda task_id, step: 1 / 0)
+    assert run_toy(tmp_path / "run") == 1
+    err = capsys.readouterr().err
+    assert err == (
+        "lifelong-rl: unexpected ZeroDivisionError: division by zero "
+        "(add --debug for the traceback)\n"
+    )
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed"
+    assert "task 1 of 3 'left' at step 0: ZeroDivisionError" in status["message"]
+
+
+def test_a_package_that_hides_ours_is_named(tmp_path, capsys):
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("")
+    code = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.path.append('.')\n"
+        "from lifelong_rl.cli import main\n"
+        "sys.exit(main(['list']))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(packages.__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 2
+    (line,) = found.stderr.splitlines()
+    assert f"package 'agents' of lifelong-rl is hidden by {tmp_path / 'agents'}" in line
