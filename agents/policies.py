@@ -16,7 +16,7 @@ from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
 from torch import Tensor, nn
 
 from lifelong_rl.learning import Role
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
 NetworkBuilder = Callable[[Role, NetworkSpec], nn.Module]
 
@@ -27,7 +27,7 @@ TANH_EPSILON = 1e-6  # keeps log(1 - a²) finite; the value of Stable-Baselines3
 
 def build_plain_network(role: Role, spec: NetworkSpec) -> nn.Module:
     """The network of a component that no continual method changes."""
-    return spec.build()
+    return MultiHeadMLP(spec)
 
 
 def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:

@@ -15,138 +15,17 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
+from agents.buffers import buffer_state, load_buffer_state, stream
 from agents.callbacks import ProgressCallback
-from agents.policies import Actor, ContinualSACPolicy, Critic, build_plain_network, split_task
+from agents.policies import Actor, ContinualSACPolicy, Critic, build_plain_network
+from agents.sac_components import EntropyCoefficient, SACActor, SACCritic
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, Component, Role, StateTree, gradient_step
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.networks import NetworkSpec
-
-
-class SACActor:
-    """The policy as a component.
-
-    Batch: "observations" (n, obs_dim); optionally "policy_actions" (n, action_dim) and
-    "policy_log_prob" (n,), a sample of the current policy that the caller has at hand.
-    """
-
-    name = "actor"
-    role: Role = "policy"
-
-    def __init__(self, agent: SAC) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The squashed Gaussian policy."""
-        return self._agent.actor
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the policy's parameters."""
-        return self._agent.actor.optimizer
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
-        observations = batch["observations"]
-        if "policy_actions" in batch:
-            actions, log_prob = batch["policy_actions"], batch["policy_log_prob"]
-        else:
-            actions, log_prob = self._agent.actor.action_log_prob(observations)
-        values = self._agent.critic(observations, actions).amin(dim=0)
-        entropy = self._agent.entropy_coefficient(observations) * log_prob
-        loss: Tensor = (entropy - values).mean()
-        return loss
-
-    def predict(self, batch: Batch) -> Distribution:
-        """The action's Gaussian before the squashing tanh.
-
-        Fisher information and KL divergences are the same before and after the bijection.
-        """
-        mean, log_std = self._agent.actor.gaussian(batch["observations"])
-        normal = Normal(mean, log_std.exp(), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
-
-
-class SACCritic:
-    """The twin action-value functions as a component.
-
-    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
-    "discounts" (n, 1) where returns span several steps.
-    """
-
-    name = "critic"
-    role: Role = "value"
-
-    def __init__(self, agent: SAC) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The twin critics."""
-        return self._agent.critic
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the critics' parameters."""
-        return self._agent.critic.optimizer
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""
-        agent = self._agent
-        next_observations = batch["next_observations"]
-        with torch.no_grad():
-            next_actions, next_log_prob = agent.actor.action_log_prob(next_observations)
-            next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
-            next_values -= agent.entropy_coefficient(next_observations) * next_log_prob
-            discounts = batch["discounts"].squeeze(1) if "discounts" in batch else agent.gamma
-            continues = 1 - batch["dones"].squeeze(1)
-            targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
-        values = agent.critic(batch["observations"], batch["actions"])
-        loss: Tensor = 0.5 * (values - targets).square().mean(dim=1).sum()
-        return loss
-
-    def predict(self, batch: Batch) -> Distribution:
-        """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        values = self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1)
-        normal = Normal(values, torch.ones_like(values), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
-
-
-class EntropyCoefficient(nn.Module):
-    """The learned weight α of the policy's entropy, one for each task.
-
-    Batch: "observations" and "policy_log_prob" (n,).
-    """
-
-    name = "entropy coefficient"
-
-    def __init__(self, num_tasks: int, initial: float, target_entropy: float) -> None:
-        super().__init__()
-        self.initial = initial
-        self.target_entropy = target_entropy
-        self.log_value = nn.Parameter(torch.log(torch.ones(num_tasks) * initial))
-        self.optimizer: Optimizer
-
-    @property
-    def module(self) -> nn.Module:
-        """Itself: it holds the one parameter."""
-        return self
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Log α of each row's task: (n,), or (1,) with one task."""
-        num_tasks = len(self.log_value)
-        _, task = split_task(observations, num_tasks)
-        return self.log_value if task is None else task @ self.log_value
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
-        surplus = batch["policy_log_prob"].detach() + self.target_entropy
-        return -(self.forward(batch["observations"]) * surplus).mean()
 
 
 class SAC(sb3.SAC):
@@ -357,23 +236,7 @@ class SAC(sb3.SAC):
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The transitions in the replay buffer once, oldest first."""
-        buffer = self.replay_buffer
-        start = buffer.pos if buffer.full else 0
-        order = (start + np.arange(buffer.size())) % buffer.buffer_size
-        at_once = max(1, batch_size // buffer.n_envs)
-        for first in range(0, len(order), at_once):
-            rows = order[first : first + at_once]
-            final = buffer.dones[rows] * (1 - buffer.timeouts[rows])
-            yield {
-                name: buffer.to_torch(values.reshape(len(rows) * buffer.n_envs, -1))
-                for name, values in (
-                    ("observations", buffer.observations[rows]),
-                    ("actions", buffer.actions[rows]),
-                    ("next_observations", buffer.next_observations[rows]),
-                    ("rewards", buffer.rewards[rows]),
-                    ("dones", final),
-                )
-            }
+        return stream(self.replay_buffer, batch_size)
 
     def diagnostics(self) -> dict[str, float]:
         """Means of losses, penalties and entropy coefficient since the last call."""
@@ -398,11 +261,7 @@ class SAC(sb3.SAC):
         if self.method is not None:
             state["method"] = self.method.state_dict()
         if not self.reset_buffer:
-            used = slice(0, self.replay_buffer.size())
-            state["replay_buffer"] = {
-                name: torch.from_numpy(getattr(self.replay_buffer, name)[used].copy())
-                for name in BUFFER_ARRAYS
-            } | {"pos": self.replay_buffer.pos, "full": self.replay_buffer.full}
+            state["replay_buffer"] = buffer_state(self.replay_buffer)
         return state
 
     def load_state_dict(self, state: StateTree) -> None:
@@ -418,10 +277,7 @@ class SAC(sb3.SAC):
         if self.method is not None:
             self.method.load_state_dict(state["method"])
         if not self.reset_buffer:
-            kept = state["replay_buffer"]
-            for name in BUFFER_ARRAYS:
-                getattr(self.replay_buffer, name)[: len(kept[name])] = kept[name].numpy()
-            self.replay_buffer.pos, self.replay_buffer.full = kept["pos"], kept["full"]
+            load_buffer_state(self.replay_buffer, state["replay_buffer"])
 
     def _build_network(self, role: Role, spec: NetworkSpec) -> nn.Module:
         if self.method is None or not self.method.acts_on(role):
@@ -469,4 +325,3 @@ class SAC(sb3.SAC):
 
 
 NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one
-BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

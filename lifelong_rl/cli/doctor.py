@@ -8,25 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import requires
 from typing import Literal
 
 from lifelong_rl.benchmark.versions import cpu_model, installed
 from lifelong_rl.cli.options import Command
 from lifelong_rl.cli.packages import OURS, shadowed
-
-REQUIRED = {
-    "torch": ">=2.10",
-    "gymnasium": ">=1.1,<2",
-    "mujoco": ">=3.17,!=4.0.0",
-    "stable-baselines3": ">=2.9,<3",
-    "numpy": "",
-    "tensorboard": "",
-    "tyro": ">=1.0",
-    "safetensors": "",
-    "rich": "",
-    "pyyaml": "",
-}
-"""The dependencies in pyproject.toml: distribution to the versions that work."""
 
 REASONS = {
     "torch": "older ones do not load weights safely",
@@ -68,13 +55,21 @@ class Doctor(Command):
 def checks() -> Iterator[tuple[Level, str]]:
     """What is there and whether it is as it should be."""
     yield check_python(sys.version_info[:2])
-    for package, specifier in REQUIRED.items():
+    for package, specifier in requirements().items():
         yield check_version(package, installed(package), specifier)
     for name in OURS:
         problem = shadowed(name)
         yield ("broken", problem) if problem else ("ok", f"package '{name}' is ours")
     yield "ok", f"{os.cpu_count()} cores, {cpu_model()}, {platform.platform()}"
     yield check_rendering()
+
+
+def requirements() -> dict[str, str]:
+    """What the installed project declares that it needs: distribution to version specifier."""
+    from packaging.requirements import Requirement
+
+    declared = map(Requirement, requires("lifelong-rl") or ())
+    return {need.name: str(need.specifier) for need in declared if need.marker is None}
 
 
 def check_python(version: tuple[int, ...]) -> tuple[Level, str]:

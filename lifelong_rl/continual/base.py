@@ -12,9 +12,16 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from lifelong_rl.errors import UnknownNameError
-from lifelong_rl.learning.gradient_step import StepRecord
-from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, Role, StateTree
-from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.learning.protocols import (
+    Batch,
+    Component,
+    Learner,
+    ParamDict,
+    Role,
+    StateTree,
+    StepRecord,
+)
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
 Scope = Literal["policy", "value", "both"]
 
@@ -38,7 +45,7 @@ class ContinualMethod:
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """The network of a component that this method acts on; expansion methods change it."""
-        return spec.build()
+        return MultiHeadMLP(spec)
 
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Called before the first step of task `task_id` (from 0)."""

@@ -1,6 +1,6 @@
 """The protocols between learners and continual methods, and the gradient step they share."""
 
-from lifelong_rl.learning.gradient_step import StepRecord, gradient_step
+from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.protocols import (
     Agent,
     Batch,
@@ -10,6 +10,7 @@ from lifelong_rl.learning.protocols import (
     ParamDict,
     Role,
     StateTree,
+    StepRecord,
 )
 
 __all__ = [

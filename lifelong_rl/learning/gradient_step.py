@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict
+from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict, StepRecord
 
 if TYPE_CHECKING:
     from lifelong_rl.continual.base import ContinualMethod
@@ -93,27 +93,6 @@ def gradient_step(
     if method is not None and record is not None:
         method.after_step(component, record)
     return measured
-
-
-class StepRecord:
-    """What happened in one gradient step, for methods that keep account of it.
-
-    Attributes:
-        batch: The batch that the loss was computed on, extended rows included.
-        loss: The task's loss before the step.
-        task_gradient: Gradient of the task's loss alone, before penalty and transformation.
-        before: The parameters before the step.
-    """
-
-    __slots__ = ("batch", "before", "loss", "task_gradient")
-
-    def __init__(
-        self, batch: Batch, loss: float, task_gradient: ParamDict, before: ParamDict
-    ) -> None:
-        self.batch = batch
-        self.loss = loss
-        self.task_gradient = task_gradient
-        self.before = before
 
 
 def trainable(component: Component) -> dict[str, torch.nn.Parameter]:

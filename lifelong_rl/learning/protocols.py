@@ -7,6 +7,7 @@ All it sees of either is written here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -92,6 +93,23 @@ class Learner(Protocol):
         drawn anew at every update (exploration noise, dropout masks).
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What happened in one gradient step, for methods that keep account of it.
+
+    Attributes:
+        batch: The batch that the loss was computed on, extended rows included.
+        loss: The task's loss before the step.
+        task_gradient: Gradient of the task's loss alone, before penalty and transformation.
+        before: The parameters before the step.
+    """
+
+    batch: Batch
+    loss: float
+    task_gradient: ParamDict
+    before: ParamDict
 
 
 Progress = Callable[[int], None]

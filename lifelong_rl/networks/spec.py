@@ -38,12 +38,6 @@ class NetworkSpec:
         """Entries of an output row."""
         return sum(self.outputs)
 
-    def build(self) -> TaskNetwork:
-        """The ordinary network: a shared trunk and a linear head per task."""
-        from lifelong_rl.networks.mlp import MultiHeadMLP
-
-        return MultiHeadMLP(self)
-
 
 class TaskNetwork(nn.Module):
     """A network whose output depends on the task of each row.

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution, Independent, Normal
 
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Role, gradient_step
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
 
 def categorical(output: Tensor) -> Distribution:
@@ -126,7 +126,7 @@ def classifier() -> Callable[..., StreamLearner]:
     ) -> StreamLearner:
         torch.manual_seed(0)
         spec = NetworkSpec(2, hidden, (2,), num_tasks=num_tasks)
-        network = method.build_network(spec) if method is not None else spec.build()
+        network = method.build_network(spec) if method is not None else MultiHeadMLP(spec)
         component = Predictor(network, categorical, optimizer=torch.optim.Adam, lr=1e-2)
         return StreamLearner(component, tasks=classification_tasks(num_tasks))
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lifelong_rl.continual.importance import fisher_diagonal
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
 
 def test_linear_gaussian_by_hand(predictor, distributions):
@@ -50,7 +50,7 @@ def test_logistic_regression_in_expectation(predictor, distributions):
 def test_multi_head_network_against_a_loop(predictor, distributions, chunk_size):
     """One backward pass per row, whatever the chunk; heads of absent tasks do not matter."""
     torch.manual_seed(0)
-    network = NetworkSpec(4, (8,), (3,), num_tasks=3, layer_norm=True).build()
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3, layer_norm=True))
     component = predictor(network, distributions["categorical"])
     task = nn.functional.one_hot(torch.arange(20) % 2, 3).float()
     batch = {"inputs": torch.randn(20, 4), "task": task}

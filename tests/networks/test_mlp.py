@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLayerNorm, StackedLinear
 
 
@@ -39,7 +39,7 @@ def test_equals_separate_networks_of_the_same_seed(copies, layer_norm, num_tasks
     torch.manual_seed(0)
     expected = separate_networks(spec)
     torch.manual_seed(0)
-    network = spec.build()
+    network = MultiHeadMLP(spec)
     inputs = torch.randn(7, 5)
     index = torch.arange(7) % num_tasks
     task = nn.functional.one_hot(index, num_tasks).float() if num_tasks > 1 else None
@@ -54,7 +54,7 @@ def test_equals_separate_networks_of_the_same_seed(copies, layer_norm, num_tasks
 
 @pytest.mark.parametrize("copies", [1, 2])
 def test_other_heads_get_no_gradient(copies):
-    network = NetworkSpec(4, (8,), (3,), num_tasks=3, copies=copies).build()
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3, copies=copies))
     task = nn.functional.one_hot(torch.ones(6, dtype=torch.long), 3).float()
     network(torch.randn(6, 4), task).square().sum().backward()
     per_head = network.heads.weight.grad.view(copies, 3, 3, 8).abs().sum(dim=(2, 3))
@@ -82,6 +82,6 @@ def test_stacked_linear_maps_shared_and_own_inputs():
 
 
 def test_task_is_needed_with_several_heads():
-    network = NetworkSpec(4, (8,), (3,), num_tasks=2).build()
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=2))
     with pytest.raises(ValueError, match="needs the task of each row"):
         network(torch.zeros(1, 4))

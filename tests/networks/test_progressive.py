@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.progressive import ProgressiveMLP
 
 
@@ -33,7 +33,7 @@ def one_hot(*tasks: int) -> torch.Tensor:
 def test_one_task_is_the_plain_network(copies, layer_norm):
     spec = NetworkSpec(5, (8, 6), (2, 1), copies=copies, layer_norm=layer_norm)
     torch.manual_seed(0)
-    plain = spec.build()
+    plain = MultiHeadMLP(spec)
     after_plain = torch.rand(1)
     torch.manual_seed(0)
     progressive = ProgressiveMLP(spec, 4)
