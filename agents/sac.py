@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -139,7 +140,18 @@ class SAC(sb3.SAC):
             reset_buffer: See the class.
             reset_optimizers: See the class.
             reset_entropy: See the class.
+
+        Raises:
+            ValueError: A number outside its range.
         """
+        _check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
+        _check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
+        _check("batch_size", batch_size, batch_size > 0, "at least 1")
+        _check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
+        _check("tau", tau, 0 < tau <= 1, "in (0, 1]")
+        _check("buffer_size", buffer_size, buffer_size >= env.num_envs, f"at least {env.num_envs}")
+        _check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
+        _check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")
         agent = cls(
             "MlpPolicy",
             env,
@@ -325,3 +337,8 @@ class SAC(sb3.SAC):
 
 
 NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one
+
+
+def _check(option: str, value: object, good: bool, allowed: str) -> None:
+    if not good:
+        raise ValueError(f"{option} must be {allowed}, not {value}")

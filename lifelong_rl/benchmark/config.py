@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from lifelong_rl.errors import UnknownNameError, UserError
 
@@ -122,6 +123,7 @@ def resolve_options(
 
     Raises:
         UnknownNameError: `given` holds an option that the factory does not have.
+        UserError: A value is not of the kind that the factory's annotation tells.
     """
     known = {
         parameter.name: parameter.default
@@ -134,8 +136,38 @@ def resolve_options(
     for option in given:
         if option not in known:
             raise UnknownNameError(f"{name} option", option, known, see="")
+    _check_kinds(kind, name, factory, given)
     defaults = {option: _plain(value) for option, value in known.items() if _is_plain(value)}
     return {**defaults, **given}
+
+
+def _check_kinds(
+    kind: str, name: str, factory: Callable[..., Any], given: Mapping[str, Any]
+) -> None:
+    try:
+        constructor = inspect.getattr_static(factory, "__init__", None)
+        hints = get_type_hints(constructor if isinstance(factory, type) else factory)
+    except NameError:  # an annotation that only a type checker can resolve
+        return
+    for option, value in given.items():
+        hint = hints.get(option, Any)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise UnknownNameError(option, str(value), map(str, get_args(hint)), see="")
+        if not (_is_of_kind(value, hint) or (type(value) is list and _is_of_kind((*value,), hint))):
+            wanted = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
+            raise UserError(
+                f"the option '{option}' of {kind} '{name}' must be {wanted}, not {value!r}"
+            )
+
+
+def _is_of_kind(value: object, hint: Any) -> bool:
+    if isinstance(value, bool) and hint in (int, float):
+        return False
+    try:
+        check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError:
+        return False
+    return True
 
 
 def parse_value(text: str) -> Any:

@@ -207,3 +207,22 @@ def test_actions_are_scaled_to_the_action_space() -> None:
 def test_arguments_that_do_not_go_together_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         agents.SAC("MlpPolicy", toys(0), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("hidden", ()),
+        ("hidden", (16, 0)),
+        ("learning_rate", 0.0),
+        ("batch_size", 0),
+        ("gamma", 1.5),
+        ("tau", 0.0),
+        ("buffer_size", 3),
+        ("learning_starts", -1),
+        ("updates_per_step", -0.5),
+    ],
+)
+def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+        build(**{option: value})

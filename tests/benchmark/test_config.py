@@ -105,3 +105,21 @@ def test_defaults_are_filled_in_where_a_file_can_hold_them():
 def test_options_that_an_agent_does_not_have_are_refused(name):
     with pytest.raises(UnknownNameError, match=f"unknown a option '{name}'"):
         resolve_options("agent", "a", build, {name: 1})
+
+
+@pytest.mark.parametrize(
+    "value, good",
+    [(2, True), (0.5, True), ("high", False), (True, False), (None, False), ([1.0], False)],
+)
+def test_a_number_must_be_a_number(value, good):
+    if good:
+        assert resolve_options("method", "m", Method, {"strength": value})["strength"] == value
+    else:
+        with pytest.raises(UserError, match="'strength' of method 'm' must be float, not"):
+            resolve_options("method", "m", Method, {"strength": value})
+
+
+def test_lists_are_checked_entry_by_entry():
+    assert resolve_options("method", "m", Method, {"sizes": [1, 2]})["sizes"] == [1, 2]
+    with pytest.raises(UserError, match=r"'sizes' of method 'm' must be tuple\[int, ...\], not"):
+        resolve_options("method", "m", Method, {"sizes": [1, "b"]})
