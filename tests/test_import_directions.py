@@ -63,3 +63,14 @@ def test_light_imports_stay_light(statement: str, absent: list[str]) -> None:
         [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_only_gradient_step_steps_an_optimizer() -> None:
+    found = [
+        path.name
+        for package in FORBIDDEN
+        for path in sources(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("optimizer.step")
+    ]
+    assert found == ["gradient_step.py"]
