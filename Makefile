@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # A second call goes on with what the first one left, or shows what it found.
 quickstart: install
-	@if [ -e $(RUN_DIR) ]; then $(BIN)/lifelong-rl resume $(RUN_DIR); \
+	@if [ -e $(RUN_DIR)/config.yaml ]; then $(BIN)/lifelong-rl resume $(RUN_DIR); \
 	else $(BIN)/lifelong-rl run --sequence arm3 --agent sac --method ewc --seed 0 --run-dir $(RUN_DIR); fi
 
 lint: install

@@ -14,15 +14,20 @@ from lifelong_rl.learning import Batch, StateTree
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def stream(buffer: ReplayBuffer, batch_size: int) -> Iterator[Batch]:
-    """The transitions in a buffer once, oldest first, about `batch_size` at a time.
+def stream(buffer: ReplayBuffer, last: int, batch_size: int) -> Iterator[Batch]:
+    """The transitions of the last steps of a buffer once, oldest first.
+
+    Args:
+        buffer: Holds one transition of each environment per step.
+        last: Number of steps, from the latest one back; those that are still held.
+        batch_size: About how many transitions to give at a time.
 
     Yields:
         "observations", "actions", "next_observations", "rewards" and "dones", (n, ...) each. An
         episode that ran out of time is not done.
     """
-    start = buffer.pos if buffer.full else 0
-    order = (start + np.arange(buffer.size())) % buffer.buffer_size
+    steps = min(last, buffer.size())
+    order = (buffer.pos - steps + np.arange(steps)) % buffer.buffer_size
     at_once = max(1, batch_size // buffer.n_envs)
     for first in range(0, len(order), at_once):
         rows = order[first : first + at_once]

@@ -83,6 +83,9 @@ class SAC(sb3.SAC):
         self.reset_optimizers = reset_optimizers
         self.reset_entropy = reset_entropy
         self.task_id = 0
+        self._task_steps = 0  # of all environments together, since the task began
+        self._updates_per_step: float | None = None
+        self._updates_owed = 0.0
         self._components: dict[str, Component] = {
             "actor": SACActor(self),
             "critic": SACCritic(self),
@@ -136,7 +139,7 @@ class SAC(sb3.SAC):
             buffer_size: Transitions kept for replay.
             learning_starts: Random environment steps at the beginning of each task.
             updates_per_step: Updates for each environment step; they are done after a step of all
-                environments together.
+                environments together, and fractions of an update are owed to later steps.
             reset_buffer: See the class.
             reset_optimizers: See the class.
             reset_entropy: See the class.
@@ -169,10 +172,10 @@ class SAC(sb3.SAC):
             target_entropy=target_entropy,
             buffer_size=buffer_size,
             learning_starts=learning_starts,
-            gradient_steps=max(1, round(updates_per_step * env.num_envs)),
             seed=seed,
             device="cpu",
         )
+        agent._updates_per_step = updates_per_step
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
 
@@ -190,6 +193,12 @@ class SAC(sb3.SAC):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update critic, actor, entropy coefficient and target critics `gradient_steps` times."""
+        if self._updates_per_step is not None:
+            self._updates_owed += self._updates_per_step * self.n_envs
+            gradient_steps = int(self._updates_owed + 1e-9)  # 10 × 0.1 is a whole update
+            self._updates_owed -= gradient_steps
+        if gradient_steps == 0:
+            return
         self.policy.set_training_mode(True)
         optimizers = [component.optimizer for component in self._components.values()]
         if self._entropy is not None:
@@ -220,6 +229,7 @@ class SAC(sb3.SAC):
         # The random actions that a task begins with follow the caller's seed, not the last task.
         self.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 (the seeded one)
         previous, self.task_id = self.task_id, task_id
+        self._task_steps, self._updates_owed = 0, 0.0
         if self.reset_buffer:
             self.replay_buffer.reset()
         if self.reset_optimizers:
@@ -234,7 +244,16 @@ class SAC(sb3.SAC):
             self.method.begin_task(self, task_id)
 
     def learn_task(self, steps: int, progress: Progress) -> None:
-        """Learn the current task for `steps` environment steps."""
+        """Learn the current task for `steps` environment steps.
+
+        Raises:
+            UserError: All of them would be random.
+        """
+        if steps <= self.learning_starts:
+            raise UserError(
+                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
+                "that a task begins with (agent option learning_starts): nothing would be learned"
+            )
         self.learn(steps, callback=ProgressCallback(progress), log_interval=NEVER)
 
     def end_task(self) -> None:
@@ -247,8 +266,8 @@ class SAC(sb3.SAC):
         return self.predict(observations, deterministic=True)[0]
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
-        """The transitions in the replay buffer once, oldest first."""
-        return stream(self.replay_buffer, batch_size)
+        """The current task's transitions that the replay buffer still holds, oldest first."""
+        return stream(self.replay_buffer, self._task_steps, batch_size)
 
     def diagnostics(self) -> dict[str, float]:
         """Means of losses, penalties and entropy coefficient since the last call."""
@@ -330,6 +349,7 @@ class SAC(sb3.SAC):
         if not np.isfinite(reward).all():
             raise NonFiniteError("reward", "environment", reward[~np.isfinite(reward)][0])
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._task_steps += 1
 
     def _record(self, component: str, measured: Mapping[str, float]) -> None:
         for name, value in measured.items():

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-if sys.platform == "linux" and "DISPLAY" not in os.environ:
+if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     # has to be decided before mujoco is first imported; EGL renders without a display
     os.environ.setdefault("MUJOCO_GL", "egl")
 

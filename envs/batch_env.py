@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mujoco.batch import Batch
 
 from envs.controller import SUBSTEPS, HandController
-from envs.observation import Array, State, encode
+from envs.observation import OBSERVATION_DIM, Array, State, encode
 from envs.task import Task
 
 ACTION_DIM = 4
@@ -34,7 +34,8 @@ class Step:
     """What one control step gave, one row per simulation; all arrays are fresh.
 
     Attributes:
-        observation: (n, 26) float32, of the state the step ended in.
+        observation: (n, 26) float32, of the state the step ended in; where the simulation
+            diverged, of the last state before that.
         reward: (n,), the sum of `terms`.
         terms: the weighted reward terms in the order of the task's weights, (n, k).
         success: whether the state solves the task, (n,) bool.
@@ -101,6 +102,7 @@ class BatchEnv:
         )
         self._weights = np.array(list(task.weights.values()))
         self._warnings = self._warning_counts()
+        self._observation = np.zeros((num_envs, OBSERVATION_DIM), np.float32)
         self._rngs: list[np.random.Generator] = []
         self.seed(None)
 
@@ -144,7 +146,8 @@ class BatchEnv:
         self.batch.forward(ids, stage=_VELOCITY_STAGE)
         self.elapsed[ids] = 0
         self._warnings = self._warning_counts()
-        return encode(self.state(ids), self.task.joint_range)
+        self._observation[ids] = encode(self.state(ids), self.task.joint_range)
+        return self._observation[ids]
 
     def step(self, actions: npt.ArrayLike) -> Step:
         """Advance every simulation by one control step of 40 ms.
@@ -163,14 +166,17 @@ class BatchEnv:
         state = self.state()
         terms = self._reward_terms(state)
         success = self.task.success(state)
+        observation = encode(state, self.task.joint_range)
         if diverged.any():  # MuJoCo has reset these rows: what they show was not achieved
             terms[diverged] = 0.0
             success &= ~diverged
+            observation[diverged] = self._observation[diverged]
+        self._observation[:] = observation
         reward = terms[:, 0].copy()
         for column in range(1, terms.shape[1]):
             reward += terms[:, column]
         return Step(
-            observation=encode(state, self.task.joint_range),
+            observation=observation,
             reward=reward,
             terms=terms,
             success=success,

@@ -25,7 +25,7 @@ def finish(run_dir: Path, arguments: list[str]) -> dict[str, Any] | None:
     """Run, resume or only read one run; None if it failed."""
     results = run_dir / "results.json"
     command = [sys.executable, "-m", "lifelong_rl"]
-    if run_dir.exists():
+    if (run_dir / "config.yaml").exists():
         command += ["resume", str(run_dir), "--quiet"]
     else:
         command += ["run", "--run-dir", str(run_dir), "--quiet", *arguments]

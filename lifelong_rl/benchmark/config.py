@@ -97,6 +97,8 @@ def read_config(path: Path, known: type[RunConfig] = RunConfig) -> dict[str, Any
         name = str(key).replace("-", "_")
         if name not in fields:
             raise UnknownNameError("option", str(key), fields, see=str(path))
+        if name in found:
+            raise UserError(f"{path} sets {name} twice")
         found[name] = value
     for name in ("agent_options", "method_options"):
         if not isinstance(found.get(name, {}), dict):

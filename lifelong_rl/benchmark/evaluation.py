@@ -52,7 +52,7 @@ def evaluate(act: Act, env: BatchEnv, name: str = "environment") -> Evaluation:
         name: What to call them in an error.
 
     Raises:
-        NonFiniteError: A reward is NaN or infinite.
+        NonFiniteError: An action or a reward is NaN or infinite.
     """
     successes = np.zeros(env.num_envs, dtype=bool)
     returns = np.zeros(env.num_envs)
@@ -62,7 +62,10 @@ def evaluate(act: Act, env: BatchEnv, name: str = "environment") -> Evaluation:
         env.seed(EVALUATION_SEED)
         observations = env.reset()
         while running.any():
-            observations, rewards, dones, infos = env.step(act(observations))
+            actions = act(observations)
+            if not np.isfinite(actions).all():
+                raise NonFiniteError("action", name, float("nan"))
+            observations, rewards, dones, infos = env.step(actions)
             for row in np.flatnonzero(running & ~np.isfinite(rewards)):
                 raise NonFiniteError("reward", name, float(rewards[row]))
             returns[running] += rewards[running]

@@ -33,13 +33,8 @@ class MetricsLog:
 
     def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
         self._path = path
+        refuse_cut_off(path, keep)
         with writing(path):
-            found = path.stat().st_size if path.exists() else 0
-            if found < keep:
-                raise UserError(
-                    f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "
-                    "put the whole file back"
-                )
             self._file = path.open("ab")
             self._file.truncate(keep)
         resumed = events.exists()
@@ -76,6 +71,16 @@ class MetricsLog:
         with writing(self._path):
             self._file.close()
             self._events.close()
+
+
+def refuse_cut_off(path: Path, keep: int) -> None:
+    """Raise UserError if `path` is shorter than the `keep` bytes that a checkpoint counts on."""
+    found = path.stat().st_size if path.exists() else 0
+    if found < keep:
+        raise UserError(
+            f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "
+            "put the whole file back"
+        )
 
 
 def wait_for_next_name(events: Path) -> None:

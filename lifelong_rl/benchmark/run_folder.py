@@ -197,7 +197,7 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
             f"{there.config.as_dict()[key]!r}, not {config.as_dict()[key]!r}); "
             "choose another --run-dir"
         )
-    if there.status().get("status") == "finished":
+    if there.results():
         raise UserError(
             f"{path} holds this run, finished; see it with: lifelong-rl eval {path}, "
             "or choose another --run-dir"

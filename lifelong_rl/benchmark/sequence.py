@@ -82,7 +82,7 @@ def load_sequence(name: str) -> Sequence:
 
     Raises:
         UnknownNameError: No such sequence.
-        UserError: What is registered is not a sequence.
+        UserError: What is registered is not a sequence, or names a task that does not exist.
     """
     found: Any = SEQUENCES.get(name)
     if isinstance(found, type) or not hasattr(found, "make_env"):
@@ -90,6 +90,10 @@ def load_sequence(name: str) -> Sequence:
             raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
         found = found()
     sequence: Sequence = found
+    try:
+        sequence.versions()
+    except ValueError as error:
+        raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
     return sequence
 
 

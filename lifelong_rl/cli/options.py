@@ -40,6 +40,9 @@ class Command:
             UserError: An option is unknown, missing or of the wrong kind.
             SystemExit: Help was asked for and printed.
         """
+        for option in ("--agent-options", "--method-options"):
+            if sum(word.partition("=")[0] == option for word in arguments) > 1:
+                raise UserError(f"lifelong-rl {name}: give {option} once, with all its values")
         box = io.StringIO()
         parsed: Self
         try:

@@ -8,7 +8,8 @@ from pathlib import Path
 import lifelong_rl
 from lifelong_rl.errors import UserError
 
-OURS = ("envs", "agents")
+OURS = {"envs": "batch_env.py", "agents": "sac.py"}
+"""Our packages, and a file that tells each from another of the same name."""
 
 
 def refuse_shadowed() -> None:
@@ -27,7 +28,8 @@ def shadowed(name: str) -> str | None:
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
     home = Path(lifelong_rl.__file__).resolve().parents[1]
     found = Path(places[0]).resolve()
-    if home in (found.parent, found.parent.parent):
+    ours = found.parent if found.is_file() else found
+    if home == ours.parent and (ours / OURS[name]).is_file():
         return None
     return (
         f"the package '{name}' of lifelong-rl is hidden by {found}; rename or uninstall that, "

@@ -34,6 +34,7 @@ class Resume(Command):
     def __call__(self) -> int:
         """Resume, and print the summary."""
         from lifelong_rl.benchmark.loop import SequenceLoop
+        from lifelong_rl.benchmark.metrics_log import refuse_cut_off
         from lifelong_rl.benchmark.run_folder import RunFolder
         from lifelong_rl.benchmark.setup import prepare
         from lifelong_rl.cli.progress import follow
@@ -44,12 +45,16 @@ class Resume(Command):
         try:
             results = folder.results()
             if results and self.checkpoint is None:
+                if folder.status().get("status") != "finished":  # killed between the two writes
+                    folder.write_status("finished")
                 print(f"{folder.path} is finished; nothing to resume")
                 print_summary(results, folder.path, quiet=self.quiet)
                 return 0
             setup = prepare(folder.config)
             state = load_state(setup, folder, self.checkpoint)
             loop = SequenceLoop(setup, state)
+            if state is not None:
+                refuse_cut_off(folder.metrics, state["metrics_bytes"])
             if self.checkpoint is not None:
                 folder.rewind(self.checkpoint)
             return follow(loop, folder, quiet=self.quiet)

@@ -37,11 +37,14 @@ class Run(RunConfig, Command):
         if given.config is None:
             return given
         content = read_config(given.config)
-        options: dict[str, Any] = {
-            kind: {**content.get(kind, {}), **getattr(given, kind)}
-            for kind in ("agent_options", "method_options")
-        }
         on_top = super().parse(name, arguments, cls(**content))
+        options: dict[str, Any] = {}
+        for kind in ("agent", "method"):
+            own: dict[str, Any] = getattr(given, f"{kind}_options")
+            same = getattr(on_top, kind) == getattr(cls(**content), kind)
+            # the options of another method or agent than the file's are not its options
+            filed = content.get(f"{kind}_options", {}) if same else {}
+            options[f"{kind}_options"] = {**filed, **own}
         return dataclasses.replace(on_top, **options)
 
     def __call__(self) -> int:

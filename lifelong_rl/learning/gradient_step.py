@@ -55,7 +55,8 @@ def gradient_step(
         What was measured: "loss", and "penalty" and "grad_norm" where they were computed.
 
     Raises:
-        NonFiniteError: The loss, the penalty or the clipped gradient's norm is NaN or infinite.
+        NonFiniteError: The loss, the penalty, a gradient that the method had a part in or the
+            clipped gradient's norm is NaN or infinite.
             The parameters are then as they were before the call.
     """
     if method is not None and not method.acts_on(component.role):
@@ -85,6 +86,11 @@ def gradient_step(
             _assign_gradients(
                 component, method.transform_gradient(component, gradients(component, copy=False))
             )
+
+        if penalty is not None or method.transforms_gradients:
+            held = [p.grad for p in own if p.grad is not None]
+            largest = torch.stack(torch._foreach_norm(held, float("inf"))).max()
+            _finite(largest, "gradient", component)
 
     if max_grad_norm is not None:
         norm = torch.nn.utils.clip_grad_norm_(own, max_grad_norm)

@@ -9,6 +9,7 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import agents
+from agents.buffers import stream
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import gradient_step
@@ -164,8 +165,33 @@ def test_a_kept_buffer_is_part_of_the_state() -> None:
     learn(through, 0)
     resumed = build(reset_buffer=False)
     resumed.load_state_dict(through.state_dict())
-    for one, other in zip(through.task_data(), resumed.task_data(), strict=True):
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    one, other = (
+        list(stream(agent.replay_buffer, last=20, batch_size=1024)) for agent in (through, resumed)
+    )
+    assert len(one) == len(other) == 1
+    assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+
+
+def test_task_data_of_a_kept_buffer_is_that_of_the_current_task() -> None:
+    agent = build(reset_buffer=False)
+    learn(agent, 0)
+    learn(agent, 1)
+    observations = torch.cat([batch["observations"] for batch in agent.task_data()])
+    assert agent.replay_buffer.size() == 40
+    assert observations[:, -NUM_TASKS:].sum(dim=0).tolist() == [0, 80, 0]
+
+
+def test_fractions_of_an_update_are_owed_to_later_steps() -> None:
+    agent = build(updates_per_step=0.1, learning_starts=0)
+    learn(agent, 0, steps=80)
+    assert agent._n_updates == 8
+
+
+def test_a_task_of_random_steps_only_is_refused() -> None:
+    agent = build(learning_starts=80)
+    agent.begin_task(0, toys(0))
+    with pytest.raises(UserError, match="80 steps per task are not more than the 80 random ones"):
+        agent.learn_task(80, lambda done: None)
 
 
 def test_a_nan_reward_stops_with_the_component_named() -> None:

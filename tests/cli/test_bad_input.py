@@ -240,6 +240,17 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(tmp_path, monkeypatch, 
     assert "task 1 of 3 'left' at step 0: ZeroDivisionError" in status["message"]
 
 
+def test_a_package_beside_ours_that_is_not_ours_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lifelong_rl").mkdir()
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("")
+    monkeypatch.setattr(packages.lifelong_rl, "__file__", f"{tmp_path}/lifelong_rl/__init__.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "agents", raising=False)
+    problem = packages.shadowed("agents")
+    assert problem is not None and f"is hidden by {tmp_path / 'agents'}" in problem
+
+
 def test_a_package_that_hides_ours_is_named(tmp_path, capsys):
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "__init__.py").write_text("")
@@ -259,3 +270,24 @@ def test_a_package_that_hides_ours_is_named(tmp_path, capsys):
     assert found.returncode == 2
     (line,) = found.stderr.splitlines()
     assert f"package 'agents' of lifelong-rl is hidden by {tmp_path / 'agents'}" in line
+
+
+def test_rewinding_a_run_whose_metrics_are_gone_removes_nothing(finished, capsys):
+    (finished / "metrics.jsonl").unlink()
+    before = snapshot(finished)
+    before.pop(".lock")
+    assert "put the whole file back" in refused(capsys, "resume", finished, "--from", "task-001")
+    (after := snapshot(finished)).pop(".lock")
+    assert after == before
+
+
+def test_options_given_twice_are_refused(capsys):
+    line = refused(capsys, "run", "--method-options", "a=1", "--method-options", "b=2")
+    assert "give --method-options once" in line
+
+
+def test_a_killed_write_of_the_status_is_made_good(finished, capsys):
+    status = json.loads((finished / "status.json").read_text())
+    (finished / "status.json").write_text(json.dumps({**status, "status": "running"}))
+    assert main(["resume", str(finished), "--quiet"]) == 0
+    assert json.loads((finished / "status.json").read_text())["status"] == "finished"

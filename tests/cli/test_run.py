@@ -220,3 +220,10 @@ def test_frozen_parameters_are_not_trainable(tmp_path, monkeypatch):
     run_toy(tmp_path / "run", "--quiet")
     cost = results(tmp_path / "run")["cost"]
     assert cost["parameters"] - cost["trainable_parameters"] == 2 * 8
+
+
+def test_options_of_another_method_than_the_files_are_left_out(finished, tmp_path):
+    path = tmp_path / "run"
+    arguments = ["--config", str(finished / "config.yaml"), "--run-dir", str(path), "--quiet"]
+    assert main(["run", *arguments, "--method", "replay"]) == 0
+    assert "strength" not in yaml.safe_load((path / "config.yaml").read_text())["method_options"]

@@ -131,7 +131,8 @@ class NanGradient(ContinualMethod):
         ("loss", row(2, float("nan")), None, None),
         ("loss", row(2, float("inf")), None, None),
         ("penalty", row(2, 3), NanPenalty(), None),
-        ("gradient norm", row(2, 3), NanGradient(), 1.0),
+        ("gradient", row(2, 3), NanGradient(), None),
+        ("gradient", row(2, 3), NanGradient(), 1.0),
     ],
 )
 def test_non_finite_values_leave_the_parameters_as_they_were(

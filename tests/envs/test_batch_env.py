@@ -136,3 +136,14 @@ def test_a_task_can_start_its_joints_anywhere() -> None:
     assert len(np.unique(joint)) == 4
     handle = env.batch.site("drawer/handle").xpos[:, 0]
     np.testing.assert_allclose(env.state().goal[:, 0] + OPEN, handle + joint, atol=1e-12)
+
+
+def test_a_diverged_row_shows_what_it_last_was_and_not_what_mujoco_reset_it_to() -> None:
+    env = BatchEnv(make_task("drawer-open"), 2)
+    env.seed(0)
+    env.reset()
+    before = env.step(np.ones((2, 4))).observation
+    nan_position(env, 1)
+    after = env.step(np.ones((2, 4))).observation
+    np.testing.assert_array_equal(after[1], before[1])
+    assert not np.array_equal(after[0], before[0])
