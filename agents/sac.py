@@ -46,6 +46,8 @@ class SAC(sb3.SAC):
             momentum keeps moving the heads of old tasks.
         reset_entropy: Start each task with the initial entropy coefficient. Without this it starts
             with the last task's.
+        updates_per_step: Updates for each environment step, in place of Stable-Baselines3's
+            `gradient_steps`; fractions of an update are owed to later steps.
         **sb3_arguments: As for Stable-Baselines3's SAC.
 
     The resets are those of Continual World (Wolczyk et al. 2021, section 4).
@@ -71,6 +73,7 @@ class SAC(sb3.SAC):
         reset_buffer: bool = True,
         reset_optimizers: bool = True,
         reset_entropy: bool = True,
+        updates_per_step: float | None = None,
         **sb3_arguments: Any,
     ) -> None:
         if method is not None and sb3_arguments.get("n_steps", 1) != 1:
@@ -84,7 +87,7 @@ class SAC(sb3.SAC):
         self.reset_entropy = reset_entropy
         self.task_id = 0
         self._task_steps = 0  # of all environments together, since the task began
-        self._updates_per_step: float | None = None
+        self._updates_per_step = updates_per_step
         self._updates_owed = 0.0
         self._components: dict[str, Component] = {
             "actor": SACActor(self),
@@ -163,6 +166,7 @@ class SAC(sb3.SAC):
             reset_buffer=reset_buffer,
             reset_optimizers=reset_optimizers,
             reset_entropy=reset_entropy,
+            updates_per_step=updates_per_step,
             policy_kwargs={"net_arch": list(hidden), "layer_norm": layer_norm},
             learning_rate=learning_rate,
             batch_size=batch_size,
@@ -175,7 +179,6 @@ class SAC(sb3.SAC):
             seed=seed,
             device="cpu",
         )
-        agent._updates_per_step = updates_per_step
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
 

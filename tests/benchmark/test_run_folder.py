@@ -41,6 +41,7 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run" / ".lock")], check=False)
     folder = RunFolder.open(tmp_path / "run")
     folder.lock()
+    assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
     folder.unlock()
 
 
