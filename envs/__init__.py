@@ -17,12 +17,12 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY"):
 
 import gymnasium
 
-from envs.tasks import TASKS, make_task
+from envs.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from envs.vec_env import BatchVecEnv
 
-__all__ = ["TASKS", "make_task", "make_vec"]
+__all__ = ["TASKS", "get_task", "make_vec"]
 
 
 def make_vec(
@@ -48,7 +48,7 @@ def make_vec(
     from envs.batch_env import BatchEnv
     from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
 
-    env = BatchVecEnv(BatchEnv(make_task(task), num_envs, num_threads), render_mode=render_mode)
+    env = BatchVecEnv(BatchEnv(get_task(task), num_envs, num_threads), render_mode=render_mode)
     if seed is not None:
         env.seed(seed)
     return env
@@ -60,7 +60,7 @@ def _register() -> None:
         title = "".join(word.capitalize() for word in name.split("-"))
         gymnasium.register(
             f"LifelongRL/{title}-{task.version}",
-            entry_point="envs.gym_env:ArmEnv",
+            entry_point="envs.gym_env:TaskEnv",
             kwargs={"task": name},
         )
 

@@ -1,6 +1,6 @@
 """The one stepping path: a task run as a batch of simulations.
 
-`BatchEnv` holds all the logic of the decision process; the single `envs.gym_env.ArmEnv` and the
+`BatchEnv` holds all the logic of the decision process; the single `envs.gym_env.TaskEnv` and the
 vectorised `envs.vec_env.BatchVecEnv` are thin adapters around it.
 """
 
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from envs.controller import SUBSTEPS, HandController
-from envs.observation import OBSERVATION_DIM, Array, State, encode
+from envs.robot import Array
 from envs.task import Task
-
-ACTION_DIM = 4
-"""Hand displacement along x, y and z, and gripper opening (`envs.controller`)."""
 
 _LOGGER = logging.getLogger(__name__)
 # bad positions, velocities and accelerations, whose counters lie side by side
@@ -34,8 +31,8 @@ class Step:
     """What one control step gave, one row per simulation; all arrays are fresh.
 
     Attributes:
-        observation: (n, 26) float32, of the state the step ended in; where the simulation
-            diverged, of the last state before that.
+        observation: (n, observation_dim) float32, of the state the step ended in; where the
+            simulation diverged, of the last state before that.
         reward: (n,), the sum of `terms`.
         terms: the weighted reward terms in the order of the task's weights, (n, k).
         success: whether the state solves the task, (n,) bool.
@@ -62,11 +59,11 @@ class BatchEnv:
         num_envs: number of simulations.
         batch: the simulations.
         num_diverged: how many episodes a diverging simulation has ended so far.
-        goal: goal positions, (n, 3), m.
+        robot: the robot in them.
         elapsed: control steps since each row's last reset, (n,).
     """
 
-    def __init__(self, task: Task, num_envs: int, num_threads: int = 1) -> None:
+    def __init__(self, task: Task[Any, Any], num_envs: int, num_threads: int = 1) -> None:
         """Compile the scene and allocate the simulations; call `reset` before `step`.
 
         Args:
@@ -86,23 +83,11 @@ class BatchEnv:
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
         self.num_diverged = 0
-        self.goal: Array = np.zeros((num_envs, 3))
+        self.robot = task.robot(self.batch)
         self.elapsed = np.zeros(num_envs, np.int64)
-        self._controller = HandController(self.batch)
-        self._qpos = self.batch.bind("qpos")
-        self._mocap = self.batch.bind("mocap_pos")
-        self._sensors = self.batch.bind("sensordata")
-        self._fingers = [
-            self.batch.joint(f"arm/{side}_finger").qpos[:, 0] for side in ("left", "right")
-        ]
-        self._joint = (
-            np.zeros(num_envs)
-            if task.object_joint is None
-            else self.batch.joint(task.object_joint).qpos[:, 0]
-        )
         self._weights = np.array(list(task.weights.values()))
         self._warnings = self._warning_counts()
-        self._observation = np.zeros((num_envs, OBSERVATION_DIM), np.float32)
+        self._observation = np.zeros((num_envs, task.observation_dim), np.float32)
         self._rngs: list[np.random.Generator] = []
         self.seed(None)
 
@@ -125,48 +110,38 @@ class BatchEnv:
             rows: which rows, as sorted ids or a mask (n,); None for all.
 
         Returns:
-            The observations of those rows, (k, 26), a fresh array.
+            The observations of those rows, (k, observation_dim), a fresh array.
         """
         ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
         if ids.dtype == bool:
             ids = np.flatnonzero(ids)
         starts = [self.task.sample(self._rngs[row]) for row in ids]
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
-        for row, start in zip(ids, starts, strict=True):
-            self.goal[row] = start.goal
-            if start.fixture is not None:
-                self._mocap[row, 0] = start.fixture
-            for joint, value in start.qpos.items():
-                self.batch.joint(joint).qpos[row] = value
-        self._controller.place(
-            ids,
-            np.array([start.hand for start in starts]).reshape(-1, 3),
-            np.array([start.opening for start in starts]),
-        )
+        self.robot.place(ids, starts)
         self.batch.forward(ids, stage=_VELOCITY_STAGE)
         self.elapsed[ids] = 0
         self._warnings = self._warning_counts()
-        self._observation[ids] = encode(self.state(ids), self.task.joint_range)
+        self._observation[ids] = self.robot.encode(self.state(ids))
         return self._observation[ids]
 
     def step(self, actions: npt.ArrayLike) -> Step:
-        """Advance every simulation by one control step of 40 ms.
+        """Advance every simulation by one control step.
 
         Args:
-            actions: (n, 4); values beyond [-1, 1] are clipped.
+            actions: (n, action_dim); values beyond [-1, 1] are clipped.
 
         Raises:
             ValueError: if the shape is another or a value is not a number.
         """
-        self._controller.command(self._checked(actions))
-        self.batch.step(nstep=SUBSTEPS, stage=_VELOCITY_STAGE)
+        self.robot.command(self._checked(actions))
+        self.batch.step(nstep=self.task.substeps, stage=_VELOCITY_STAGE)
         self.elapsed += 1
         diverged = self._find_diverged()
 
         state = self.state()
         terms = self._reward_terms(state)
         success = self.task.success(state)
-        observation = encode(state, self.task.joint_range)
+        observation = self.robot.encode(state)
         if diverged.any():  # MuJoCo has reset these rows: what they show was not achieved
             terms[diverged] = 0.0
             success &= ~diverged
@@ -184,27 +159,15 @@ class BatchEnv:
             diverged=diverged,
         )
 
-    def state(self, rows: npt.ArrayLike | None = None) -> State:
+    def state(self, rows: npt.ArrayLike | None = None) -> Any:
         """Return the current state of some rows, in SI units, as fresh arrays.
 
         Args:
             rows: which rows, as ids or a mask; None for all.
         """
-        pick = slice(None) if rows is None else np.asarray(rows)
-        sensors = self._sensors[pick].copy()
-        left, right = self._fingers
-        return State(
-            hand=sensors[:, 0:3],
-            hand_velocity=sensors[:, 3:6],
-            opening=left[pick] + right[pick],
-            object=sensors[:, 6:9],
-            object_axis=sensors[:, 9:12],
-            object_velocity=sensors[:, 12:15],
-            joint=self._joint[pick].copy(),
-            goal=self.goal[pick].copy(),
-        )
+        return self.robot.state(slice(None) if rows is None else np.asarray(rows))
 
-    def _reward_terms(self, state: State) -> Array:
+    def _reward_terms(self, state: Any) -> Array:
         """Return the weighted reward terms, (n, k)."""
         values = self.task.reward_terms(state)
         terms = np.empty((self.num_envs, len(self._weights)))
@@ -215,15 +178,16 @@ class BatchEnv:
     def _checked(self, actions: npt.ArrayLike) -> Array:
         """Return the actions as floats within [-1, 1], or say what is wrong with them."""
         checked = np.asarray(actions, np.float64)
-        if checked.shape != (self.num_envs, ACTION_DIM):
+        action_dim = self.task.action_dim
+        if checked.shape != (self.num_envs, action_dim):
             raise ValueError(
                 f"the actions have shape {checked.shape}; "
-                f"{self.num_envs} environments take ({self.num_envs}, {ACTION_DIM})"
+                f"{self.num_envs} environments take ({self.num_envs}, {action_dim})"
             )
         if np.isnan(checked).any():
             row = int(np.flatnonzero(np.isnan(checked).any(axis=1))[0])
             raise ValueError(
-                f"the action of environment {row} is {checked[row]}; it must hold {ACTION_DIM} "
+                f"the action of environment {row} is {checked[row]}; it must hold {action_dim} "
                 "numbers in [-1, 1]"
             )
         return np.clip(checked, -1.0, 1.0)

@@ -8,19 +8,18 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import ACTION_DIM, BatchEnv
-from envs.controller import CONTROL_HZ
-from envs.observation import LIMIT, OBSERVATION_DIM
+from envs.batch_env import BatchEnv
 from envs.rendering import Renderer, check_render_mode
-from envs.tasks import make_task
+from envs.robot import LIMIT
+from envs.tasks import get_task
 
 Observation = npt.NDArray[np.float32]
 
 
-class ArmEnv(gymnasium.Env[Observation, Observation]):
-    """One arm task; its manual is the docstring of the task's class in `envs.tasks`.
+class TaskEnv(gymnasium.Env[Observation, Observation]):
+    """One task; its manual is the docstring of the task's class in `envs.tasks`.
 
-    Observations are listed in `envs.observation`, actions in `envs.controller`. ``info`` holds
+    ``info`` holds
     ``success`` (of the current state) and ``reward_terms``; at the end of an episode also
     ``is_success`` (whether any state of the episode was a success) and, where the simulation
     diverged, ``diverged``; return and length come from the usual wrappers
@@ -28,10 +27,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     `envs.make_vec`.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
-        "render_modes": ["rgb_array"],
-        "render_fps": CONTROL_HZ,
-    }
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as in the base class)
 
     def __init__(
         self,
@@ -46,7 +42,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         Args:
             task: the task's name.
             render_mode: None or ``"rgb_array"``.
-            camera: ``"front"`` or ``"wrist"``.
+            camera: a name of the task's `cameras`.
             width: of the pictures, in pixels.
             height: of the pictures, in pixels.
 
@@ -55,9 +51,13 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         """
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.batch_env = BatchEnv(make_task(task), num_envs=1)
-        self.observation_space = gymnasium.spaces.Box(-LIMIT, LIMIT, (OBSERVATION_DIM,), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
+        found = get_task(task)
+        self.metadata = {**self.metadata, "render_fps": found.control_hz}
+        self.batch_env = BatchEnv(found, num_envs=1)
+        self.observation_space = gymnasium.spaces.Box(
+            -LIMIT, LIMIT, (found.observation_dim,), np.float32
+        )
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (found.action_dim,), np.float32)
         self._camera, self._width, self._height = camera, width, height
         self._renderer: Renderer | None = None
         self._solved = False
@@ -73,7 +73,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         return self.batch_env.reset()[0], {}
 
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take one control step of 40 ms; ``terminated`` is always false."""
+        """Take one control step; ``terminated`` is always false."""
         step = self.batch_env.step(np.asarray(action)[None])
         success = bool(step.success[0])
         self._solved |= success

@@ -16,11 +16,6 @@ import numpy.typing as npt
 
 from envs.batch_env import BatchEnv
 
-CAMERAS = {"front": "front", "wrist": "arm/wrist"}
-"""The cameras of every scene: names here, names in the model."""
-GOAL_RADIUS = 0.02
-"""Radius of the goal's marker, m."""
-
 
 class RenderingError(RuntimeError):
     """No picture can be made on this machine."""
@@ -48,7 +43,7 @@ class Renderer:
 
         Args:
             env: the batch to look at.
-            camera: a name from `CAMERAS`.
+            camera: a name of the task's `cameras`.
             width: of the pictures, in pixels.
             height: of the pictures, in pixels.
             high_quality: smooth shapes, shadows and multisampling, at some thirty times the cost.
@@ -57,10 +52,11 @@ class Renderer:
             ValueError: if the camera is unknown.
             RenderingError: if no OpenGL context can be made.
         """
-        if camera not in CAMERAS:
-            raise ValueError(f"unknown camera {camera!r}; known: {', '.join(CAMERAS)}")
+        cameras = env.task.cameras
+        if camera not in cameras:
+            raise ValueError(f"unknown camera {camera!r}; known: {', '.join(cameras)}")
         self._env = env
-        self._camera = CAMERAS[camera]
+        self._camera = cameras[camera]
         self._data = mujoco.MjData(env.batch.model)
         # the quality has to be set before the context is made
         self._model = copy.copy(env.batch.model)
@@ -86,7 +82,7 @@ class Renderer:
         self._env.batch.get_data(row, self._data)
         mujoco.mj_forward(self._model, self._data)
         self._renderer.update_scene(self._data, self._camera)
-        self._add_goal(row)
+        self._add_markers(row)
         picture: npt.NDArray[np.uint8] = self._renderer.render()
         return picture
 
@@ -94,18 +90,16 @@ class Renderer:
         """Free the OpenGL context; a second call does nothing."""
         self._close()
 
-    def _add_goal(self, row: int) -> None:
-        """Add the goal's marker, which is no part of the model, to the scene."""
-        rgba = self._env.task.goal_rgba
-        if rgba is None:
-            return
+    def _add_markers(self, row: int) -> None:
+        """Add to the scene what is no part of the model."""
         scene = self._renderer.scene
-        mujoco.mjv_initGeom(
-            scene.geoms[scene.ngeom],
-            mujoco.mjtGeom.mjGEOM_SPHERE,
-            np.full(3, GOAL_RADIUS),
-            self._env.goal[row],
-            np.eye(3).ravel(),
-            np.array(rgba, np.float32),
-        )
-        scene.ngeom += 1
+        for marker in self._env.robot.markers(row):
+            mujoco.mjv_initGeom(
+                scene.geoms[scene.ngeom],
+                mujoco.mjtGeom.mjGEOM_SPHERE,
+                np.full(3, marker.radius),
+                marker.position,
+                np.eye(3).ravel(),
+                np.array(marker.rgba, np.float32),
+            )
+            scene.ngeom += 1

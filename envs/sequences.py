@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envs.names import lookup
-from envs.tasks import make_task
+from envs.tasks import get_task
 
 if TYPE_CHECKING:
     from envs.vec_env import BatchVecEnv
@@ -52,7 +52,7 @@ class Sequence:
             raise ValueError(
                 f"task_id is {task_id}; sequence '{self.name}' has tasks 0 to {self.num_tasks - 1}"
             )
-        task = make_task(self.tasks[task_id])
+        task = get_task(self.tasks[task_id])
         env = BatchVecEnv(BatchEnv(task, num_envs, num_threads), one_hot=(task_id, self.num_tasks))
         if seed is not None:
             env.seed(seed)
@@ -60,7 +60,7 @@ class Sequence:
 
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
-        return {name: make_task(name).version for name in self.tasks}
+        return {name: get_task(name).version for name in self.tasks}
 
 
 ARM3 = Sequence(

@@ -1,10 +1,9 @@
 """What a task is: a scene, a start distribution, reward terms and a success rule.
 
-A task holds no state. `envs.batch_env.BatchEnv` asks it how an episode starts, one row at a time
-and with the row's own generator, and has it judge all rows at once; goals and starts are arrays
-of the batch and never written into the model.
+A task holds no state that changes. `envs.batch_env.BatchEnv` asks it how an episode starts, one
+row at a time and with the row's own generator, and has it judge all rows at once.
 
-To add a task, copy a file of `envs.tasks`, change what differs, and add the class to
+To add a task, copy a file of `envs.tasks`, change what differs, and add the task to
 `envs.tasks.TASKS`.
 """
 
@@ -13,14 +12,13 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import mujoco
 import numpy as np
+from mujoco.batch import Batch
 
-from envs.observation import Array, State
-from envs.scenes import build_model
+from envs.robot import Array, Robot, StartT, StateT
 
 
 def uniform(rng: np.random.Generator, low: Array, high: Array) -> Array:
@@ -28,63 +26,56 @@ def uniform(rng: np.random.Generator, low: Array, high: Array) -> Array:
     return low + (high - low) * rng.random(len(low))
 
 
-@dataclass(frozen=True)
-class Start:
-    """How the episode of one row starts.
-
-    Attributes:
-        hand: hand position, (3,), m.
-        goal: goal position, (3,), m.
-        opening: gripper opening, m.
-        fixture: position of the scene's mocap body, (3,), m; None where there is none.
-        qpos: values of object joints that do not start at the model's default, by joint name.
-    """
-
-    hand: Array
-    goal: Array
-    opening: float = 0.04
-    fixture: Array | None = None
-    qpos: Mapping[str, Array | float] = field(default_factory=dict)
-
-
-class Task(ABC):
-    """One skill of the arm.
+class Task(ABC, Generic[StartT, StateT]):
+    """One skill of one robot: what `envs.arm.task.ArmTask` and `envs.claw.task.ClawTask` share.
 
     Attributes:
         name: the task's name, in kebab-case.
         description: the first line of its docstring.
         version: changes whenever dynamics, starts or reward change.
         horizon: control steps in an episode.
-        objects: the MJCF files the scene adds to the workbench and the arm.
-        object_site: the site observed as the task's object.
-        object_joint: the joint observed as the object's joint coordinate, if there is one.
-        joint_range: the joint coordinate observed as 1, m or rad.
-        weights: the reward terms' weights by name; they sum to 1.
-        goal_rgba: colour of the goal's marker in pictures; None draws none.
+        weights: the reward terms' weights by name.
+        reward_range: the least and the greatest reward of a step.
+        layout: where each entry of the observation lies, by name.
+        action_dim: length of an action.
+        control_hz: control steps per second.
+        substeps: physics steps in a control step.
+        cameras: names of the model's cameras by the names that users give.
     """
 
-    name: ClassVar[str]
-    description: ClassVar[str]
-    version: ClassVar[str] = "v0"
-    horizon: ClassVar[int]
-    objects: ClassVar[tuple[str, ...]] = ()
-    object_site: ClassVar[str]
-    object_joint: ClassVar[str | None] = None
-    joint_range: ClassVar[float] = 1.0
+    name: str
+    description: str
+    version: str = "v0"
+    horizon: int
     weights: ClassVar[Mapping[str, float]]
-    goal_rgba: ClassVar[tuple[float, float, float, float] | None] = None
+    reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    layout: ClassVar[Mapping[str, slice]]
+    action_dim: ClassVar[int]
+    control_hz: ClassVar[int]
+    substeps: ClassVar[int]
+    cameras: ClassVar[Mapping[str, str]]
 
     def __init_subclass__(cls) -> None:
         """Take the description from the docstring."""
         super().__init_subclass__()
         cls.description = (inspect.getdoc(cls) or "").partition("\n")[0]
 
-    def model(self) -> mujoco.MjModel:
-        """Compile the task's scene."""
-        return build_model(self.objects, self.object_site)
+    @property
+    def observation_dim(self) -> int:
+        """Number of entries of an observation, without a sequence's one-hot."""
+        dim: int = max(entry.stop for entry in self.layout.values())
+        return dim
 
     @abstractmethod
-    def sample(self, rng: np.random.Generator) -> Start:
+    def model(self) -> mujoco.MjModel:
+        """Compile the task's scene."""
+
+    @abstractmethod
+    def robot(self, batch: Batch) -> Robot[StartT, StateT]:
+        """Return the robot in a batch of the task's model."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> StartT:
         """Draw the start of one episode.
 
         Args:
@@ -92,13 +83,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def reward_terms(self, state: State) -> dict[str, Array]:
-        """Return each reward term before weighting, (n,) in [0, 1], by name.
+    def reward_terms(self, state: StateT) -> Mapping[str, Array]:
+        """Return each reward term before weighting, (n,), by name.
 
         Only operations that round the same way for any number of rows are allowed: elementwise
         sums, products, quotients, square roots, minima and maxima.
         """
 
     @abstractmethod
-    def success(self, state: State) -> np.ndarray:
+    def success(self, state: StateT) -> np.ndarray:
         """Return whether each state solves the task, (n,) bool."""

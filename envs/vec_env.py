@@ -11,9 +11,9 @@ import numpy.typing as npt
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
-from envs.batch_env import ACTION_DIM, BatchEnv
-from envs.observation import LIMIT, OBSERVATION_DIM
+from envs.batch_env import BatchEnv
 from envs.rendering import Renderer, check_render_mode
+from envs.robot import LIMIT
 
 StepReturn = tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations (n, obs_dim) and rewards (n,) float32, dones (n,) bool, and an info per row."""
@@ -66,12 +66,13 @@ class BatchVecEnv(VecEnv):
         self._term_names = tuple(env.task.weights)
         self._returns = np.zeros(env.num_envs)
         self._solved = np.zeros(env.num_envs, bool)
-        self._actions: npt.ArrayLike = np.zeros((env.num_envs, ACTION_DIM))
+        self._actions: npt.ArrayLike = np.zeros((env.num_envs, env.task.action_dim))
         self._renderer: Renderer | None = None
+        self._observation_dim = env.task.observation_dim
         super().__init__(
             env.num_envs,
-            gymnasium.spaces.Box(-LIMIT, LIMIT, (OBSERVATION_DIM + num_tasks,), np.float32),
-            gymnasium.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32),
+            gymnasium.spaces.Box(-LIMIT, LIMIT, (self._observation_dim + num_tasks,), np.float32),
+            gymnasium.spaces.Box(-1.0, 1.0, (env.task.action_dim,), np.float32),
         )
 
     @property
@@ -93,15 +94,15 @@ class BatchVecEnv(VecEnv):
         """Keep the actions for `step_wait`.
 
         Args:
-            actions: (n, 4), in [-1, 1].
+            actions: (n, action_dim), in [-1, 1].
         """
         self._actions = actions
 
     def step(self, actions: npt.ArrayLike) -> StepReturn:
-        """Take one control step of 40 ms.
+        """Take one control step.
 
         Args:
-            actions: (n, 4), in [-1, 1].
+            actions: (n, action_dim), in [-1, 1].
         """
         self.step_async(actions)
         return self.step_wait()
@@ -131,7 +132,7 @@ class BatchVecEnv(VecEnv):
                 infos[row]["terminal_observation"] = observations[row].copy()
                 if step.diverged[row]:
                     infos[row]["diverged"] = True
-            observations[rows, :OBSERVATION_DIM] = self.batch_env.reset(rows)
+            observations[rows, : self._observation_dim] = self.batch_env.reset(rows)
             self._returns[rows] = 0.0
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos

@@ -26,8 +26,8 @@ import mujoco
 import numpy as np
 
 import envs
+from envs.arm.controller import SUBSTEPS
 from envs.batch_env import BatchEnv
-from envs.controller import SUBSTEPS
 from envs.vec_env import BatchVecEnv
 
 NUM_ENVS = 32
@@ -48,7 +48,7 @@ def record(task: str, actions: np.ndarray) -> tuple[mujoco.MjModel, np.ndarray, 
         controller then chose, (NUM_ENVS, steps, nstate + nu); whether an episode starts there,
         (steps,).
     """
-    env = BatchEnv(envs.make_task(task), NUM_ENVS)
+    env = BatchEnv(envs.get_task(task), NUM_ENVS)
     env.seed(0)
     env.reset()
     batch = env.batch

@@ -12,17 +12,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from envs.batch_env import BatchEnv
-from envs.rendering import CAMERAS, Renderer
-from envs.tasks import TASKS, make_task
+from envs.rendering import Renderer
+from envs.tasks import TASKS, get_task
 
 
 def pictures(task: str, width: int, height: int, seed: int) -> np.ndarray:
     """One picture from each camera, one above the other, (cameras * height, width, 3)."""
-    env = BatchEnv(make_task(task), num_envs=1)
+    env = BatchEnv(get_task(task), num_envs=1)
     env.seed(seed)
     env.reset()
     column = []
-    for camera in CAMERAS:
+    for camera in env.task.cameras:
         renderer = Renderer(env, camera=camera, width=width, height=height, high_quality=True)
         column.append(renderer.render())
         renderer.close()

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.observation import MAX_OPENING, Array, State, distance
-from envs.task import Start, Task, uniform
+from envs.arm.observation import MAX_OPENING, State, distance
+from envs.arm.task import ArmTask, Start
+from envs.robot import Array
+from envs.task import uniform
 
 BOX_LOW, BOX_HIGH = np.array([0.42, -0.16, 0.0]), np.array([0.60, 0.16, 0.0])
 """Corners of the area the box stands in, m."""
@@ -21,17 +23,17 @@ HALF_DISTANCE = 0.05
 """Distance at which the touch term is one half, m."""
 
 
-class ButtonPress(Task):
+class ButtonPress(ArmTask):
     """Press a slender spring-loaded button down with closed fingers.
 
     The button is narrower than the open gripper, which starts open: the fingers would pass on
     either side of it and land on the box, so they have to close before the hand comes down.
 
-    **Observation** (the shared layout, `envs.observation`): the object is the middle of the
+    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
     button's upper face, 13 is how far it is pressed (1: 2.2 cm), and the goal is where the face
     is when the button is pressed by 2.2 cm. 10-12 are always (1, 0, 0).
 
-    **Action**: `envs.controller`; the gripper has to be closed to within some 3 cm.
+    **Action**: `envs.arm.controller`; the gripper has to be closed to within some 3 cm.
 
     **Reward**, in [0, 1]:
 
@@ -51,7 +53,7 @@ class ButtonPress(Task):
     **Version**: v0.
     """
 
-    name: ClassVar[str] = "button-press"
+    name = "button-press"
     horizon = 50
     objects = ("button",)
     object_site = "button/button"

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.observation import Array, State, distance
-from envs.task import Start, Task, uniform
+from envs.arm.observation import State, distance
+from envs.arm.task import ArmTask, Start
+from envs.robot import Array
+from envs.task import uniform
 
 CABINET_LOW, CABINET_HIGH = np.array([0.64, -0.12, 0.0]), np.array([0.70, 0.12, 0.0])
 """Corners of the area the middle of the cabinet's front edge stands in, m."""
@@ -23,17 +25,17 @@ HALF_DISTANCE = 0.05
 """Distance at which the hook term is one half, m."""
 
 
-class DrawerOpen(Task):
+class DrawerOpen(ArmTask):
     """Pull a drawer open by its handle.
 
     The fingers have to go down behind the bar, between it and the drawer's front, and pull it
     towards the arm; nothing but contact moves the drawer.
 
-    **Observation** (the shared layout, `envs.observation`): the object is the middle of the
+    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
     handle, 13 is how far the drawer is open (1: 10 cm), and the goal is where the handle is when
     the drawer is open by 10 cm. 10-12 are always (1, 0, 0).
 
-    **Action**: `envs.controller`; the gripper may be open or closed.
+    **Action**: `envs.arm.controller`; the gripper may be open or closed.
 
     **Reward**, in [0, 1]:
 
@@ -54,7 +56,7 @@ class DrawerOpen(Task):
     **Version**: v0.
     """
 
-    name: ClassVar[str] = "drawer-open"
+    name = "drawer-open"
     horizon = 50
     objects = ("drawer",)
     object_site = "drawer/handle"

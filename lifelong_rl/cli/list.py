@@ -62,7 +62,7 @@ def _tasks() -> list[tuple[str, str]]:
         from envs.tasks import TASKS
     except Exception as error:
         return [("-", f"broken: {type(error).__name__}: {error}")]
-    return [(name, (task.__doc__ or "").strip().partition("\n")[0]) for name, task in TASKS.items()]
+    return [(name, task.description) for name, task in TASKS.items()]
 
 
 def _or_broken(describe: Callable[[], str]) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import envs
+from envs.arm.task import Start
 from envs.batch_env import BatchEnv
-from envs.task import Start
-from envs.tasks import make_task
+from envs.tasks import get_task
 from envs.tasks.drawer_open import OPEN, DrawerOpen
 
 
@@ -62,7 +62,7 @@ def test_a_diverged_row_is_ended_and_counted_and_others_are_untouched(
 
 
 def test_a_diverged_row_starts_its_next_episode_as_if_nothing_had_happened() -> None:
-    env, reference = (BatchEnv(make_task("drawer-open"), 2) for _ in range(2))
+    env, reference = (BatchEnv(get_task("drawer-open"), 2) for _ in range(2))
     for e in (env, reference):
         e.seed(3)
         e.reset()
@@ -73,14 +73,14 @@ def test_a_diverged_row_starts_its_next_episode_as_if_nothing_had_happened() -> 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3), (2, 4, 1)])
 def test_actions_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
-    env = BatchEnv(make_task("reach"), 2)
+    env = BatchEnv(get_task("reach"), 2)
     env.reset()
     with pytest.raises(ValueError, match=r"2 environments take \(2, 4\)"):
         env.step(np.zeros(shape))
 
 
 def test_nan_actions_are_refused() -> None:
-    env = BatchEnv(make_task("reach"), 2)
+    env = BatchEnv(get_task("reach"), 2)
     env.reset()
     actions = np.zeros((2, 4))
     actions[1, 3] = np.nan
@@ -89,7 +89,7 @@ def test_nan_actions_are_refused() -> None:
 
 
 def test_actions_out_of_range_are_clipped() -> None:
-    a, b = (BatchEnv(make_task("reach"), 2) for _ in range(2))
+    a, b = (BatchEnv(get_task("reach"), 2) for _ in range(2))
     for env in (a, b):
         env.seed(0)
         env.reset()
@@ -104,11 +104,11 @@ def test_actions_out_of_range_are_clipped() -> None:
 )
 def test_impossible_sizes_are_refused(num_envs: int, num_threads: int, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        BatchEnv(make_task("reach"), num_envs, num_threads)
+        BatchEnv(get_task("reach"), num_envs, num_threads)
 
 
 def test_resetting_some_rows_leaves_the_others_alone() -> None:
-    env = BatchEnv(make_task("button-press"), 4)
+    env = BatchEnv(get_task("button-press"), 4)
     env.seed(0)
     env.reset()
     env.step(np.ones((4, 4)))
@@ -139,7 +139,7 @@ def test_a_task_can_start_its_joints_anywhere() -> None:
 
 
 def test_a_diverged_row_shows_what_it_last_was_and_not_what_mujoco_reset_it_to() -> None:
-    env = BatchEnv(make_task("drawer-open"), 2)
+    env = BatchEnv(get_task("drawer-open"), 2)
     env.seed(0)
     env.reset()
     before = env.step(np.ones((2, 4))).observation

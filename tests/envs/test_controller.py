@@ -6,16 +6,16 @@ import mujoco
 import numpy as np
 import pytest
 
+from envs.arm.controller import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from envs.arm.observation import MAX_OPENING
 from envs.batch_env import BatchEnv
-from envs.controller import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.observation import MAX_OPENING
-from envs.tasks import make_task
+from envs.tasks import get_task
 
 
 @pytest.fixture
 def env() -> BatchEnv:
     """Sixteen arms in free space."""
-    env = BatchEnv(make_task("reach"), 16)
+    env = BatchEnv(get_task("reach"), 16)
     env.seed(0)
     env.reset()
     return env
@@ -44,7 +44,9 @@ def test_hand_reaches_and_holds_points_in_free_space(env: BatchEnv) -> None:
 def test_a_full_action_moves_the_hand_three_centimetres(
     env: BatchEnv, axis: int, sign: float
 ) -> None:
-    env._controller.place(np.arange(16), np.tile([0.48, 0.0, 0.22], (16, 1)), np.full(16, 0.04))
+    env.robot._controller.place(
+        np.arange(16), np.tile([0.48, 0.0, 0.22], (16, 1)), np.full(16, 0.04)
+    )
     env.batch.forward(stage=mujoco.mjtStage.mjSTAGE_VEL.value)
     action = np.zeros((16, 4))
     action[:, axis] = sign
@@ -60,7 +62,7 @@ def test_a_full_action_moves_the_hand_three_centimetres(
 def test_jacobian_is_the_one_of_batch_jac(env: BatchEnv) -> None:
     for _ in range(3):
         env.step(np.random.default_rng(0).uniform(-1, 1, (16, 4)))
-    mine = env._controller.jacobian(slice(None))
+    mine = env.robot._controller.jacobian(slice(None))
     jacp, jacr = env.batch.jac(env.batch.model.body("arm/hand").id, env.state().hand)
     expected = np.concatenate([jacp, jacr], axis=1)[:, :, :7]
     np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-14)
@@ -107,6 +109,6 @@ def test_nothing_is_remembered_between_steps(env: BatchEnv) -> None:
     env.step(-np.ones((16, 4)))
     env.batch.state[:] = state
     env.batch.forward(stage=mujoco.mjtStage.mjSTAGE_VEL.value)
-    env.goal[:] = 0
+    env.robot.goal[:] = 0
     b = env.step(np.full((16, 4), 0.3)).observation
     np.testing.assert_allclose(a[:, :17], b[:, :17], atol=1e-6)

@@ -13,14 +13,14 @@ import pytest
 
 import envs
 from envs.batch_env import BatchEnv
-from envs.rendering import CAMERAS, Renderer, RenderingError
-from envs.tasks import make_task
+from envs.rendering import Renderer, RenderingError
+from envs.tasks import get_task
 
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[BatchEnv]:
     """Two reaching arms, if they can be looked at."""
-    env = BatchEnv(make_task("reach"), 2)
+    env = BatchEnv(get_task("reach"), 2)
     env.seed(0)
     env.reset()
     try:
@@ -32,7 +32,7 @@ def env() -> Iterator[BatchEnv]:
 
 def test_pictures_show_the_right_row_from_every_camera(env: BatchEnv) -> None:
     pictures = {}
-    for camera in CAMERAS:
+    for camera in env.task.cameras:
         renderer = Renderer(env, camera=camera, width=96, height=64)
         pictures[camera] = [renderer.render(row) for row in (0, 1)]
         renderer.close()
@@ -46,12 +46,12 @@ def test_pictures_show_the_right_row_from_every_camera(env: BatchEnv) -> None:
 def test_goal_marker_follows_the_goal(env: BatchEnv) -> None:
     """The green ball is drawn where the row's goal is, and rendering changes nothing."""
     renderer = Renderer(env, width=320, height=240)
-    before, state = env.goal.copy(), env.batch.state.copy()
-    env.goal[0] = [0.5, 0.2, 0.1]
+    before, state = env.robot.goal.copy(), env.batch.state.copy()
+    env.robot.goal[0] = [0.5, 0.2, 0.1]
     left = renderer.render(0).astype(int)
-    env.goal[0] = [0.7, -0.1, 0.1]
+    env.robot.goal[0] = [0.7, -0.1, 0.1]
     right = renderer.render(0).astype(int)
-    env.goal[:] = before
+    env.robot.goal[:] = before
     renderer.close()
     np.testing.assert_array_equal(env.batch.state, state)
     columns = []
@@ -83,7 +83,7 @@ def test_gymnasium_and_vec_env_render(env: BatchEnv) -> None:
 
 def test_unknown_camera_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown camera 'top'; known: front, wrist"):
-        Renderer(BatchEnv(make_task("reach"), 1), camera="top")
+        Renderer(BatchEnv(get_task("reach"), 1), camera="top")
 
 
 def test_without_a_renderer_everything_else_works() -> None:

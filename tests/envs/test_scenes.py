@@ -10,7 +10,7 @@ import pytest
 
 from envs import scenes
 from envs.batch_env import BatchEnv
-from envs.tasks import make_task
+from envs.tasks import get_task
 
 # a Franka-class arm's published joint limits, rad, and link masses, kg
 LIMITS = [
@@ -28,7 +28,7 @@ MASSES = [4.970684, 0.646926, 3.228604, 3.587895, 1.225946, 1.666555, 0.735522]
 @pytest.fixture(scope="module")
 def model() -> mujoco.MjModel:
     """The bare workbench with the arm."""
-    return make_task("reach").model()
+    return get_task("reach").model()
 
 
 def test_joint_limits_and_masses_are_the_published_ones(model: mujoco.MjModel) -> None:
@@ -73,7 +73,7 @@ def test_the_drawer_opens_only_by_its_handle() -> None:
     opened = {}
     back = np.array([-0.03, 0.0, 0.0])
     for sideways in (0.0, 0.17):
-        env = BatchEnv(make_task("drawer-open"), 4)
+        env = BatchEnv(get_task("drawer-open"), 4)
         env.seed(0)
         env.reset()
         handle = env.state().object + np.array([0.028, sideways, 0.0])
@@ -91,7 +91,7 @@ def test_the_drawer_opens_only_by_its_handle() -> None:
 def test_the_button_needs_closed_fingers_and_springs_back() -> None:
     pressed = {}
     for gripper in (-1.0, 1.0):
-        env = BatchEnv(make_task("button-press"), 4)
+        env = BatchEnv(get_task("button-press"), 4)
         env.seed(0)
         env.reset()
         for t in range(30):

@@ -14,9 +14,10 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
+from envs.arm.observation import OBSERVATION_DIM, SLICES
 from envs.batch_env import BatchEnv
-from envs.observation import LIMIT, OBSERVATION_DIM, SLICES
-from envs.tasks import make_task
+from envs.robot import LIMIT
+from envs.tasks import get_task
 
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = sorted(envs.TASKS)
@@ -66,7 +67,7 @@ def trajectory(task_name: str) -> dict[str, Any]:
 
 
 def test_every_model_element_has_a_name(task_name: str) -> None:
-    model = make_task(task_name).model()
+    model = get_task(task_name).model()
     kinds = {
         "body": model.nbody,
         "joint": model.njnt,
@@ -115,7 +116,7 @@ def test_no_observation_entry_is_constant_unless_documented(
 
 
 def test_reward_is_the_bounded_sum_of_its_terms(task_name: str, trajectory: dict[str, Any]) -> None:
-    weights = make_task(task_name).weights
+    weights = get_task(task_name).weights
     assert sum(weights.values()) == pytest.approx(1.0)
     for rewards, infos in zip(trajectory["rewards"], trajectory["infos"], strict=True):
         for reward, info in zip(rewards, infos, strict=True):
@@ -129,7 +130,7 @@ def test_reward_is_the_bounded_sum_of_its_terms(task_name: str, trajectory: dict
 def test_episodes_end_at_the_horizon_and_report_themselves(
     task_name: str, trajectory: dict[str, Any]
 ) -> None:
-    horizon = make_task(task_name).horizon
+    horizon = get_task(task_name).horizon
     assert 50 <= horizon <= 100
     ends = np.flatnonzero(trajectory["dones"].any(axis=1))
     np.testing.assert_array_equal(ends, np.arange(horizon - 1, 120, horizon))
@@ -182,7 +183,7 @@ def test_starts_vary_between_rows_and_episodes(task_name: str) -> None:
 
 
 def test_starts_are_at_rest_without_contact_and_unsolved(task_name: str) -> None:
-    env = BatchEnv(make_task(task_name), 32)
+    env = BatchEnv(get_task(task_name), 32)
     env.seed(0)
     env.reset()
     for row in range(32):
@@ -198,7 +199,7 @@ def test_starts_are_at_rest_without_contact_and_unsolved(task_name: str) -> None
 
 
 def test_returned_arrays_share_no_memory_with_the_next_step(task_name: str) -> None:
-    env = BatchEnv(make_task(task_name), 2)
+    env = BatchEnv(get_task(task_name), 2)
     env.seed(0)
     first = env.reset()
     kept = first.copy()
@@ -262,7 +263,7 @@ def test_golden_trajectory(task_name: str) -> None:
     if golden["mujoco"] != mujoco.__version__:
         pytest.skip(f"recorded with MuJoCo {golden['mujoco']}, running {mujoco.__version__}")
     assert golden["version"] == envs.TASKS[task_name].version
-    env = BatchEnv(make_task(task_name), 1)
+    env = BatchEnv(get_task(task_name), 1)
     env.seed(golden["seed"])
     observations, rewards = [env.reset()[0]], []
     for action in golden["actions"]:

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent / "golden"
 
 def write(name: str) -> None:
     """Drive the hand towards the object, then in its own direction, and write what happened."""
-    env = BatchEnv(envs.make_task(name), 1)
+    env = BatchEnv(envs.get_task(name), 1)
     env.seed(SEED)
     observations, rewards, actions = [env.reset()[0]], [], []
     for t in range(STEPS):

@@ -1,7 +1,7 @@
 """The one observation layout that all arm tasks share.
 
 Every task observes the hand, one object and a goal; what the object and the goal are, its
-docstring says. The entries are scaled to about ±1 and clipped to ±`LIMIT`:
+docstring says. The entries are scaled to about ±1 and clipped to ±`envs.robot.LIMIT`:
 
 ===== ================================================== =========== ==========================
 index entry                                              unit        scaled as
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from envs.robot import Array, scaled
 
 CENTRE = np.array([0.5, 0.0, 0.2])
 """Middle of the workspace, m."""
@@ -41,8 +41,6 @@ VELOCITY_SCALE = 0.5
 """m/s."""
 MAX_OPENING = 0.08
 """Distance between the pads of the open gripper, m."""
-LIMIT = 10.0
-"""Bound of every scaled entry."""
 
 SLICES = {
     "hand_position": slice(0, 3),
@@ -115,7 +113,7 @@ def encode(state: State, joint_range: float) -> npt.NDArray[np.float32]:
         joint_range: the joint coordinate that is written as 1, m or rad.
 
     Returns:
-        A fresh array; NaN becomes 0 and every entry lies within ±`LIMIT`.
+        A fresh array; NaN becomes 0 and every entry lies within ±`envs.robot.LIMIT`.
     """
     out = np.empty((len(state.hand), OBSERVATION_DIM))
     out[:, 0:3] = state.hand
@@ -128,8 +126,4 @@ def encode(state: State, joint_range: float) -> npt.NDArray[np.float32]:
     out[:, 17:20] = state.goal
     out[:, 20:23] = state.object - state.hand
     out[:, 23:26] = state.goal - state.object
-    out -= _OFFSET
-    out /= _SCALE
-    out[np.isnan(out)] = 0.0
-    np.clip(out, -LIMIT, LIMIT, out=out)
-    return out.astype(np.float32)
+    return scaled(out, _OFFSET, _SCALE)

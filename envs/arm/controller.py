@@ -22,8 +22,11 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from envs.observation import MAX_OPENING, Array
+from envs.arm.observation import MAX_OPENING
+from envs.robot import Array
 
+ACTION_DIM = 4
+"""Hand displacement along x, y and z, and gripper opening."""
 CONTROL_HZ = 25
 """Control steps per second."""
 SUBSTEPS = 10

@@ -1,0 +1,1 @@
+"""The arm: its observation, its controller, and what its tasks have in common."""
