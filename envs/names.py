@@ -10,7 +10,16 @@ T = TypeVar("T")
 
 
 class UnknownNameError(ValueError):
-    """A task or sequence was asked for by a name that does not exist."""
+    """A task or sequence was asked for by a name that does not exist.
+
+    Attributes:
+        known: the names that exist.
+    """
+
+    def __init__(self, message: str, known: tuple[str, ...] = ()) -> None:
+        """Keep the known names beside the message."""
+        super().__init__(message)
+        self.known = known
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -29,4 +38,6 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
         return table[name]
     close = difflib.get_close_matches(name, table, n=1)
     nearest = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(table)}"
-    raise UnknownNameError(f"unknown {kind} '{name}'; {nearest} (see: lifelong-rl list {kind}s)")
+    raise UnknownNameError(
+        f"unknown {kind} '{name}'; {nearest} (see: lifelong-rl list {kind}s)", tuple(table)
+    )

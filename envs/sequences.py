@@ -1,12 +1,17 @@
-"""Sequences: tasks learned one after another, told apart by a one-hot in the observation."""
+"""Sequences: tasks learned one after another, told apart by a one-hot in the observation.
+
+All tasks of a sequence share one observation and one action space.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from envs.names import lookup
-from envs.tasks import get_task
+from envs.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from envs.vec_env import BatchVecEnv
@@ -20,11 +25,29 @@ class Sequence:
         name: the sequence's name.
         tasks: the tasks' names, in the order they are learned; a name may recur.
         description: one line.
+        steps_per_task: environment steps that are enough to learn each of its tasks.
+
+    Raises:
+        ValueError: if there is no task, or not all have the same observation and action space.
+        UnknownNameError: if a task does not exist.
     """
 
     name: str
     tasks: tuple[str, ...]
     description: str
+    steps_per_task: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Check that the tasks exist and share their spaces."""
+        layouts = [(get_task(name).layout, get_task(name).action_dim) for name in self.tasks]
+        if not layouts:
+            raise ValueError(f"sequence '{self.name}' has no tasks")
+        for name, layout in zip(self.tasks, layouts, strict=True):
+            if layout != layouts[0]:
+                raise ValueError(
+                    f"'{self.tasks[0]}' and '{name}' cannot be in one sequence: they are tasks of "
+                    "different robots"
+                )
 
     @property
     def num_tasks(self) -> int:
@@ -58,6 +81,11 @@ class Sequence:
             env.seed(seed)
         return env
 
+    def reordered(self, seed: int) -> Sequence:
+        """Return the same tasks in an order that depends on nothing but ``seed``, at least 0."""
+        order = np.random.default_rng(seed).permutation(self.num_tasks)
+        return replace(self, tasks=tuple(self.tasks[k] for k in order))
+
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
         return {name: get_task(name).version for name in self.tasks}
@@ -75,9 +103,18 @@ SEQUENCES: dict[str, Sequence] = {sequence.name: sequence for sequence in (ARM3,
 
 
 def get_sequence(name: str) -> Sequence:
-    """Return the sequence of that name.
+    """Return a sequence: one of `SEQUENCES`, or that of the tasks named.
+
+    Args:
+        name: the name of a sequence or of a task, or those of several tasks, joined by commas.
 
     Raises:
-        UnknownNameError: if there is none.
+        UnknownNameError: if there is no such sequence or task.
+        ValueError: if the tasks do not belong to one robot.
     """
-    return lookup("sequence", name, SEQUENCES)
+    if name in SEQUENCES:
+        return SEQUENCES[name]
+    tasks = tuple(name.split(","))
+    if len(tasks) == 1:
+        lookup("sequence", name, dict.fromkeys((*SEQUENCES, *TASKS)))
+    return Sequence(name, tasks, f"the tasks {', '.join(tasks)}")

@@ -8,5 +8,7 @@ from lifelong_rl.registry import Registry
 
 AGENTS = Registry("agent", {"sac": "agents.sac:SAC"})
 SEQUENCES = Registry("sequence", {"arm3": "envs.sequences:ARM3"})
+SEQUENCES_OF_TASKS = "envs.sequences:get_sequence"
+"""Makes a sequence of the names of tasks, joined by commas."""
 
-__all__ = ["AGENTS", "SEQUENCES"]
+__all__ = ["AGENTS", "SEQUENCES", "SEQUENCES_OF_TASKS"]

@@ -17,6 +17,7 @@ from lifelong_rl.errors import UnknownNameError, UserError
 
 MINIMUM = {
     "seed": 0,
+    "order": 0,
     "steps_per_task": 1,
     "num_envs": 1,
     "eval_episodes": 1,
@@ -24,6 +25,8 @@ MINIMUM = {
     "num_threads": 1,
     "threads": 1,
 }
+OPTIONAL = ("order", "steps_per_task")
+"""Fields that may be left out: the sequence then decides."""
 SPEED_ONLY = ("num_threads",)
 """Fields that change how fast a run is and nothing else."""
 
@@ -33,11 +36,13 @@ class RunConfig:
     """Everything that decides the numbers of a run.
 
     Attributes:
-        sequence: Tasks to learn, see `lifelong-rl list sequences`.
+        sequence: Tasks to learn, see `lifelong-rl list sequences`; or tasks joined by commas.
+        order: Seed that shuffles the order of the tasks; by default it is the sequence's own.
         agent: Learner, see `lifelong-rl list agents`.
         method: Continual method, see `lifelong-rl list methods`.
         seed: Decides all that is random, except the evaluation episodes.
-        steps_per_task: Environment steps per task, all environments together.
+        steps_per_task: Environment steps per task, all environments together; by default what the
+            sequence needs.
         num_envs: Environments that collect experience together.
         eval_episodes: Episodes per task in each evaluation.
         eval_points: Evaluations of a task while it is learned, evenly spaced.
@@ -49,10 +54,11 @@ class RunConfig:
     """
 
     sequence: str = "arm3"
+    order: int | None = None
     agent: str = "sac"
     method: str = "finetune"
     seed: int = 0
-    steps_per_task: int = 10_000
+    steps_per_task: int | None = None
     num_envs: int = 16
     eval_episodes: int = 50
     eval_points: int = 10
@@ -66,6 +72,8 @@ class RunConfig:
         """Raise UserError for a number that is too small or not a whole number."""
         for name, minimum in MINIMUM.items():
             value = getattr(self, name)
+            if value is None and name in OPTIONAL:
+                continue
             if type(value) is not int or value < minimum:
                 raise UserError(
                     f"{name.replace('_', '-')} must be a whole number of at least {minimum}, "

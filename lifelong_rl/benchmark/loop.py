@@ -126,7 +126,7 @@ class SequenceLoop:
 
     @property
     def _global_step(self) -> int:
-        return self._task_id * self._setup.config.steps_per_task + self._task_step
+        return self._task_id * self._setup.steps_per_task + self._task_step
 
     @property
     def _where(self) -> str:
@@ -161,16 +161,17 @@ class SequenceLoop:
             }
         )
         self._due = [
-            config.steps_per_task * k // config.eval_points for k in range(1, config.eval_points)
+            self._setup.steps_per_task * k // config.eval_points
+            for k in range(1, config.eval_points)
         ]
         self._mark = 0, 0.0
         self._learning = _Stopwatch()
         self._learning.start()
         self._agent.begin_task(task_id, env)
-        self._agent.learn_task(config.steps_per_task, self._progress)
+        self._agent.learn_task(self._setup.steps_per_task, self._progress)
         self._agent.end_task()
         self._learning.stop()
-        self._task_step = config.steps_per_task
+        self._task_step = self._setup.steps_per_task
         self._log_training({})
         record.learn_seconds.append(self._learning.seconds)
         record.diverged_training += int(getattr(env, "num_diverged", 0))
@@ -181,7 +182,7 @@ class SequenceLoop:
         self._save()
 
     def _progress(self, steps: int) -> None:
-        last = self._setup.config.steps_per_task
+        last = self._setup.steps_per_task
         self._task_step = min(steps, last)
         self._reporter.step(self._task_id, self._task_step)
         if self._task_step < last and self._due and self._due[0] <= self._task_step:

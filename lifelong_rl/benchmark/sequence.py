@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence as SequenceOf
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
-from lifelong_rl.benchmark import SEQUENCES
-from lifelong_rl.errors import UserError
+from lifelong_rl.benchmark import SEQUENCES, SEQUENCES_OF_TASKS
+from lifelong_rl.errors import UnknownNameError, UserError
+
+DEFAULT_STEPS_PER_TASK = 10_000
+"""For sequences that do not tell how many steps their tasks need."""
 
 
 class BatchEnv(Protocol):
@@ -50,6 +54,9 @@ class BatchEnv(Protocol):
 class Sequence(Protocol):
     """Tasks to be learned one after another.
 
+    It may also have `steps_per_task`, the environment steps that its tasks need, and
+    `reordered(seed)`, the same tasks in another order.
+
     Attributes:
         name: As registered.
         description: One line.
@@ -77,14 +84,19 @@ class Sequence(Protocol):
         ...
 
 
-def load_sequence(name: str) -> Sequence:
+def load_sequence(name: str, order: int | None = None) -> Sequence:
     """The sequence called `name`; what is registered may be one or make one without arguments.
+
+    Args:
+        name: Of a sequence, or of one or several tasks, joined by commas.
+        order: Seed that shuffles its tasks.
 
     Raises:
         UnknownNameError: No such sequence.
-        UserError: What is registered is not a sequence, or names a task that does not exist.
+        UserError: What is registered is not a sequence, names a task that does not exist, or
+            cannot be reordered.
     """
-    found: Any = SEQUENCES.get(name)
+    found: Any = SEQUENCES.get(name) if name in SEQUENCES.names() else _sequence_of_tasks(name)
     if isinstance(found, type) or not hasattr(found, "make_env"):
         if not callable(found):
             raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
@@ -94,7 +106,28 @@ def load_sequence(name: str) -> Sequence:
         sequence.versions()
     except ValueError as error:
         raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
-    return sequence
+    if order is None:
+        return sequence
+    if not hasattr(sequence, "reordered"):
+        raise UserError(f"the sequence '{name}' has only its own order; leave out --order")
+    reordered: Sequence = sequence.reordered(order)
+    return reordered
+
+
+def _sequence_of_tasks(name: str) -> Any:
+    module, _, attribute = SEQUENCES_OF_TASKS.partition(":")
+    try:
+        return getattr(import_module(module), attribute)(name)
+    except ValueError as error:
+        if "," in name:
+            raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
+        known = getattr(error, "known", ())
+        raise UnknownNameError("sequence", name, {*SEQUENCES.names(), *known}) from error
+
+
+def steps_needed(sequence: Sequence) -> int:
+    """Environment steps per task, unless the user gives them."""
+    return int(getattr(sequence, "steps_per_task", DEFAULT_STEPS_PER_TASK))
 
 
 def task_labels(tasks: SequenceOf[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from lifelong_rl import continual
 from lifelong_rl.benchmark import AGENTS
 from lifelong_rl.benchmark.config import SPEED_ONLY, RunConfig, resolve_options
 from lifelong_rl.benchmark.seeding import derive_seed, seed_everything
-from lifelong_rl.benchmark.sequence import BatchEnv, Sequence, load_sequence
+from lifelong_rl.benchmark.sequence import BatchEnv, Sequence, load_sequence, steps_needed
 from lifelong_rl.benchmark.versions import installed
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
@@ -25,7 +25,7 @@ class Setup:
     """A configuration whose names were found.
 
     Attributes:
-        config: With the defaults of all options filled in.
+        config: With the defaults of all options filled in, `steps_per_task` among them.
         sequence: The tasks.
         agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
     """
@@ -33,6 +33,12 @@ class Setup:
     config: RunConfig
     sequence: Sequence
     agent_class: Any
+
+    @property
+    def steps_per_task(self) -> int:
+        """Environment steps per task, all environments together."""
+        assert self.config.steps_per_task is not None
+        return self.config.steps_per_task
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -96,13 +102,14 @@ def prepare(config: RunConfig) -> Setup:
     load_plugins(config.plugin)
     AGENTS.check(config.agent)
     METHODS.check(config.method)
-    sequence = load_sequence(config.sequence)
+    sequence = load_sequence(config.sequence, config.order)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
     method_class: Any = METHODS.get(config.method)
     resolved = replace(
         config,
+        steps_per_task=config.steps_per_task or steps_needed(sequence),
         agent_options=resolve_options(
             "agent", config.agent, agent_class.build, config.agent_options
         ),

@@ -95,6 +95,9 @@ Options = Annotated[
 ]
 """A field for options of an agent or a method."""
 
+OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+"""A field for a whole number that need not be given."""
+
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 """A field for a path that need not be given."""
 

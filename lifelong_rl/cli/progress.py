@@ -70,12 +70,12 @@ class LineReporter(Reporter):
         """Say what is run and where."""
         config = setup.config
         self._labels = task_labels(setup.sequence.tasks)
-        self._steps_per_task = config.steps_per_task
-        self._steps_before = tasks_done * config.steps_per_task
+        self._steps_per_task = setup.steps_per_task
+        self._steps_before = tasks_done * setup.steps_per_task
         self._started = perf_counter()
         self.write(
             f"{config.sequence} with {config.agent} and {config.method}, seed {config.seed}: "
-            f"{len(self._labels)} tasks of {config.steps_per_task} steps, in {path}"
+            f"{len(self._labels)} tasks of {setup.steps_per_task} steps, in {path}"
         )
         if tasks_done:
             self.write(f"going on after {tasks_done} of {len(self._labels)} tasks")

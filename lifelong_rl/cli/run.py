@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lifelong_rl.benchmark.config import RunConfig, read_config
-from lifelong_rl.cli.options import Command, OptionalPath, Options, Repeated
+from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath, Options, Repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Run(RunConfig, Command):
     """Learn a sequence of tasks one after another, evaluating all of them after each.
 
     Attributes:
-        run_dir: New folder of the run; by default runs/SEQUENCE-AGENT-METHOD-seedN.
+        run_dir: New folder of the run; by default runs/SEQUENCE[-orderM]-AGENT-METHOD-seedN.
         config: YAML file of options, such as the config.yaml of a run; the command line goes
             before it.
         quiet: Print only the summary at the end.
@@ -25,6 +25,8 @@ class Run(RunConfig, Command):
 
     agent_options: Options = field(default_factory=dict)
     method_options: Options = field(default_factory=dict)
+    order: OptionalInt = None
+    steps_per_task: OptionalInt = None
     plugin: Repeated = ()
     run_dir: OptionalPath = None
     config: OptionalPath = None
@@ -59,9 +61,14 @@ class Run(RunConfig, Command):
         }
         setup = prepare(RunConfig(**values))
         config = setup.config
-        path = self.run_dir or Path(
-            f"runs/{config.sequence}-{config.agent}-{config.method}-seed{config.seed}"
-        )
+        path = self.run_dir or Path("runs") / _folder_name(config)
         loop = SequenceLoop(setup)
         folder = RunFolder.create(path, config)
         return follow(loop, folder, quiet=self.quiet)
+
+
+def _folder_name(config: RunConfig) -> str:
+    sequence = config.sequence.replace(",", "+")
+    if config.order is not None:
+        sequence += f"-order{config.order}"
+    return f"{sequence}-{config.agent}-{config.method}-seed{config.seed}"

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import envs
 from envs.names import UnknownNameError
-from envs.sequences import ARM3, SEQUENCES, get_sequence
+from envs.sequences import ARM3, SEQUENCES, Sequence, get_sequence
 
 
 def test_reset_after_seed_starts_the_same_episodes_again() -> None:
@@ -103,6 +103,28 @@ def test_sequences_describe_themselves() -> None:
         ARM3.make_env(3, num_envs=1)
     with pytest.raises(UnknownNameError, match="did you mean 'arm3'"):
         get_sequence("arm4")
+
+
+def test_a_sequence_of_named_tasks() -> None:
+    sequence = get_sequence("button-press,reach")
+    assert sequence.tasks == ("button-press", "reach")
+    assert get_sequence("reach").tasks == ("reach",)
+    with pytest.raises(UnknownNameError, match="unknown task 'rech'; did you mean 'reach'"):
+        get_sequence("button-press,rech")
+    with pytest.raises(UnknownNameError, match="did you mean 'reach'"):
+        get_sequence("rech")
+    with pytest.raises(ValueError, match="has no tasks"):
+        Sequence("empty", (), "nothing")
+
+
+def test_reordering_depends_on_the_seed_alone() -> None:
+    orders = [ARM3.reordered(seed).tasks for seed in range(20)]
+    assert orders == [ARM3.reordered(seed).tasks for seed in range(20)]
+    assert all(sorted(order) == sorted(ARM3.tasks) for order in orders)
+    assert len(set(orders)) == 6
+    env = ARM3.reordered(3).make_env(0, num_envs=2, seed=0)
+    assert env.batch_env.task.name == orders[3][0]
+    np.testing.assert_array_equal(env.reset()[:, -3:], [[1, 0, 0]] * 2)  # by position
 
 
 def test_tasks_describe_themselves_in_one_line() -> None:
