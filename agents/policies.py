@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
 from torch import Tensor, nn
 
-from lifelong_rl.learning import Role
+from lifelong_rl.learning import Batch, Role
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
 NetworkBuilder = Callable[[Role, NetworkSpec], nn.Module]
@@ -39,6 +39,23 @@ def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
     if num_tasks == 1:
         return rows, None
     return rows[:, :-num_tasks], rows[:, -num_tasks:]
+
+
+def with_task(batch: Batch, num_tasks: int, task_id: int) -> Batch:
+    """The rows of a batch with the one-hot of another task at the end of their observations.
+
+    What was sampled from the policy for the rows' own task is left out.
+    """
+    if num_tasks == 1:
+        return batch
+    changed = {k: v for k, v in batch.items() if not k.startswith("policy_")}
+    for name in ("observations", "next_observations"):
+        if name in changed:
+            rows = changed[name].clone()
+            rows[:, -num_tasks:] = 0.0
+            rows[:, task_id - num_tasks] = 1.0
+            changed[name] = rows
+    return changed
 
 
 class Actor(BasePolicy):

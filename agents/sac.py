@@ -200,6 +200,13 @@ class SAC(sb3.SAC):
             self._updates_owed += self._updates_per_step * self.n_envs
             gradient_steps = int(self._updates_owed + 1e-9)  # 10 × 0.1 is a whole update
             self._updates_owed -= gradient_steps
+        self._update(gradient_steps, batch_size)
+
+    def rehearse(self, updates: int) -> None:
+        """Update all components on the replay buffer, without new experience."""
+        self._update(updates, self.batch_size)
+
+    def _update(self, gradient_steps: int, batch_size: int) -> None:
         if gradient_steps == 0:
             return
         self.policy.set_training_mode(True)

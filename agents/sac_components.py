@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.optim import Optimizer
 
-from agents.policies import split_task
+from agents.policies import split_task, with_task
 from lifelong_rl.learning import Batch, Role
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class SACActor:
 
     name = "actor"
     role: Role = "policy"
+    inputs = ("observations",)
+    replayable = True
 
     def __init__(self, agent: SAC) -> None:
         self._agent = agent
@@ -38,6 +40,10 @@ class SACActor:
     def optimizer(self) -> Optimizer:
         """Steps the policy's parameters."""
         return self._agent.actor.optimizer
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task."""
+        return with_task(batch, self._agent.num_tasks, task_id)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
@@ -70,6 +76,8 @@ class SACCritic:
 
     name = "critic"
     role: Role = "value"
+    inputs = ("observations", "actions")
+    replayable = True
 
     def __init__(self, agent: SAC) -> None:
         self._agent = agent
@@ -83,6 +91,10 @@ class SACCritic:
     def optimizer(self) -> Optimizer:
         """Steps the critics' parameters."""
         return self._agent.critic.optimizer
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task."""
+        return with_task(batch, self._agent.num_tasks, task_id)
 
     def loss(self, batch: Batch) -> Tensor:
         """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""

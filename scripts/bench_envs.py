@@ -6,11 +6,19 @@ Each repeat times, one after another on the same task:
   which sets joint targets recorded from the batch and restarts episodes from recorded states,
   so both sides see the same motions and contacts;
 - ``make_vec`` with 32 environments on 1 thread and on 2: actions, inverse kinematics, physics,
-  observations, rewards, infos and resets, as a learner would drive it.
+  observations, rewards, infos and resets, as a learner would drive it;
+- where it is installed, Meta-World's environment of the same skill through its own Gymnasium
+  interface, with random actions too.
 
-The table shows medians over the repeats. Run it on an otherwise idle machine::
+The table shows medians over the repeats; ratios are taken within a repeat. Run it on an otherwise
+idle machine::
 
     python scripts/bench_envs.py --json bench_envs.json
+
+Meta-World 3.1.1 pins MuJoCo 3.3.0 and so lives in an environment of its own::
+
+    python -m venv metaworld && metaworld/bin/pip install metaworld==3.1.1 packaging
+    python scripts/bench_envs.py --metaworld metaworld/bin/python
 """
 
 from __future__ import annotations
@@ -19,25 +27,58 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
 import envs
-from envs.arm.controller import SUBSTEPS
 from envs.batch_env import BatchEnv
 from envs.vec_env import BatchVecEnv
 
 NUM_ENVS = 32
 THREADS = (1, 2)
+METAWORLD = {
+    "reach": "reach-v3",
+    "button-press": "button-press-topdown-v3",
+    "drawer-open": "drawer-open-v3",
+    "drawer-close": "drawer-close-v3",
+    "door-open": "door-open-v3",
+    "faucet-turn": "faucet-open-v3",
+    "window-slide": "window-open-v3",
+    "push": "push-v3",
+    "pick-place": "pick-place-v3",
+    "peg-unplug": "peg-unplug-side-v3",
+}
+"""Meta-World's environment for each of our tasks."""
+METAWORLD_WORKER = """
+import sys, time
+from importlib.metadata import version
+import gymnasium, metaworld, mujoco
+metaworld  # registers its environments
+env = gymnasium.make("Meta-World/MT1", env_name=sys.argv[1], seed=0)
+actions = [env.action_space.sample() for _ in range(int(sys.argv[2]))]
+print(version("metaworld"), "with MuJoCo", mujoco.__version__, flush=True)
+for _ in sys.stdin:  # a line for each timing
+    env.reset()
+    begin = time.perf_counter()
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    print(len(actions) / (time.perf_counter() - begin), flush=True)
+"""
+METAWORLD_STEPS = 1_000
+"""Control steps of Meta-World per timing: two of its episodes."""
 
 
-def random_actions(steps: int, seed: int) -> np.ndarray:
-    """Return uniform actions for every control step, (steps, NUM_ENVS, 4)."""
+def random_actions(steps: int, action_dim: int, seed: int) -> np.ndarray:
+    """Return uniform actions for every control step, (steps, NUM_ENVS, action_dim)."""
     rng = np.random.default_rng(seed)
-    return rng.uniform(-1.0, 1.0, (steps, NUM_ENVS, 4)).astype(np.float32)
+    return rng.uniform(-1.0, 1.0, (steps, NUM_ENVS, action_dim)).astype(np.float32)
 
 
 def record(task: str, actions: np.ndarray) -> tuple[mujoco.MjModel, np.ndarray, np.ndarray]:
@@ -65,7 +106,9 @@ def record(task: str, actions: np.ndarray) -> tuple[mujoco.MjModel, np.ndarray, 
     return batch.model, np.concatenate([states, chosen], axis=2), starts
 
 
-def time_plain(model: mujoco.MjModel, recorded: np.ndarray, starts: np.ndarray) -> float:
+def time_plain(
+    model: mujoco.MjModel, recorded: np.ndarray, starts: np.ndarray, substeps: int
+) -> float:
     """Return control steps per second of the plain loop."""
     nstate = recorded.shape[2] - model.nu
     spec = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -76,7 +119,7 @@ def time_plain(model: mujoco.MjModel, recorded: np.ndarray, starts: np.ndarray) 
             if starts[t]:
                 mujoco.mj_setState(model, data, row[t, :nstate], spec)
             data.ctrl[:] = row[t, nstate:]
-            mujoco.mj_step(model, data, nstep=SUBSTEPS)
+            mujoco.mj_step(model, data, nstep=substeps)
     rate: float = recorded.shape[0] * recorded.shape[1] / (time.perf_counter() - begin)
     return rate
 
@@ -91,20 +134,65 @@ def time_vec(env: BatchVecEnv, actions: np.ndarray) -> float:
     return len(actions) * NUM_ENVS / (time.perf_counter() - begin)
 
 
-def measure(task: str, steps: int, repeats: int) -> dict[str, float]:
+class MetaWorld:
+    """Meta-World in a process of its own, which waits while the others are timed."""
+
+    def __init__(self, python: Path, task: str) -> None:
+        """Start it; raises SystemExit if it fails."""
+        arguments = [str(python), "-c", METAWORLD_WORKER, METAWORLD[task], str(METAWORLD_STEPS)]
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.version = self._read()
+
+    def time(self) -> float:
+        """Return control steps per second."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        return float(self._read())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"Meta-World ended with {self._process.wait()}; see above")
+        return line.strip()
+
+
+def measure(task: str, steps: int, repeats: int, metaworld: Path | None) -> dict[str, float]:
     """Return the medians of one task, in control steps per second and as ratios."""
-    actions = random_actions(steps, seed=0)
+    found = envs.get_task(task)
+    actions = random_actions(steps, found.action_dim, seed=0)
     model, recorded, starts = record(task, actions)
-    vec = {n: envs.make_vec(task, num_envs=NUM_ENVS, num_threads=n, seed=0) for n in THREADS}
-    rates: dict[str, list[float]] = {"plain": [], **{f"threads_{n}": [] for n in THREADS}}
+    timers: dict[str, Callable[[], float]] = {
+        "plain": lambda: time_plain(model, recorded, starts, found.substeps)
+    }
+    for n in THREADS:
+        env = envs.make_vec(task, num_envs=NUM_ENVS, num_threads=n, seed=0)
+        timers[f"threads_{n}"] = lambda env=env: time_vec(env, actions)  # type: ignore[misc]
+    other = MetaWorld(metaworld, task) if metaworld and task in METAWORLD else None
+    if other:
+        timers["metaworld"] = other.time
+    rates: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(repeats):
-        rates["plain"].append(time_plain(model, recorded, starts))
-        for n, env in vec.items():
-            rates[f"threads_{n}"].append(time_vec(env, actions))
+        for name, timer in timers.items():
+            rates[name].append(timer())
     result = {name: statistics.median(values) for name, values in rates.items()}
-    for n in THREADS:  # paired within a repeat, so that a busy moment cancels out
-        ratios = [a / b for a, b in zip(rates[f"threads_{n}"], rates["plain"], strict=True)]
-        result[f"ratio_{n}"] = statistics.median(ratios)
+
+    def ratio(name: str, reference: str) -> float:
+        """Paired within a repeat, so that a busy moment cancels out."""
+        pairs = zip(rates[name], rates[reference], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    for n in THREADS:
+        result[f"ratio_{n}"] = ratio(f"threads_{n}", "plain")
+    if other:
+        other.close()
+        result["ratio_metaworld"] = ratio("threads_1", "metaworld")
     return result
 
 
@@ -114,32 +202,36 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(envs.TASKS), help="tasks to measure")
     parser.add_argument("--steps", type=int, default=100, help="control steps per timing")
     parser.add_argument("--repeats", type=int, default=7, help="interleaved repeats")
+    parser.add_argument("--metaworld", type=Path, help="Python interpreter that has Meta-World")
     parser.add_argument("--json", type=Path, help="file for the same figures")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
 
-    print(f"control steps/s, {NUM_ENVS} environments, median of {arguments.repeats} repeats")
+    print(f"control steps/s, {NUM_ENVS} environments, median of {args.repeats} repeats;")
+    print("ratios to the plain loop, and of 1 thread to Meta-World")
     print(
-        f"{'task':<14}{'plain loop':>12}{'1 thread':>12}{'ratio':>8}{'2 threads':>12}{'ratio':>8}"
+        f"{'task':<20}{'plain loop':>12}{'1 thread':>10}{'ratio':>7}{'2 threads':>11}{'ratio':>7}"
+        f"{'Meta-World':>12}{'ratio':>7}"
     )
     figures = {}
-    for task in arguments.tasks:
-        m = figures[task] = measure(task, arguments.steps, arguments.repeats)
+    for task in args.tasks:
+        m = figures[task] = measure(task, args.steps, args.repeats, args.metaworld)
+        other = f"{m['metaworld']:>12.0f}{m['ratio_metaworld']:>7.2f}" if "metaworld" in m else ""
         print(
-            f"{task:<14}{m['plain']:>12.0f}{m['threads_1']:>12.0f}{m['ratio_1']:>8.2f}"
-            f"{m['threads_2']:>12.0f}{m['ratio_2']:>8.2f}",
+            f"{task:<20}{m['plain']:>12.0f}{m['threads_1']:>10.0f}{m['ratio_1']:>7.2f}"
+            f"{m['threads_2']:>11.0f}{m['ratio_2']:>7.2f}{other}",
             flush=True,
         )
-    if arguments.json:
+    if args.json:
         report = {
             "num_envs": NUM_ENVS,
-            "substeps": SUBSTEPS,
-            "steps": arguments.steps,
-            "repeats": arguments.repeats,
+            "steps": args.steps,
+            "repeats": args.repeats,
             "mujoco": mujoco.__version__,
+            "metaworld": args.metaworld is not None,
             "machine": platform.platform(),
             "tasks": figures,
         }
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

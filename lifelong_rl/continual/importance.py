@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch import Tensor
+from torch.func import grad, vmap
 
+from lifelong_rl.continual.functional import call_with
 from lifelong_rl.learning.protocols import Batch, Component, ParamDict
 
 
@@ -29,14 +30,14 @@ def fisher_diagonal(component: Component, batch: Batch, *, chunk_size: int = 128
         Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks.
         Kunstner et al. 2019, Limitations of the empirical Fisher approximation.
     """
-    log_likelihood = _LogLikelihood(component)
-    named = component.module.named_parameters()
-    parameters = {f"module.{name}": p.detach() for name, p in named}
+    parameters = {name: p.detach() for name, p in component.module.named_parameters()}
+
+    def log_likelihood(row: Batch, label: Tensor) -> Tensor:
+        return component.predict(row).log_prob(label).sum()
 
     def of_one_row(values: ParamDict, row: Batch, label: Tensor) -> Tensor:
         one_row = {key: value.unsqueeze(0) for key, value in row.items()}
-        result: Tensor = functional_call(log_likelihood, values, (one_row, label.unsqueeze(0)))
-        return result
+        return call_with(component, values, log_likelihood, one_row, label.unsqueeze(0))
 
     row_gradients = vmap(grad(of_one_row), in_dims=(None, 0, 0), randomness="different")
     with torch.no_grad():
@@ -47,17 +48,4 @@ def fisher_diagonal(component: Component, batch: Batch, *, chunk_size: int = 128
         chunk = {key: value[rows] for key, value in batch.items()}
         for name, gradient in row_gradients(parameters, chunk, labels[rows]).items():
             total[name] += gradient.square().sum(dim=0)
-    return {name.removeprefix("module."): value / len(labels) for name, value in total.items()}
-
-
-class _LogLikelihood(nn.Module):
-    """A component's log-likelihood as a module, so that `functional_call` can swap parameters."""
-
-    def __init__(self, component: Component) -> None:
-        super().__init__()
-        self.module = component.module
-        self.component = component
-
-    def forward(self, batch: Batch, labels: Tensor) -> Tensor:
-        log_prob: Tensor = self.component.predict(batch).log_prob(labels)
-        return log_prob.sum()
+    return {name: value / len(labels) for name, value in total.items()}

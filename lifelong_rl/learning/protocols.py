@@ -67,6 +67,24 @@ class Component(Objective, Protocol):
         """
         ...
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names in a batch that `predict` reads, such as ("observations",)."""
+        ...
+
+    @property
+    def replayable(self) -> bool:
+        """Whether `loss` means the same on rows of long ago as on fresh ones.
+
+        False where the loss holds only for rows that the current parameters have just produced,
+        as the clipped surrogate of an on-policy learner does.
+        """
+        ...
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task; `batch` is left as it is."""
+        ...
+
     def predict(self, batch: Batch) -> Distribution:
         """What the network predicts for each row; `batch_shape` is (n,)."""
         ...
@@ -91,6 +109,14 @@ class Learner(Protocol):
 
         Each batch holds what the components' `loss` and `predict` need, and nothing that is
         drawn anew at every update (exploration noise, dropout masks).
+        """
+        ...
+
+    def rehearse(self, updates: int) -> None:
+        """Do so many gradient steps of every component on the current task, hooks included.
+
+        For methods that train on when a task has ended, such as after pruning. Learners that keep
+        the task's data take no new data for it.
         """
         ...
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import envs
 from envs.batch_env import BatchEnv
+from envs.experts import get_expert
 
 SEED = 5
 STEPS = 25
@@ -23,21 +24,22 @@ FOLDER = Path(__file__).parent / "golden"
 
 
 def write(name: str) -> None:
-    """Drive the hand towards the object, then in its own direction, and write what happened."""
-    env = BatchEnv(envs.get_task(name), 1)
+    """Follow the expert with a little noise, so that things are moved, and write what happened."""
+    task, expert = envs.get_task(name), get_expert(name)
+    env = BatchEnv(task, 1)
     env.seed(SEED)
+    rng = np.random.default_rng(SEED)
     observations, rewards, actions = [env.reset()[0]], [], []
-    for t in range(STEPS):
-        state = env.state()
-        way = (state.object if t < 12 else state.goal)[0] - state.hand[0]
-        action = np.clip(np.append(way / 0.05, -1.0), -1, 1).round(3)
+    for _ in range(STEPS):
+        action = expert(env.state())[0] + rng.normal(0.0, 0.1, task.action_dim)
+        action = np.clip(action, -1, 1).round(3)
         step = env.step(action[None])
         actions.append(action.tolist())
         observations.append(step.observation[0])
         rewards.append(float(step.reward[0]))
     record = {
         "task": name,
-        "version": envs.TASKS[name].version,
+        "version": task.version,
         "mujoco": mujoco.__version__,
         "seed": SEED,
         "actions": actions,
