@@ -15,7 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.optim import Adam
 
-from agents.off_policy import OffPolicyLearner, check
+from agents.learner import check
+from agents.off_policy import OffPolicyLearner
 from agents.policies import Actor, ContinualSACPolicy, Critic
 from agents.sac_components import EntropyCoefficient, SACActor, SACCritic
 from lifelong_rl.continual import ContinualMethod

@@ -1,0 +1,147 @@
+"""What all learners built on Stable-Baselines3 share: components, tasks, and their state."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from agents.policies import build_plain_network
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Batch, Component, Objective, Role, StateTree
+from lifelong_rl.networks import NetworkSpec
+
+
+class ContinualLearner(BaseAlgorithm):
+    """A Stable-Baselines3 algorithm with every gradient step open to a continual method.
+
+    To be inherited before the algorithm itself.
+
+    Args:
+        policy: As for Stable-Baselines3; its class takes `num_tasks` and `build_network`.
+        env: As for Stable-Baselines3.
+        method: Reacts around the gradient steps of the components; None for plain learning.
+        num_tasks: Length of the task one-hot at the end of each observation; 1 for none.
+        reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
+            momentum keeps moving the heads of old tasks.
+        **sb3_arguments: As for Stable-Baselines3's algorithm.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        num_tasks: int = 1,
+        reset_optimizers: bool = True,
+        **sb3_arguments: Any,
+    ) -> None:
+        self.method = method
+        self.num_tasks = num_tasks
+        self.reset_optimizers = reset_optimizers
+        self.task_id = 0
+        self._components = self._make_components()
+        self._measured: dict[str, list[float]] = defaultdict(list)
+        policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
+        policy_kwargs["num_tasks"] = num_tasks
+        policy_kwargs["build_network"] = self._build_network
+        super().__init__(policy, env, policy_kwargs=policy_kwargs, **sb3_arguments)
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """What continual methods act on, by name."""
+        return self._components
+
+    @property
+    def objectives(self) -> Mapping[str, Objective]:
+        """All that is optimised: the components, and what only belongs to the algorithm."""
+        return self._components
+
+    def begin_task(self, task_id: int, env: VecEnv) -> None:
+        """Switch to a task: new environment, resets, then the method's `begin_task`."""
+        self.set_env(env)
+        # What is drawn from the action space follows the caller's seed, not the last task.
+        self.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 (the seeded one)
+        self.task_id = task_id
+        if self.reset_optimizers:
+            for objective in self.objectives.values():
+                objective.optimizer.state.clear()
+        if self.method is not None:
+            self.method.begin_task(self, task_id)
+
+    def end_task(self) -> None:
+        """Close the current task: the method's `end_task`."""
+        if self.method is not None:
+            self.method.end_task(self, self.task_id)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
+        return self.predict(observations, deterministic=True)[0]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Means of losses, penalties and the like since the last call."""
+        means = {name: float(np.mean(values)) for name, values in self._measured.items()}
+        self._measured.clear()
+        return means
+
+    def state_dict(self) -> StateTree:
+        """Networks, optimizers and the method."""
+        state: dict[str, Any] = {
+            "policy": self.policy.state_dict(),
+            "optimizers": {
+                name: objective.optimizer.state_dict()
+                for name, objective in self.objectives.items()
+            },
+            "task_id": self.task_id,
+            "n_updates": self._n_updates,
+        }
+        if self.method is not None:
+            state["method"] = self.method.state_dict()
+        return state
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict` of an agent built with the same arguments."""
+        self.policy.load_state_dict(state["policy"])
+        for name, objective in self.objectives.items():
+            objective.optimizer.load_state_dict(state["optimizers"][name])
+        self.task_id = state["task_id"]
+        self._n_updates = state["n_updates"]
+        if self.method is not None:
+            self.method.load_state_dict(state["method"])
+
+    @abstractmethod
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """The current task's training data once, in the order in which it was seen."""
+
+    @abstractmethod
+    def rehearse(self, updates: int) -> None:
+        """Do so many gradient steps of every component on the current task."""
+
+    @abstractmethod
+    def _make_components(self) -> dict[str, Component]:
+        """The components, which look at the networks only when they are used."""
+
+    def _build_network(self, role: Role, spec: NetworkSpec) -> nn.Module:
+        if self.method is None or not self.method.acts_on(role):
+            return build_plain_network(role, spec)
+        return self.method.build_network(spec)
+
+    def _record(self, component: str, measured: Mapping[str, float]) -> None:
+        for name, value in measured.items():
+            self._measured[f"{component}_{name}"].append(value)
+
+
+NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one
+
+
+def check(option: str, value: object, good: bool, allowed: str) -> None:
+    """Raise ValueError unless the option's value is good."""
+    if not good:
+        raise ValueError(f"{option} must be {allowed}, not {value}")

@@ -1,0 +1,292 @@
+"""Proximal policy optimisation (Schulman et al. 2017) as a component for continual methods."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from agents.callbacks import ProgressCallback
+from agents.learner import NEVER, ContinualLearner, check
+from agents.policies import ContinualPPOPolicy, with_task
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.learning import Batch, Component, Role, gradient_step
+from lifelong_rl.learning.protocols import Progress
+
+
+class PPO(ContinualLearner, sb3.PPO):
+    """Stable-Baselines3's PPO with every gradient step open to a continual method.
+
+    Without a method it learns what Stable-Baselines3's PPO learns: the same parameters from the
+    same seed, to within rounding. Policy and value have one optimizer and one loss, so they are one
+    component, "policy"; its loss holds for fresh experience only and cannot be replayed.
+
+    Args:
+        policy: "MlpPolicy" or a subclass of `ContinualPPOPolicy`.
+        env: As for Stable-Baselines3.
+        method: Reacts around the gradient steps; None for plain learning.
+        kept_rows: The latest rows of experience that a task leaves to its method.
+        **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualPPOPolicy}
+    policy: ContinualPPOPolicy
+
+    def __init__(
+        self,
+        policy: str | type[ContinualPPOPolicy],
+        env: GymEnv | str,
+        method: ContinualMethod | None = None,
+        *,
+        kept_rows: int = 10_000,
+        **arguments: Any,
+    ) -> None:
+        self.kept_rows = kept_rows
+        self._kept: deque[Batch] = deque()  # one entry a rollout
+        super().__init__(policy, env, method, **arguments)
+
+    @classmethod
+    def build(
+        cls,
+        env: VecEnv,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        learning_rate: float = 1e-3,
+        rollout_steps: int = 50,
+        batch_size: int = 200,
+        epochs: int = 10,
+        gamma: float = 0.97,
+        gae_lambda: float = 0.95,
+        clip_range: float = 0.2,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        log_std_init: float = -0.5,
+        kept_rows: int = 10_000,
+        reset_optimizers: bool = True,
+    ) -> PPO:
+        """Build the agent as benchmark runs use it.
+
+        Args:
+            env: Training environment of the first task to learn.
+            num_tasks: Number of tasks in the sequence.
+            method: The continual method.
+            seed: Of networks and exploration.
+            hidden: Units of each hidden layer, of the policy and of the value.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of the optimizer.
+            rollout_steps: Steps of each environment between updates.
+            batch_size: Rows in an update.
+            epochs: Times that each row is used.
+            gamma: Discount per control step.
+            gae_lambda: λ of the advantages' estimate.
+            clip_range: ε of the clipped surrogate.
+            ent_coef: Weight of the entropy.
+            vf_coef: Weight of the value's loss.
+            max_grad_norm: Bound of the gradient's norm.
+            log_std_init: Log standard deviation of the actions at first.
+            kept_rows: See the class.
+            reset_optimizers: See `ContinualLearner`.
+
+        Raises:
+            ValueError: A number outside its range.
+        """
+        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
+        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
+        check("rollout_steps", rollout_steps, rollout_steps > 0, "at least 1")
+        check("batch_size", batch_size, batch_size > 1, "at least 2")
+        check("epochs", epochs, epochs > 0, "at least 1")
+        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
+        check("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "in [0, 1]")
+        check("clip_range", clip_range, clip_range > 0, "positive")
+        check("max_grad_norm", max_grad_norm, max_grad_norm > 0, "positive")
+        check("kept_rows", kept_rows, kept_rows > 0, "at least 1")
+        rows = rollout_steps * env.num_envs
+        check("batch_size", batch_size, rows % batch_size == 0, f"a divisor of {rows} rows")
+        agent = cls(
+            "MlpPolicy",
+            env,
+            method,
+            num_tasks=num_tasks,
+            kept_rows=kept_rows,
+            reset_optimizers=reset_optimizers,
+            policy_kwargs={
+                "net_arch": {"pi": list(hidden), "vf": list(hidden)},
+                "layer_norm": layer_norm,
+                "log_std_init": log_std_init,
+            },
+            learning_rate=learning_rate,
+            n_steps=rollout_steps,
+            batch_size=batch_size,
+            n_epochs=epochs,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            clip_range=clip_range,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            seed=seed,
+            device="cpu",
+        )
+        agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
+        return agent
+
+    def train(self) -> None:
+        """Update the policy on the rollout that was just collected."""
+        if not np.isfinite(self.rollout_buffer.rewards).all():
+            raise NonFiniteError("reward", "environment", float("nan"))
+        self._keep_rollout()
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        for _ in range(self.n_epochs):
+            for batch in self._minibatches():
+                if self.target_kl is not None and self._divergence(batch) > 1.5 * self.target_kl:
+                    self._n_updates += 1
+                    return
+                self._step(batch)
+            self._n_updates += 1
+
+    def rehearse(self, updates: int) -> None:
+        """Update on the last rollout again, without new experience."""
+        while updates > 0:
+            for batch in self._minibatches():
+                if updates > 0:
+                    self._step(batch)
+                    updates -= 1
+
+    def begin_task(self, task_id: int, env: VecEnv) -> None:
+        """Switch to a task: new environment, resets, then the method's `begin_task`."""
+        self._kept.clear()
+        super().begin_task(task_id, env)
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        """Learn the current task for `steps` environment steps, rounded up to whole rollouts."""
+        self.learn(steps, callback=ProgressCallback(progress), log_interval=NEVER)
+
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """The latest `kept_rows` rows of the current task's experience, oldest first."""
+        for rows in self._kept:
+            count = len(rows["observations"])
+            for first in range(0, count, batch_size):
+                yield {k: v[first : first + batch_size] for k, v in rows.items()}
+
+    def _make_components(self) -> dict[str, Component]:
+        return {"policy": PPOPolicy(self)}
+
+    def _minibatches(self) -> Iterator[Batch]:
+        for rows in self.rollout_buffer.get(self.batch_size):
+            yield rows._asdict()
+
+    def _step(self, batch: Batch) -> None:
+        measured = gradient_step(
+            self._components["policy"], batch, self.method, max_grad_norm=self.max_grad_norm
+        )
+        self._record("policy", measured)
+
+    def _divergence(self, batch: Batch) -> float:
+        """Estimate of KL(old ‖ new) on a batch, as Stable-Baselines3 computes it."""
+        with torch.no_grad():
+            _, log_prob, _ = self.policy.evaluate_actions(batch["observations"], batch["actions"])
+            log_ratio = log_prob - batch["old_log_prob"]
+            return float(((log_ratio.exp() - 1) - log_ratio).mean())
+
+    def _keep_rollout(self) -> None:
+        buffer = self.rollout_buffer
+        arrays = {
+            "observations": buffer.observations,
+            "actions": buffer.actions,
+            "old_values": buffer.values,
+            "old_log_prob": buffer.log_probs,
+            "advantages": buffer.advantages,
+            "returns": buffer.returns,
+        }
+        one = ("observations", "actions")
+        self._kept.append(
+            {
+                name: buffer.to_torch(
+                    values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
+                )
+                for name, values in arrays.items()
+            }
+        )
+        rows = len(self._kept[-1]["observations"])
+        while len(self._kept) > 1 and (len(self._kept) - 1) * rows >= self.kept_rows:
+            self._kept.popleft()
+
+
+class PPOPolicy:
+    """Policy and value as one component.
+
+    Batch: "observations" (n, obs_dim), "actions" (n, action_dim), and (n,) each "old_log_prob",
+    "old_values", "advantages" and "returns".
+    """
+
+    name = "policy"
+    role: Role = "policy"
+    inputs = ("observations",)
+    replayable = False
+
+    def __init__(self, agent: PPO) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """The networks of policy and value."""
+        return self._agent.policy
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the parameters of both."""
+        return self._agent.policy.optimizer
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task."""
+        return with_task(batch, self._agent.num_tasks, task_id)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""
+        agent = self._agent
+        progress = agent._current_progress_remaining
+        values, log_prob, entropy = agent.policy.evaluate_actions(
+            batch["observations"], batch["actions"]
+        )
+        values = values.flatten()
+        advantages = batch["advantages"]
+        if agent.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        ratio = torch.exp(log_prob - batch["old_log_prob"])
+        clip = agent.clip_range(progress)  # type: ignore[operator]
+        clipped = torch.clamp(ratio, 1 - clip, 1 + clip)
+        surrogate = torch.min(advantages * ratio, advantages * clipped).mean()
+        if agent.clip_range_vf is not None:
+            bound = agent.clip_range_vf(progress)  # type: ignore[operator]
+            change = torch.clamp(values - batch["old_values"], -bound, bound)
+            values = batch["old_values"] + change
+        value_loss = F.mse_loss(batch["returns"], values)
+        assert entropy is not None
+        loss: Tensor = -surrogate - agent.ent_coef * entropy.mean() + agent.vf_coef * value_loss
+        return loss
+
+    def predict(self, batch: Batch) -> Distribution:
+        """The Gaussian that actions are drawn from."""
+        mean, log_std = self._agent.policy.gaussian(batch["observations"])
+        normal = Normal(mean, log_std.exp(), validate_args=False)
+        return Independent(normal, 1, validate_args=False)

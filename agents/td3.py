@@ -1,0 +1,244 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018) as components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+from torch.optim import Optimizer
+
+from agents.learner import check
+from agents.off_policy import OffPolicyLearner
+from agents.policies import ContinualTD3Policy, Critic, DeterministicActor, with_task
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Batch, Component, Role, gradient_step
+
+
+class TD3(OffPolicyLearner, sb3.TD3):
+    """Stable-Baselines3's TD3 with every gradient step open to a continual method.
+
+    Without a method it learns what Stable-Baselines3's TD3 learns: the same parameters from the
+    same seed, to within the rounding of batched and fused operations. The arguments are those of
+    `OffPolicyLearner` and of Stable-Baselines3's TD3.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualTD3Policy}
+    policy: ContinualTD3Policy
+    actor: DeterministicActor  # type: ignore[assignment]
+    actor_target: DeterministicActor  # type: ignore[assignment]
+    critic: Critic  # type: ignore[assignment]
+    critic_target: Critic  # type: ignore[assignment]
+
+    @classmethod
+    def build(
+        cls,
+        env: VecEnv,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        gamma: float = 0.97,
+        tau: float = 0.005,
+        exploration_noise: float = 0.2,
+        policy_delay: int = 2,
+        target_policy_noise: float = 0.2,
+        target_noise_clip: float = 0.5,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 500,
+        updates_per_step: float = 0.5,
+        reset_buffer: bool = True,
+        reset_optimizers: bool = True,
+    ) -> TD3:
+        """Build the agent as benchmark runs use it.
+
+        Args:
+            env: Training environment of the first task to learn.
+            num_tasks: Number of tasks in the sequence.
+            method: The continual method.
+            seed: Of networks, exploration and replay.
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of all optimizers.
+            batch_size: Transitions in an update.
+            gamma: Discount per control step.
+            tau: Step of the target networks towards the networks at each of the actor's updates.
+            exploration_noise: Standard deviation of the noise added to actions.
+            policy_delay: Critic updates for each update of the actor.
+            target_policy_noise: Standard deviation of the noise on the target policy.
+            target_noise_clip: Bound of that noise.
+            buffer_size: Transitions kept for replay.
+            learning_starts: Random environment steps at the beginning of each task.
+            updates_per_step: Updates for each environment step; they are done after a step of all
+                environments together, and fractions of an update are owed to later steps.
+            reset_buffer: See `OffPolicyLearner`.
+            reset_optimizers: See `OffPolicyLearner`.
+
+        Raises:
+            ValueError: A number outside its range.
+        """
+        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
+        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
+        check("batch_size", batch_size, batch_size > 0, "at least 1")
+        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
+        check("tau", tau, 0 < tau <= 1, "in (0, 1]")
+        check("exploration_noise", exploration_noise, 0 <= exploration_noise < 10, "in [0, 10)")
+        check("policy_delay", policy_delay, policy_delay > 0, "at least 1")
+        check("target_policy_noise", target_policy_noise, target_policy_noise >= 0, "at least 0")
+        check("target_noise_clip", target_noise_clip, target_noise_clip >= 0, "at least 0")
+        check("buffer_size", buffer_size, buffer_size >= env.num_envs, f"at least {env.num_envs}")
+        check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
+        check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")
+        shape = env.action_space.shape
+        assert shape is not None
+        noise = NormalActionNoise(np.zeros(shape), np.full(shape, exploration_noise))
+        agent = cls(
+            "MlpPolicy",
+            env,
+            method,
+            num_tasks=num_tasks,
+            reset_buffer=reset_buffer,
+            reset_optimizers=reset_optimizers,
+            updates_per_step=updates_per_step,
+            policy_kwargs={"net_arch": list(hidden), "layer_norm": layer_norm},
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            gamma=gamma,
+            tau=tau,
+            action_noise=VectorizedActionNoise(noise, env.num_envs),
+            policy_delay=policy_delay,
+            target_policy_noise=target_policy_noise,
+            target_noise_clip=target_noise_clip,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            seed=seed,
+            device="cpu",
+        )
+        agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
+        return agent
+
+    def _make_components(self) -> dict[str, Component]:
+        return {"actor": TD3Actor(self), "critic": TD3Critic(self)}
+
+    def _train(self, gradient_steps: int, batch_size: int) -> None:
+        self.policy.set_training_mode(True)
+        self._update_learning_rate([o.optimizer for o in self.objectives.values()])
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            batch = self._sample_batch(batch_size)
+            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
+            if self._n_updates % self.policy_delay == 0:
+                self._record("actor", gradient_step(self._components["actor"], batch, self.method))
+                with torch.no_grad():
+                    torch._foreach_lerp_(self._target_parameters, self._parameters, self.tau)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._parameters: list[Tensor] = [*self.critic.parameters(), *self.actor.parameters()]
+        self._target_parameters: list[Tensor] = [
+            *self.critic_target.parameters(),
+            *self.actor_target.parameters(),
+        ]
+
+
+class TD3Actor:
+    """The deterministic policy as a component. Batch: "observations" (n, obs_dim)."""
+
+    name = "actor"
+    role: Role = "policy"
+    inputs = ("observations",)
+    replayable = True
+
+    def __init__(self, agent: TD3) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """The policy."""
+        return self._agent.actor
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the policy's parameters."""
+        return self._agent.actor.optimizer
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task."""
+        return with_task(batch, self._agent.num_tasks, task_id)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
+        observations = batch["observations"]
+        values: Tensor = self._agent.critic(observations, self._agent.actor(observations))
+        return -values[0].mean()
+
+    def predict(self, batch: Batch) -> Distribution:
+        """Normal(action before the squashing tanh, 1)."""
+        mean = self._agent.actor.mean(batch["observations"])
+        normal = Normal(mean, torch.ones_like(mean), validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+
+class TD3Critic:
+    """The twin action-value functions as a component.
+
+    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
+    "discounts" (n, 1) where returns span several steps.
+    """
+
+    name = "critic"
+    role: Role = "value"
+    inputs = ("observations", "actions")
+    replayable = True
+
+    def __init__(self, agent: TD3) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """The twin critics."""
+        return self._agent.critic
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the critics' parameters."""
+        return self._agent.critic.optimizer
+
+    def with_task(self, batch: Batch, task_id: int) -> Batch:
+        """The same rows as if they belonged to another task."""
+        return with_task(batch, self._agent.num_tasks, task_id)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Squared error to the target of the smoothed target policy, summed over the critics."""
+        agent = self._agent
+        next_observations = batch["next_observations"]
+        with torch.no_grad():
+            noise = torch.randn_like(batch["actions"]) * agent.target_policy_noise
+            noise = noise.clamp(-agent.target_noise_clip, agent.target_noise_clip)
+            next_actions = (agent.actor_target(next_observations) + noise).clamp(-1, 1)
+            next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
+            discounts = batch["discounts"].squeeze(1) if "discounts" in batch else agent.gamma
+            continues = 1 - batch["dones"].squeeze(1)
+            targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
+        values = agent.critic(batch["observations"], batch["actions"])
+        loss: Tensor = (values - targets).square().mean(dim=1).sum()
+        return loss
+
+    def predict(self, batch: Batch) -> Distribution:
+        """Normal(Q(s, a), 1) over the vector of the copies' values."""
+        values = self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1)
+        normal = Normal(values, torch.ones_like(values), validate_args=False)
+        return Independent(normal, 1, validate_args=False)
