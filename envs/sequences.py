@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from envs.names import lookup
-from envs.tasks import TASKS, get_task
+from envs.tasks import ARM_TASKS, TASKS, get_task
+from envs.tasks.valve import MORE_VALVES, VALVES
 
 if TYPE_CHECKING:
     from envs.vec_env import BatchVecEnv
@@ -98,7 +99,44 @@ ARM3 = Sequence(
 )
 """The quickstart sequence."""
 
-SEQUENCES: dict[str, Sequence] = {sequence.name: sequence for sequence in (ARM3,)}
+ARM5 = Sequence(
+    "arm5",
+    ("reach", "button-press", "window-slide", "push", "pick-place"),
+    "five arm skills from easy to hard",
+    steps_per_task=20_000,
+)
+
+ARM10 = Sequence(
+    "arm10",
+    tuple(task.name for task in ARM_TASKS),
+    "ten arm skills",
+    steps_per_task=20_000,
+)
+
+ARM20 = Sequence(
+    "arm20",
+    2 * ARM10.tasks,
+    "the ten arm skills twice over",
+    steps_per_task=ARM10.steps_per_task,
+)
+
+CLAW10 = Sequence(
+    "claw10",
+    tuple(task.name for task in VALVES),
+    "ten valves for the claw to turn by half a turn, alike but for their shapes",
+    steps_per_task=40_000,
+)
+
+CLAW20 = Sequence(
+    "claw20",
+    (*CLAW10.tasks, *(task.name for task in MORE_VALVES)),
+    "the ten valves, then each of them turned to another angle",
+    steps_per_task=CLAW10.steps_per_task,
+)
+
+SEQUENCES: dict[str, Sequence] = {
+    sequence.name: sequence for sequence in (ARM3, ARM5, ARM10, ARM20, CLAW10, CLAW20)
+}
 """Every sequence by name."""
 
 

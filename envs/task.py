@@ -36,6 +36,7 @@ class Task(ABC, Generic[StartT, StateT]):
         horizon: control steps in an episode.
         weights: the reward terms' weights by name.
         reward_range: the least and the greatest reward of a step.
+        expert_success: share of random episodes that the task's expert has to solve.
         layout: where each entry of the observation lies, by name.
         action_dim: length of an action.
         control_hz: control steps per second.
@@ -49,6 +50,7 @@ class Task(ABC, Generic[StartT, StateT]):
     horizon: int
     weights: ClassVar[Mapping[str, float]]
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    expert_success: ClassVar[float]
     layout: ClassVar[Mapping[str, slice]]
     action_dim: ClassVar[int]
     control_hz: ClassVar[int]

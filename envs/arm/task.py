@@ -58,6 +58,7 @@ class ArmTask(Task[Start, State]):
         goal_rgba: colour of the goal's marker in pictures; None draws none.
     """
 
+    expert_success = 0.95
     layout: ClassVar[Mapping[str, slice]] = SLICES
     action_dim = ACTION_DIM
     control_hz = CONTROL_HZ

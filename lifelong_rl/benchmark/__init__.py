@@ -7,7 +7,13 @@ cheap: nothing here imports torch until a run begins.
 from lifelong_rl.registry import Registry
 
 AGENTS = Registry("agent", {"sac": "agents.sac:SAC"})
-SEQUENCES = Registry("sequence", {"arm3": "envs.sequences:ARM3"})
+SEQUENCES = Registry(
+    "sequence",
+    {
+        name: f"envs.sequences:{name.upper()}"
+        for name in ("arm3", "arm5", "arm10", "arm20", "claw10", "claw20")
+    },
+)
 SEQUENCES_OF_TASKS = "envs.sequences:get_sequence"
 """Makes a sequence of the names of tasks, joined by commas."""
 

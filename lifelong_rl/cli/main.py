@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import lifelong_rl
 from lifelong_rl.benchmark.endings import RunFailed, RunStopped
+from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
 from lifelong_rl.cli.eval import Eval
 from lifelong_rl.cli.list import List
 from lifelong_rl.cli.options import Command
 from lifelong_rl.cli.packages import refuse_shadowed
+from lifelong_rl.cli.record import Record
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.errors import UnknownNameError, UserError
@@ -22,6 +24,8 @@ COMMANDS: dict[str, type[Command]] = {
     "run": Run,
     "resume": Resume,
     "eval": Eval,
+    "record": Record,
+    "demos": Demos,
     "list": List,
     "doctor": Doctor,
 }

@@ -108,7 +108,7 @@ def test_help_imports_no_torch():
         "from lifelong_rl.cli import main\n"
         "for arguments in (['--help'], ['--version'], ['runn'], ['run', '--hepl']):\n"
         "    main(arguments)\n"
-        "for command in ('run', 'resume', 'eval', 'list', 'doctor'):\n"
+        "for command in ('run', 'resume', 'eval', 'record', 'demos', 'list', 'doctor'):\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit as stop: assert stop.code == 0, command\n"
         "heavy = {'torch', 'mujoco', 'stable_baselines3', 'gymnasium', 'tensorboard'}\n"

@@ -1,0 +1,140 @@
+"""Demonstrations: whole episodes of a task, driven by its expert.
+
+Episode i is what row ``i % ROWS`` of ``envs.make_vec`` with the same seed meets in round
+``i // ROWS``, and its noise comes from a generator of its own. So an episode depends, to the
+last bit, on nothing but task, expert, seed and noise: neither on threads nor on how many
+episodes are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.batch_env import BatchEnv
+from envs.experts import Expert
+from envs.robot import Array
+from envs.task import Task
+
+ROWS = 100
+"""Simulations that run side by side, at most."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """E episodes of one task, of T = `envs.task.Task.horizon` control steps each.
+
+    Only a diverging simulation ends an episode earlier; what follows is then zero, except for the
+    observations, which stay as they last were.
+
+    Attributes:
+        observations: from the start's to the last state's, (E, T + 1, observation_dim) float32.
+        actions: the actions taken, noise included, (E, T, action_dim) float32, in [-1, 1].
+        expert_actions: what the expert chose in the same states, as `actions`.
+        rewards: (E, T) float64.
+        reward_terms: the weighted terms in the order of the task's weights, (E, T, k) float64.
+        success: whether the state after each step solves the task, (E, T) bool.
+        lengths: control steps of each episode, (E,) int64.
+    """
+
+    observations: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.float32]
+    expert_actions: npt.NDArray[np.float32]
+    rewards: Array
+    reward_terms: Array
+    success: npt.NDArray[np.bool_]
+    lengths: npt.NDArray[np.int64]
+
+
+def collect(
+    task: Task[Any, Any],
+    expert: Expert,
+    *,
+    episodes: int,
+    seed: int,
+    noise: float = 0.0,
+    num_threads: int = 1,
+) -> Episodes:
+    """Run an expert for whole episodes.
+
+    Args:
+        task: what to run.
+        expert: drives it.
+        episodes: how many, at least 1.
+        seed: of starts and noise, at least 0.
+        noise: standard deviation of the Gaussian noise that is added to every entry of an action
+            before it is clipped to [-1, 1]; at least 0.
+        num_threads: threads that step the simulations; 0 takes every CPU.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}; it must be at least 1")
+    if not 0.0 <= noise < np.inf:
+        raise ValueError(f"noise is {noise}; it must be a number of at least 0")
+    env = BatchEnv(task, min(episodes, ROWS), num_threads)
+    env.seed(seed)
+    rounds = []
+    for first in range(0, episodes, env.num_envs):
+        ids = range(first, first + env.num_envs)
+        disturbance = noise * np.stack([_standard_noise(task, seed, i) for i in ids], axis=1)
+        rounds.append(_run_round(env, expert, disturbance))
+    return Episodes(
+        *(np.concatenate(parts)[:episodes] for parts in zip(*map(_arrays, rounds), strict=True))
+    )
+
+
+def _arrays(episodes: Episodes) -> Iterator[npt.NDArray[Any]]:
+    """Yield the arrays in the order of the fields."""
+    yield from vars(episodes).values()
+
+
+def _standard_noise(task: Task[Any, Any], seed: int, episode: int) -> Array:
+    """Return the noise of one episode, of standard deviation 1, (T, action_dim)."""
+    # starts have keys of length one, so the two never share a generator
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode, 1)))
+    return rng.standard_normal((task.horizon, task.action_dim))
+
+
+def _run_round(env: BatchEnv, expert: Expert, disturbance: Array) -> Episodes:
+    """Run one episode in every row.
+
+    Args:
+        env: the rows.
+        expert: drives them.
+        disturbance: what is added to the actions, (T, num_envs, action_dim).
+    """
+    task, rows = env.task, env.num_envs
+    shape = rows, task.horizon
+    out = Episodes(
+        observations=np.empty((rows, task.horizon + 1, task.observation_dim), np.float32),
+        actions=np.zeros((*shape, task.action_dim), np.float32),
+        expert_actions=np.zeros((*shape, task.action_dim), np.float32),
+        rewards=np.zeros(shape),
+        reward_terms=np.zeros((*shape, len(task.weights))),
+        success=np.zeros(shape, bool),
+        lengths=np.zeros(rows, np.int64),
+    )
+    out.observations[:, 0] = env.reset()
+    running = np.ones(rows, bool)
+    for t in range(task.horizon):
+        chosen = np.clip(expert(env.state()), -1.0, 1.0).astype(np.float32)
+        # the action taken is the one that is kept, rounding included
+        taken = np.clip(chosen + disturbance[t], -1.0, 1.0).astype(np.float32)
+        step = env.step(taken)
+        out.actions[running, t] = taken[running]
+        out.expert_actions[running, t] = chosen[running]
+        out.rewards[running, t] = step.reward[running]
+        out.reward_terms[running, t] = step.terms[running]
+        out.success[running, t] = step.success[running]
+        out.lengths[running] += 1
+        out.observations[:, t + 1] = np.where(
+            running[:, None], step.observation, out.observations[:, t]
+        )
+        running &= ~step.truncated
+    return out

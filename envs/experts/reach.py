@@ -1,0 +1,12 @@
+"""How to reach: straight to the goal."""
+
+from __future__ import annotations
+
+from envs.arm.observation import State
+from envs.experts.motion import CLOSED, toward
+from envs.robot import Array
+
+
+def reach(state: State) -> Array:
+    """Move straight to the goal, (n, 4)."""
+    return toward(state, state.goal, CLOSED)

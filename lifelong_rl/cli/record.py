@@ -1,0 +1,297 @@
+"""`lifelong-rl record`: film an expert or what a run has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from lifelong_rl.cli.options import Command, OptionalPath
+from lifelong_rl.errors import UnknownNameError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from envs.batch_env import BatchEnv
+    from lifelong_rl.cli.clip import Picture
+
+    Policy = Callable[[BatchEnv, np.ndarray], np.ndarray]
+    """An environment and its observation, (1, obs_dim), to actions, (1, action_dim)."""
+    Stage = Callable[[int], tuple[BatchEnv, Policy]]
+    """A seed to one environment, not yet reset, and who acts in it."""
+
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+BOTH = "both"
+LEAST_SIZE = 32
+"""Of a picture, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Command):
+    """Film an expert or what a run has learned, in the time of the simulated world.
+
+    Attributes:
+        expert: Film the experts.
+        run_dir: Film what the run in this folder has learned.
+        checkpoint: Which checkpoint of the run, such as task-001 (after the first task); by
+            default the last.
+        task: What to film; by default every task (of the run), each in a clip of its own.
+        out: The clip, which ends in .mp4, .gif or .png (six pictures side by side); or a folder
+            of clips called after their tasks.
+        format: What the clips in a folder are, by default mp4.
+        camera: A camera of the task, front or wrist, or both side by side.
+        episodes: Episodes of a clip, one after another.
+        seed: Decides the episodes.
+        width: Of each camera's picture, in pixels.
+        height: Of the picture, in pixels.
+        quality: Render shadows and smooth shapes, which takes some twenty times as long.
+        overwrite: Replace clips that are there.
+    """
+
+    expert: bool = False
+    run_dir: OptionalPath = None
+    checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
+    task: OptionalName = None
+    out: Path
+    format: OptionalName = None
+    camera: str = "front"
+    episodes: int = 1
+    seed: int = 0
+    width: int = 480
+    height: int = 360
+    quality: bool = False
+    overwrite: bool = False
+
+    def __call__(self) -> int:
+        """Film, and print a line for each clip."""
+        if self.expert == (self.run_dir is not None):
+            raise UserError("say whom to film: either --expert or --run-dir DIR")
+        if self.expert and self.checkpoint is not None:
+            raise UserError("--checkpoint goes with --run-dir")
+        for name, least in (("episodes", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        ending = self._ending()
+        stages = experts() if self.run_dir is None else learned(self.run_dir, self.checkpoint)
+        if self.task is not None and self.task not in stages:
+            where = "lifelong-rl list tasks" if self.expert else f"{self.run_dir}/config.yaml"
+            raise UnknownNameError("task", self.task, stages, see=where)
+        names = list(stages) if self.task is None else [self.task]
+        paths = self._paths(names, ending)
+        for name, path in paths.items():
+            self._film(name, path, *stages[name](self.seed))
+        return 0
+
+    def _ending(self) -> str:
+        """What the clips end in, after checking that such can be written."""
+        from lifelong_rl.cli.clip import check_format
+
+        if self._is_folder:
+            ending = "." + (self.format or "mp4")
+        elif self.format is None:
+            ending = self.out.suffix
+        else:
+            raise UserError("--format goes with a folder; the ending of --out says what a clip is")
+        check_format(ending)
+        return ending
+
+    @property
+    def _is_folder(self) -> bool:
+        return self.out.is_dir() or not self.out.suffix
+
+    def _paths(self, names: Sequence[str], ending: str) -> dict[str, Path]:
+        """Where the clip of each task goes."""
+        if self._is_folder:
+            if self.out.is_file():
+                raise UserError(f"{self.out} is a file; give a folder, or a file that ends in .mp4")
+            paths = {name: self.out / (name + ending) for name in names}
+        elif len(names) == 1:
+            paths = {names[0]: self.out}
+        else:
+            raise UserError(
+                f"{self.out} is one clip, and there are {len(names)} tasks; name a --task, or "
+                "give a folder"
+            )
+        for path in paths.values():
+            if path.exists() and not self.overwrite:
+                raise UserError(
+                    f"{path} is there already; add --overwrite, or choose another --out"
+                )
+        return paths
+
+    def _film(self, name: str, path: Path, env: BatchEnv, policy: Policy) -> None:
+        """Write one clip."""
+        from lifelong_rl.cli.clip import write_clip
+
+        started = perf_counter()
+        with closing(self._open_cameras(env)) as cameras:
+            episodes = [
+                film_episode(name, env, policy, cameras.render) for _ in range(self.episodes)
+            ]
+        write_clip(path, [episode.pictures for episode in episodes], env.task.control_hz)
+        solved = sum(episode.solved for episode in episodes)
+        print(
+            f"{name}  solved {solved} of {self.episodes}  {path}  {perf_counter() - started:.1f} s",
+            flush=True,
+        )
+
+    def _open_cameras(self, env: BatchEnv) -> Cameras:
+        known = list(env.task.cameras)
+        if self.camera not in (*known, BOTH):
+            raise UnknownNameError("camera", self.camera, [*known, BOTH], see="")
+        largest = env.batch.model.vis.global_
+        for name, most in (("width", largest.offwidth), ("height", largest.offheight)):
+            size = getattr(self, name)
+            if not LEAST_SIZE <= size <= most or size % 2:
+                raise UserError(
+                    f"{name} must be an even number of {LEAST_SIZE} to {most}, not {size}"
+                )
+        names = known if self.camera == BOTH else [self.camera]
+        return Cameras(env, names, self.width, self.height, high_quality=self.quality)
+
+
+class Cameras:
+    """Pictures of one environment from some of its cameras, side by side.
+
+    Args:
+        env: The environment, in row 0 of a batch.
+        names: Of the cameras.
+        width: Of each camera's picture, in pixels.
+        height: Of the picture, in pixels.
+        high_quality: Shadows and smooth shapes.
+
+    Raises:
+        UserError: This machine cannot render.
+    """
+
+    def __init__(
+        self, env: BatchEnv, names: Sequence[str], width: int, height: int, *, high_quality: bool
+    ) -> None:
+        from envs.rendering import Renderer, RenderingError
+
+        self._renderers: list[Renderer] = []
+        try:
+            for name in names:
+                self._renderers.append(
+                    Renderer(
+                        env, camera=name, width=width, height=height, high_quality=high_quality
+                    )
+                )
+        except RenderingError as error:
+            self.close()
+            raise UserError(str(error)) from error
+
+    def render(self) -> Picture:
+        """Return a picture, (height, cameras * width, 3)."""
+        import numpy as np
+
+        return np.concatenate([renderer.render() for renderer in self._renderers], axis=1)
+
+    def close(self) -> None:
+        """Free the OpenGL contexts."""
+        for renderer in self._renderers:
+            renderer.close()
+
+
+@dataclass(frozen=True)
+class FilmedEpisode:
+    """One episode.
+
+    Attributes:
+        pictures: From the start's to the last state's, with captions.
+        solved: Whether any of the states solved the task.
+    """
+
+    pictures: list[Picture]
+    solved: bool
+
+
+def film_episode(
+    name: str, env: BatchEnv, policy: Policy, render: Callable[[], Picture]
+) -> FilmedEpisode:
+    """Run an episode and take a picture of every state.
+
+    Args:
+        name: What to call the task in captions.
+        env: One environment.
+        policy: Who acts.
+        render: Takes a picture.
+    """
+    from lifelong_rl.cli.clip import caption
+
+    observation = env.reset()
+    pictures, solved, over = (
+        [caption(render(), f"{name}   step 0/{env.task.horizon}")],
+        False,
+        False,
+    )
+    while not over:
+        step = env.step(policy(env, observation))
+        observation = step.observation
+        solved, over = solved or bool(step.success[0]), bool(step.truncated[0])
+        text = f"{name}   step {env.elapsed[0]}/{env.task.horizon}" + "   solved" * solved
+        pictures.append(caption(render(), text))
+    return FilmedEpisode(pictures, solved)
+
+
+def experts() -> dict[str, Stage]:
+    """The stages of all tasks that have an expert, by task."""
+    from envs.batch_env import BatchEnv
+    from envs.experts import EXPERTS
+    from envs.tasks import TASKS
+
+    def stage(task: str, seed: int) -> tuple[BatchEnv, Policy]:
+        env = BatchEnv(TASKS[task], 1)
+        env.seed(seed)
+        return env, lambda env, observation: EXPERTS[task](env.state())
+
+    return {task: partial(stage, task) for task in EXPERTS}
+
+
+def learned(run_dir: Path, checkpoint: str | None) -> dict[str, Stage]:
+    """The stages of a run's tasks, with what it had learned by a checkpoint, by task.
+
+    Args:
+        run_dir: Folder of the run.
+        checkpoint: Name of the checkpoint, None for the last.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or its tasks cannot be seen.
+    """
+    import numpy as np
+    import torch
+
+    from lifelong_rl.benchmark.run_folder import RunFolder
+    from lifelong_rl.benchmark.sequence import task_labels
+    from lifelong_rl.benchmark.setup import prepare
+    from lifelong_rl.cli.resume import load_state
+
+    folder = RunFolder.open(run_dir)
+    setup = prepare(folder.config)
+    state = load_state(setup, folder, checkpoint)
+    if state is None:
+        raise UserError(
+            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+        )
+    torch.set_num_threads(setup.config.threads)
+    with closing(setup.make_env(0)) as env:
+        agent, _ = setup.build_agent(env, state["agent"])
+    sequence = setup.sequence
+
+    def stage(task_id: int, seed: int) -> tuple[BatchEnv, Policy]:
+        vec_env: Any = sequence.make_env(task_id, num_envs=1, num_threads=1, seed=seed)
+        if not hasattr(vec_env, "batch_env"):
+            raise UserError(f"the tasks of the sequence '{sequence.name}' cannot be filmed")
+        env: BatchEnv = vec_env.batch_env
+        one_hot = vec_env.reset()[:, env.task.observation_dim :]
+        env.seed(seed)
+        return env, lambda env, observation: agent.act(np.hstack([observation, one_hot]))
+
+    labels = task_labels(sequence.tasks)
+    return {label: partial(stage, task_id) for task_id, label in enumerate(labels)}

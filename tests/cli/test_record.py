@@ -1,0 +1,274 @@
+"""`lifelong-rl record`: clips of the right length, size and speed, where pictures can be made."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_runs import run_toy
+
+from envs.batch_env import BatchEnv
+from envs.experts import EXPERTS
+from envs.rendering import Renderer, RenderingError
+from envs.tasks import get_task
+from lifelong_rl.cli import clip, main
+
+SMALL = ["--width", "64", "--height", "48"]
+HORIZON, HOLD = 50, 12
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def rendering():
+    """Skips where no picture can be made."""
+    try:
+        Renderer(BatchEnv(get_task("reach"), 1), width=32, height=32).close()
+    except RenderingError as error:
+        pytest.skip(str(error))
+
+
+def record(*arguments):
+    return main(["record", *map(str, arguments)])
+
+
+def refused(capsys, *arguments):
+    """The line on stderr, after checking that nothing was written."""
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert record(*arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    assert captured.out == "" and before == after
+    return line
+
+
+def read_mp4(path):
+    """Pictures, (n, height, width, 3), and pictures in a second."""
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.array(pictures), float(stream.average_rate)
+
+
+def read_gif(path):
+    """Pictures, (n, height, width, 3), and how long each is shown, ms."""
+    with Image.open(path) as image:
+        assert image.info["loop"] == 0  # for ever
+        pictures, shown = [], []
+        for index in range(image.n_frames):
+            image.seek(index)
+            pictures.append(np.asarray(image.convert("RGB")))
+            shown.append(image.info["duration"])
+    return np.array(pictures), shown
+
+
+@pytest.mark.usefixtures("rendering")
+def test_mp4_has_every_state_and_holds_the_last(capsys):
+    pytest.importorskip("av", reason="PyAV is not installed")
+    arguments = ["--expert", "--task", "reach", "--episodes", 2, *SMALL]
+    assert record(*arguments, "--out", "deep/reach.mp4") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("reach  solved 2 of 2  deep/reach.mp4  ")
+    pictures, fps = read_mp4("deep/reach.mp4")
+    assert pictures.shape == (2 * (HORIZON + 1 + HOLD), 48, 64, 3)
+    assert fps == get_task("reach").control_hz
+    assert pictures[0].std() > 10
+    ends, starts = pictures[HORIZON], pictures[HORIZON + 1 + HOLD]
+    steps = np.abs(np.diff(pictures.astype(float), axis=0)).mean(axis=(1, 2, 3))
+    assert steps[HORIZON : HORIZON + HOLD].max() < 0.5  # nothing moves
+    assert np.abs(ends.astype(float) - starts).mean() > 2
+    assert Path("deep/reach.mp4").read_bytes().find(b"moov") < 100  # plays while it is loaded
+
+
+@pytest.mark.usefixtures("rendering")
+def test_gif_runs_at_the_speed_of_the_world(capsys):
+    arguments = ["--expert", "--task", "reach", *SMALL, "--camera", "both", "--out", "reach.gif"]
+    assert record(*arguments) == 0
+    pictures, shown = read_gif("reach.gif")
+    assert pictures.shape == (HORIZON + 1, 48, 128, 3)
+    assert shown == [40] * HORIZON + [40 * (HOLD + 1)]
+    assert "is there already; add --overwrite" in refused(capsys, *arguments)
+    before = Path("reach.gif").read_bytes()
+    assert record(*arguments, "--seed", 1, "--overwrite") == 0
+    assert Path("reach.gif").read_bytes() != before
+
+
+@pytest.mark.usefixtures("rendering")
+def test_without_a_task_every_expert_gets_a_clip(monkeypatch):
+    for task in set(EXPERTS) - {"reach", "drawer-open"}:
+        monkeypatch.delitem(EXPERTS, task)
+    assert record("--expert", "--out", "clips", "--format", "png", *SMALL) == 0
+    assert sorted(path.name for path in Path("clips").iterdir()) == ["drawer-open.png", "reach.png"]
+    with Image.open("clips/reach.png") as image:
+        assert image.size == (6 * 64, 48)
+
+
+@pytest.mark.usefixtures("rendering")
+def test_solved_is_shown_once_it_is(monkeypatch):
+    texts = []
+    monkeypatch.setattr(clip, "caption", lambda picture, text: (texts.append(text), picture)[1])
+    record("--expert", "--task", "reach", "--out", "a.png", *SMALL)
+    first = next(index for index, text in enumerate(texts) if text.endswith("   solved"))
+    assert 1 < first < HORIZON
+    assert texts[0] == "reach   step 0/50" and texts[-1] == "reach   step 50/50   solved"
+    seen = []
+    monkeypatch.setitem(
+        EXPERTS, "reach", lambda state: (seen.append(state.goal), np.zeros((1, 4)))[1]
+    )
+    texts.clear()
+    record("--expert", "--task", "reach", "--out", "b.png", "--seed", 5, *SMALL)
+    assert len(texts) == HORIZON + 1 and not any("solved" in text for text in texts)
+    env = BatchEnv(get_task("reach"), 1)
+    env.seed(5)
+    env.reset()
+    np.testing.assert_array_equal(seen[0], env.state().goal)
+
+
+def test_caption_leaves_the_picture_above_it_alone():
+    picture = np.full((96, 128, 3), 200, np.uint8)
+    found = clip.caption(picture, "reach")
+    assert (found[: 96 - 14] == 200).all()
+    bar = found[96 - 14 :]
+    assert (bar == (24, 26, 30)).all(axis=2).mean() > 0.5 and bar.max() > 200
+    assert (picture == 200).all()
+
+
+@pytest.fixture(scope="module")
+def sac_run(tmp_path_factory):
+    """A run that learns next to nothing, with a task that comes twice."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    arguments = [
+        "--sequence",
+        "drawer-open,reach,reach",
+        "--steps-per-task",
+        "64",
+        "--num-envs",
+        "2",
+    ]
+    arguments += ["--eval-episodes", "1", "--eval-points", "1", "--quiet", "--num-threads", "1"]
+    options = ["learning_starts=60", "hidden=[8]", "batch_size=4"]
+    assert main(["run", *arguments, "--agent-options", *options, "--run-dir", str(path)]) == 0
+    return path
+
+
+@pytest.mark.usefixtures("rendering")
+def test_a_run_is_filmed_as_it_acted(sac_run, monkeypatch, capsys):
+    """What is filmed is what `eval` would see: the checkpoint's agent with the task's one-hot."""
+    from agents.sac import SAC
+
+    seen, taken = [], []
+    act = SAC.act
+
+    def watched(self, observations):
+        seen.append(observations.copy())
+        taken.append(act(self, observations))
+        return taken[-1]
+
+    monkeypatch.setattr(SAC, "act", watched)
+    assert record("--run-dir", sac_run, "--task", "reach-2", "--out", "a.gif", *SMALL) == 0
+    assert capsys.readouterr().out.startswith("reach-2  solved ")
+    assert len(seen) == HORIZON and seen[0].shape == (1, 26 + 3)
+    assert (np.concatenate(seen)[:, 26:] == [0, 0, 1]).all()
+    env = BatchEnv(get_task("reach"), 1)
+    env.seed(0)
+    np.testing.assert_array_equal(seen[0][:, :26], env.reset())
+    for action, observation in zip(taken[:-1], seen[1:], strict=True):
+        np.testing.assert_array_equal(env.step(action).observation, observation[:, :26])
+    arguments = ["--run-dir", sac_run, "--checkpoint", "task-000", "--task", "reach-2", *SMALL]
+    assert record(*arguments, "--out", "b.gif") == 0
+    np.testing.assert_array_equal(seen[HORIZON], seen[0])
+    assert not np.array_equal(taken[HORIZON], taken[0])  # it had learned nothing yet
+    assert record("--run-dir", sac_run, "--out", "clips", "--format", "png", *SMALL) == 0
+    clips = sorted(path.name for path in Path("clips").iterdir())
+    assert clips == ["drawer-open.png", "reach-2.png", "reach.png"]
+
+
+def test_bad_input_about_a_run(sac_run, capsys):
+    line = refused(capsys, "--run-dir", sac_run, "--task", "rech", "--out", "a.gif")
+    assert "unknown task 'rech'; did you mean 'reach'?" in line
+    line = refused(capsys, "--run-dir", sac_run, "--task", "button-press", "--out", "a.gif")
+    assert "unknown task 'button-press'; known: drawer-open, reach, reach-2" in line
+    line = refused(capsys, "--run-dir", sac_run, "--checkpoint", "task-3", "--out", "a.gif")
+    assert "unknown checkpoint 'task-3'; did you mean 'task-00" in line
+    begun = Path("begun")
+    begun.mkdir()
+    shutil.copy(sac_run / "config.yaml", begun)
+    line = refused(capsys, "--run-dir", begun, "--task", "reach", "--out", "a.gif")
+    assert "begun has no checkpoint yet; go on with: lifelong-rl resume begun" in line
+
+
+def test_environments_that_cannot_be_seen(tmp_path, capsys):
+    assert run_toy(tmp_path / "toy", "--quiet") == 0
+    line = refused(capsys, "--run-dir", tmp_path / "toy", "--task", "up", "--out", "a.gif")
+    assert "the tasks of the sequence 'toy3' cannot be filmed" in line
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["--out", "a.gif"], "say whom to film: either --expert or --run-dir DIR"),
+        (["--expert", "--run-dir", "x", "--out", "a.gif"], "either --expert or --run-dir DIR"),
+        (["--expert", "--checkpoint", "task-001", "--out", "a.gif"], "--checkpoint goes with"),
+        (["--run-dir", "nowhere", "--out", "a.gif"], "there is no folder nowhere"),
+        (
+            ["--expert", "--out", "a.webm"],
+            "a clip cannot end in '.webm'; allowed: .mp4, .gif, .png",
+        ),
+        (["--expert", "--out", "a", "--format", "avi"], "a clip cannot end in '.avi'; allowed"),
+        (["--expert", "--out", "a.gif", "--format", "gif"], "--format goes with a folder"),
+        (["--expert", "--task", "rech", "--out", "a.gif"], "unknown task 'rech'; did you mean 're"),
+        (["--expert", "--out", "a.gif"], "a.gif is one clip, and there are "),
+        (["--expert", "--task", "reach", "--out", "a.gif", "--episodes", "0"], "must be at least"),
+        (
+            ["--expert", "--task", "reach", "--out", "a.gif", "--width", "63"],
+            "width must be an even number of 32 to 1280, not 63",
+        ),
+        (
+            ["--expert", "--task", "reach", "--out", "a.gif", "--height", "2000"],
+            "height must be an even number of 32 to 960, not 2000",
+        ),
+        (
+            ["--expert", "--task", "reach", "--out", "a.gif", "--camera", "wirst"],
+            "unknown camera 'wirst'; did you mean 'wrist'?",
+        ),
+        (["--expert"], "--out"),
+    ],
+)
+def test_bad_input_is_one_line(capsys, arguments, expected):
+    assert expected in refused(capsys, *arguments)
+
+
+def test_a_file_in_place_of_the_folder(capsys):
+    Path("notes").write_text("x")
+    line = refused(capsys, "--expert", "--out", "notes", "--format", "gif")
+    assert "notes is a file; give a folder" in line
+
+
+def test_without_pyav_a_line_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setattr(clip, "find_spec", lambda name: None)
+    line = refused(capsys, "--expert", "--task", "reach", "--out", "a.mp4")
+    assert "an .mp4 needs PyAV: pip install 'lifelong-rl[video]'; a .gif does without" in line
+
+
+def test_without_a_renderer_one_line_says_what_to_install(tmp_path):
+    command = [sys.executable, "-m", "lifelong_rl", "record", "--expert", "--task", "reach"]
+    done = subprocess.run(
+        [*command, "--out", "a.gif"],
+        env={"MUJOCO_GL": "disable", "PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("lifelong-rl: cannot render: no OpenGL context (install libegl1")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
