@@ -43,20 +43,25 @@ def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
     return rows[:, :-num_tasks], rows[:, -num_tasks:]
 
 
-def with_task(batch: Batch, num_tasks: int, task_id: int) -> Batch:
-    """The rows of a batch with the one-hot of another task at the end of their observations.
+def with_task(batch: Batch, num_tasks: int, task: int | Tensor) -> Batch:
+    """The rows of a batch with the one-hot of other tasks at the end of their observations.
 
     What was sampled from the policy for the rows' own task is left out.
+
+    Args:
+        batch: Rows with "observations", and perhaps "next_observations".
+        num_tasks: Length of the one-hot; 1 for none.
+        task: One task for all rows, or one for each, (n,) of int64.
     """
     if num_tasks == 1:
         return batch
     changed = {k: v for k, v in batch.items() if not k.startswith("policy_")}
     for name in ("observations", "next_observations"):
         if name in changed:
-            rows = changed[name].clone()
-            rows[:, -num_tasks:] = 0.0
-            rows[:, task_id - num_tasks] = 1.0
-            changed[name] = rows
+            rows = changed[name]
+            ids = torch.as_tensor(task, device=rows.device).expand(len(rows))
+            one_hot = nn.functional.one_hot(ids, num_tasks).to(rows.dtype)
+            changed[name] = torch.cat([rows[:, :-num_tasks], one_hot], dim=1)
     return changed
 
 

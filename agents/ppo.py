@@ -257,9 +257,9 @@ class PPOPolicy:
         """Steps the parameters of both."""
         return self._agent.policy.optimizer
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task."""
-        return with_task(batch, self._agent.num_tasks, task_id)
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""

@@ -41,9 +41,9 @@ class SACActor:
         """Steps the policy's parameters."""
         return self._agent.actor.optimizer
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task."""
-        return with_task(batch, self._agent.num_tasks, task_id)
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
@@ -92,9 +92,9 @@ class SACCritic:
         """Steps the critics' parameters."""
         return self._agent.critic.optimizer
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task."""
-        return with_task(batch, self._agent.num_tasks, task_id)
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""

@@ -175,9 +175,9 @@ class TD3Actor:
         """Steps the policy's parameters."""
         return self._agent.actor.optimizer
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task."""
-        return with_task(batch, self._agent.num_tasks, task_id)
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
@@ -217,9 +217,9 @@ class TD3Critic:
         """Steps the critics' parameters."""
         return self._agent.critic.optimizer
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task."""
-        return with_task(batch, self._agent.num_tasks, task_id)
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Squared error to the target of the smoothed target policy, summed over the critics."""

@@ -81,8 +81,13 @@ class Component(Objective, Protocol):
         """
         ...
 
-    def with_task(self, batch: Batch, task_id: int) -> Batch:
-        """The same rows as if they belonged to another task; `batch` is left as it is."""
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks; `batch` is left as it is.
+
+        Args:
+            batch: Rows, (n, ...).
+            task: One task for all of them, or one for each, (n,) of int64.
+        """
         ...
 
     def predict(self, batch: Batch) -> Distribution:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from lifelong_rl.continual import ewc
-from lifelong_rl.continual.ewc import EWC, Quadratic
+from lifelong_rl.continual.consolidation import Quadratic
+from lifelong_rl.continual.ewc import EWC
 
 
 def random_quadratics(count: int, size: int = 30) -> list[Quadratic]:
