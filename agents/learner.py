@@ -1,4 +1,4 @@
-"""What all learners built on Stable-Baselines3 share: components, tasks, and their state."""
+"""What all learners share: components, tasks, and their state."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents.policies import build_plain_network
 from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Objective, Role, StateTree
 from lifelong_rl.networks import NetworkSpec
 
 
-class ContinualLearner(BaseAlgorithm):
-    """A Stable-Baselines3 algorithm with every gradient step open to a continual method.
+class TaskLearner:
+    """Holds components, the method around them, and what lasts from task to task.
 
-    To be inherited before the algorithm itself.
+    Cooperative: what is not its own is passed on to the next class's constructor. That class, or
+    the one that inherits, provides `policy`, a module with all networks.
 
     Args:
-        policy: As for Stable-Baselines3; its class takes `num_tasks` and `build_network`.
-        env: As for Stable-Baselines3.
+        *base: Passed on.
         method: Reacts around the gradient steps of the components; None for plain learning.
         num_tasks: Length of the task one-hot at the end of each observation; 1 for none.
         reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
             momentum keeps moving the heads of old tasks.
-        **sb3_arguments: As for Stable-Baselines3's algorithm.
+        **more: Passed on.
     """
+
+    policy: Any
+    _n_updates: int
 
     def __init__(
         self,
-        policy: Any,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        num_tasks: int = 1,
-        reset_optimizers: bool = True,
-        **sb3_arguments: Any,
+        *base: Any,
+        method: ContinualMethod | None,
+        num_tasks: int,
+        reset_optimizers: bool,
+        **more: Any,
     ) -> None:
         self.method = method
         self.num_tasks = num_tasks
@@ -49,10 +52,7 @@ class ContinualLearner(BaseAlgorithm):
         self.task_id = 0
         self._components = self._make_components()
         self._measured: dict[str, list[float]] = defaultdict(list)
-        policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
-        policy_kwargs["num_tasks"] = num_tasks
-        policy_kwargs["build_network"] = self._build_network
-        super().__init__(policy, env, policy_kwargs=policy_kwargs, **sb3_arguments)
+        super().__init__(*base, **more)
 
     @property
     def components(self) -> Mapping[str, Component]:
@@ -64,26 +64,10 @@ class ContinualLearner(BaseAlgorithm):
         """All that is optimised: the components, and what only belongs to the algorithm."""
         return self._components
 
-    def begin_task(self, task_id: int, env: VecEnv) -> None:
-        """Switch to a task: new environment, resets, then the method's `begin_task`."""
-        self.set_env(env)
-        # What is drawn from the action space follows the caller's seed, not the last task.
-        self.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 (the seeded one)
-        self.task_id = task_id
-        if self.reset_optimizers:
-            for objective in self.objectives.values():
-                objective.optimizer.state.clear()
-        if self.method is not None:
-            self.method.begin_task(self, task_id)
-
     def end_task(self) -> None:
         """Close the current task: the method's `end_task`."""
         if self.method is not None:
             self.method.end_task(self, self.task_id)
-
-    def act(self, observations: np.ndarray) -> np.ndarray:
-        """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
-        return self.predict(observations, deterministic=True)[0]
 
     def diagnostics(self) -> dict[str, float]:
         """Means of losses, penalties and the like since the last call."""
@@ -128,6 +112,15 @@ class ContinualLearner(BaseAlgorithm):
     def _make_components(self) -> dict[str, Component]:
         """The components, which look at the networks only when they are used."""
 
+    def _switch(self, task_id: int) -> None:
+        """Turn to a task whose data is in place: resets, then the method's `begin_task`."""
+        self.task_id = task_id
+        if self.reset_optimizers:
+            for objective in self.objectives.values():
+                objective.optimizer.state.clear()
+        if self.method is not None:
+            self.method.begin_task(self, task_id)
+
     def _build_network(self, role: Role, spec: NetworkSpec) -> nn.Module:
         if self.method is None or not self.method.acts_on(role):
             return build_plain_network(role, spec)
@@ -136,6 +129,65 @@ class ContinualLearner(BaseAlgorithm):
     def _record(self, component: str, measured: Mapping[str, float]) -> None:
         for name, value in measured.items():
             self._measured[f"{component}_{name}"].append(value)
+
+
+class ContinualLearner(TaskLearner, BaseAlgorithm):
+    """A Stable-Baselines3 algorithm with every gradient step open to a continual method.
+
+    To be inherited before the algorithm itself.
+
+    Args:
+        policy: As for Stable-Baselines3; its class takes `num_tasks` and `build_network`.
+        env: As for Stable-Baselines3.
+        method: See `TaskLearner`.
+        num_tasks: See `TaskLearner`.
+        reset_optimizers: See `TaskLearner`.
+        **sb3_arguments: As for Stable-Baselines3's algorithm.
+
+    Raises:
+        UserError: The actions are not continuous.
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        num_tasks: int = 1,
+        reset_optimizers: bool = True,
+        **sb3_arguments: Any,
+    ) -> None:
+        actions = getattr(env, "action_space", None)  # the name of an environment has none yet
+        if actions is not None and not isinstance(actions, spaces.Box):
+            raise UserError(
+                f"{type(self).__name__} learns tasks with continuous actions, such as those of the "
+                f"sequence 'arm3'; actions here are {actions}: labelled data is for the agent "
+                "'classifier'"
+            )
+        policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
+        policy_kwargs["num_tasks"] = num_tasks
+        policy_kwargs["build_network"] = self._build_network
+        super().__init__(
+            policy,
+            env,
+            method=method,
+            num_tasks=num_tasks,
+            reset_optimizers=reset_optimizers,
+            policy_kwargs=policy_kwargs,
+            **sb3_arguments,
+        )
+
+    def begin_task(self, task_id: int, env: VecEnv) -> None:
+        """Switch to a task: new environment, resets, then the method's `begin_task`."""
+        self.set_env(env)
+        # What is drawn from the action space follows the caller's seed, not the last task.
+        self.action_space.seed(int(np.random.randint(2**31)))  # noqa: NPY002 (the seeded one)
+        self._switch(task_id)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
+        return self.predict(observations, deterministic=True)[0]
 
 
 NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one

@@ -209,6 +209,8 @@ class SAC(OffPolicyLearner, sb3.SAC):
         super()._setup_model()
         self._critic_parameters: list[Tensor] = list(self.critic.parameters())
         self._target_parameters: list[Tensor] = list(self.critic_target.parameters())
+        self._critic_buffers: list[Tensor] = list(self.critic.buffers())
+        self._target_buffers: list[Tensor] = list(self.critic_target.buffers())
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)
@@ -222,3 +224,5 @@ class SAC(OffPolicyLearner, sb3.SAC):
     def _update_target(self) -> None:
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.tau)
+            for target, buffer in zip(self._target_buffers, self._critic_buffers, strict=True):
+                target.copy_(buffer)  # such as a method's masks: they have no values in between

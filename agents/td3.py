@@ -144,6 +144,8 @@ class TD3(OffPolicyLearner, sb3.TD3):
                 self._record("actor", gradient_step(self._components["actor"], batch, self.method))
                 with torch.no_grad():
                     torch._foreach_lerp_(self._target_parameters, self._parameters, self.tau)
+                    for target, buffer in zip(self._target_buffers, self._buffers, strict=True):
+                        target.copy_(buffer)  # such as a method's masks
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -151,6 +153,11 @@ class TD3(OffPolicyLearner, sb3.TD3):
         self._target_parameters: list[Tensor] = [
             *self.critic_target.parameters(),
             *self.actor_target.parameters(),
+        ]
+        self._buffers: list[Tensor] = [*self.critic.buffers(), *self.actor.buffers()]
+        self._target_buffers: list[Tensor] = [
+            *self.critic_target.buffers(),
+            *self.actor_target.buffers(),
         ]
 
 

@@ -15,7 +15,7 @@ from envs.tasks import ARM_TASKS, TASKS, get_task
 from envs.tasks.valve import MORE_VALVES, VALVES
 
 if TYPE_CHECKING:
-    from envs.vec_env import BatchVecEnv
+    from envs.vec_env import BatchVecEnv, JointVecEnv
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,33 @@ class Sequence:
             )
         task = get_task(self.tasks[task_id])
         env = BatchVecEnv(BatchEnv(task, num_envs, num_threads), one_hot=(task_id, self.num_tasks))
+        if seed is not None:
+            env.seed(seed)
+        return env
+
+    def make_joint_env(
+        self, *, num_envs: int, num_threads: int = 1, seed: int | None = None
+    ) -> JointVecEnv:
+        """Return environments of all tasks side by side.
+
+        Args:
+            num_envs: number of environments in all, spread evenly over the tasks; each task has
+                at least one, also where that makes more.
+            num_threads: threads that step a task's environments; 0 takes every CPU.
+            seed: seeds the environments' episodes.
+        """
+        from envs.vec_env import JointVecEnv
+
+        counts = [
+            max(1, len(range(task_id, num_envs, self.num_tasks)))
+            for task_id in range(self.num_tasks)
+        ]
+        env = JointVecEnv(
+            [
+                self.make_env(task_id, num_envs=count, num_threads=min(num_threads, count))
+                for task_id, count in enumerate(counts)
+            ]
+        )
         if seed is not None:
             env.seed(seed)
         return env

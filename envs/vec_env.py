@@ -12,6 +12,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
 from envs.batch_env import BatchEnv
+from envs.demonstrations import collect
+from envs.experts import get_expert
 from envs.rendering import Renderer, check_render_mode
 from envs.robot import LIMIT
 
@@ -19,7 +21,50 @@ StepReturn = tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations (n, obs_dim) and rewards (n,) float32, dones (n,) bool, and an info per row."""
 
 
-class BatchVecEnv(VecEnv):
+class _Rows(VecEnv):
+    """What adapters share whose environments are rows and no objects of their own."""
+
+    def step(self, actions: npt.ArrayLike) -> StepReturn:
+        """Take one control step.
+
+        Args:
+            actions: (n, action_dim), in [-1, 1].
+        """
+        self.step_async(actions)  # type: ignore[arg-type]
+        return self.step_wait()  # type: ignore[return-value]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the rows are one batch and have no attributes of their own.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"cannot set {attr_name!r} on single environments: they are rows of one batch"
+        )
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Refuse: the rows are one batch and have no methods of their own.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"cannot call {method_name!r} on single environments: they are rows of one batch"
+        )
+
+    def env_is_wrapped(
+        self,
+        wrapper_class: type[Any],
+        indices: VecEnvIndices = None,
+    ) -> list[bool]:
+        """Say yes to ``Monitor`` alone: episodes report their return and length themselves."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+
+class BatchVecEnv(_Rows):
     """`envs.batch_env.BatchEnv` behind Stable-Baselines3's interface.
 
     Every step's ``info`` of a row holds
@@ -98,15 +143,6 @@ class BatchVecEnv(VecEnv):
         """
         self._actions = actions
 
-    def step(self, actions: npt.ArrayLike) -> StepReturn:
-        """Take one control step.
-
-        Args:
-            actions: (n, action_dim), in [-1, 1].
-        """
-        self.step_async(actions)
-        return self.step_wait()
-
     def step_wait(self) -> StepReturn:
         """Take the step; rows whose episode ended return the next episode's first observation."""
         step = self.batch_env.step(self._actions)
@@ -137,6 +173,34 @@ class BatchVecEnv(VecEnv):
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos
 
+    def demonstrations(
+        self, episodes: int, seed: int, noise: float = 0.0
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what the task's expert does, in simulations of its own.
+
+        Args:
+            episodes: how many whole episodes it acts for, at least 1.
+            seed: of their starts and of the noise, at least 0.
+            noise: standard deviation of what is added to its actions; the actions returned are
+                without it.
+
+        Returns:
+            ``observations`` (n, obs_dim), with the one-hot if there is one, and the expert's
+            ``actions`` (n, action_dim) there: one row for each control step, episode by episode.
+
+        Raises:
+            ValueError: if a number is out of its range, or the task has no expert.
+        """
+        task = self.batch_env.task
+        found = collect(task, get_expert(task.name), episodes=episodes, seed=seed, noise=noise)
+        taken = np.arange(task.horizon) < found.lengths[:, None]
+        observations = found.observations[:, :-1][taken]
+        tail = np.repeat(self._tail[:1], len(observations), axis=0)
+        return {
+            "observations": np.concatenate([observations, tail], axis=1),
+            "actions": found.expert_actions[taken],
+        }
+
     def close(self) -> None:
         """Free the renderer, if there is one."""
         if self._renderer is not None:
@@ -160,32 +224,88 @@ class BatchVecEnv(VecEnv):
         source = self if attr_name in vars(self) else self.batch_env
         return [getattr(source, attr_name) for _ in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse: the rows are one batch and have no attributes of their own.
 
-        Raises:
-            NotImplementedError: always.
+class JointVecEnv(_Rows):
+    """The environments of several tasks side by side, in the order of the tasks.
+
+    They step one task after the other. ``seed(s)`` followed by ``reset()`` starts the same
+    episodes every time; those of the first task are then the ones it has alone.
+    """
+
+    def __init__(self, parts: Sequence[BatchVecEnv]) -> None:
+        """Put environments side by side.
+
+        Args:
+            parts: the environments of each task, with the same spaces; owned from here on.
         """
-        raise NotImplementedError(
-            f"cannot set {attr_name!r} on single environments: they are rows of one batch"
+        self.parts = tuple(parts)
+        sizes = [part.num_envs for part in parts]
+        self._first = np.cumsum([0, *sizes[:-1]])
+        super().__init__(sum(sizes), parts[0].observation_space, parts[0].action_space)
+
+    @property
+    def num_diverged(self) -> int:
+        """How many episodes a diverging simulation has ended so far."""
+        return sum(part.num_diverged for part in self.parts)
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in every row and return the observations, (n, obs_dim)."""
+        for first, part in zip(self._first, self.parts, strict=True):
+            seed = self._seeds[first]
+            if seed is not None:
+                part.seed(seed)
+        self._reset_seeds()
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        return np.concatenate([part.reset() for part in self.parts])
+
+    def step_async(self, actions: npt.ArrayLike) -> None:
+        """Hand each task's environments their actions.
+
+        Args:
+            actions: (n, action_dim), in [-1, 1].
+        """
+        of_parts = np.split(np.asarray(actions), self._first[1:])
+        for own, part in zip(of_parts, self.parts, strict=True):
+            part.step_async(own)
+
+    def step_wait(self) -> StepReturn:
+        """Take the step; rows whose episode ended return the next episode's first observation."""
+        steps = [part.step_wait() for part in self.parts]
+        observations, rewards, dones, infos = zip(*steps, strict=True)
+        return (
+            np.concatenate(observations),
+            np.concatenate(rewards),
+            np.concatenate(dones),
+            [info for of_part in infos for info in of_part],
         )
 
-    def env_method(
-        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
-    ) -> list[Any]:
-        """Refuse: the rows are one batch and have no methods of their own.
+    def demonstrations(
+        self, episodes: int, seed: int, noise: float = 0.0
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what the experts of all tasks do; see `BatchVecEnv.demonstrations`.
+
+        Args:
+            episodes: whole episodes of each task, at least 1.
+            seed: of their starts and of the noise, at least 0.
+            noise: standard deviation of what is added to the experts' actions.
+        """
+        shown = [part.demonstrations(episodes, seed, noise) for part in self.parts]
+        return {name: np.concatenate([rows[name] for rows in shown]) for name in shown[0]}
+
+    def close(self) -> None:
+        """Free what the environments hold."""
+        for part in self.parts:
+            part.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return a picture of every row, see `BatchVecEnv.get_images`."""
+        return [image for part in self.parts for image in part.get_images()]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of the adapters or of their batches, for each index.
 
         Raises:
-            NotImplementedError: always.
+            AttributeError: if they do not have it.
         """
-        raise NotImplementedError(
-            f"cannot call {method_name!r} on single environments: they are rows of one batch"
-        )
-
-    def env_is_wrapped(
-        self,
-        wrapper_class: type[Any],
-        indices: VecEnvIndices = None,
-    ) -> list[bool]:
-        """Say yes to ``Monitor`` alone: episodes report their return and length themselves."""
-        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+        values = [value for part in self.parts for value in part.get_attr(attr_name)]
+        return [values[index] for index in self._get_indices(indices)]

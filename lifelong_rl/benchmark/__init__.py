@@ -6,12 +6,25 @@ cheap: nothing here imports torch until a run begins.
 
 from lifelong_rl.registry import Registry
 
-AGENTS = Registry("agent", {"sac": "agents.sac:SAC"})
+AGENTS = Registry(
+    "agent",
+    {
+        "sac": "agents.sac:SAC",
+        "td3": "agents.td3:TD3",
+        "ppo": "agents.ppo:PPO",
+        "bc": "agents.bc:BC",
+        "classifier": "agents.classifier:Classifier",
+    },
+)
 SEQUENCES = Registry(
     "sequence",
     {
         name: f"envs.sequences:{name.upper()}"
         for name in ("arm3", "arm5", "arm10", "arm20", "claw10", "claw20")
+    }
+    | {
+        name: f"envs.labelled:{name.upper().replace('-', '_')}"
+        for name in ("split-digits", "permuted-digits", "noisy-digits")
     },
 )
 SEQUENCES_OF_TASKS = "envs.sequences:get_sequence"

@@ -39,7 +39,7 @@ class RunConfig:
         sequence: Tasks to learn, see `lifelong-rl list sequences`; or tasks joined by commas.
         order: Seed that shuffles the order of the tasks; by default it is the sequence's own.
         agent: Learner, see `lifelong-rl list agents`.
-        method: Continual method, see `lifelong-rl list methods`.
+        method: Continual method, see `lifelong-rl list methods`; or several joined by "+".
         seed: Decides all that is random, except the evaluation episodes.
         steps_per_task: Environment steps per task, all environments together; by default what the
             sequence needs.
@@ -49,7 +49,7 @@ class RunConfig:
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
         agent_options: Options of the agent.
-        method_options: Options of the method.
+        method_options: Options of the method; those of several are called METHOD.OPTION.
         plugin: Module to import first; it may register agents, methods and sequences.
     """
 

@@ -167,7 +167,8 @@ class SequenceLoop:
         self._mark = 0, 0.0
         self._learning = _Stopwatch()
         self._learning.start()
-        self._agent.begin_task(task_id, env)
+        # To the agent, the phases of interleaved tasks are one task that it takes up again.
+        self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
         self._agent.learn_task(self._setup.steps_per_task, self._progress)
         self._agent.end_task()
         self._learning.stop()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,8 +17,12 @@ from lifelong_rl.benchmark.seeding import derive_seed, seed_everything
 from lifelong_rl.benchmark.sequence import BatchEnv, Sequence, load_sequence, steps_needed
 from lifelong_rl.benchmark.versions import installed
 from lifelong_rl.continual import METHODS, ContinualMethod
+from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+
+KEPT_WHEN_JOINT = ("reset_buffer", "reset_optimizers")
+"""Agent options that are false by default where the method learns all tasks at once."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Setup:
         config: With the defaults of all options filled in, `steps_per_task` among them.
         sequence: The tasks.
         agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
+        interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
     """
 
     config: RunConfig
     sequence: Sequence
     agent_class: Any
+    interleaves: bool = False
 
     @property
     def steps_per_task(self) -> int:
@@ -52,13 +59,15 @@ class Setup:
         }
 
     def make_env(self, task_id: int) -> BatchEnv:
-        """The environments that task `task_id` is learned in."""
-        return self.sequence.make_env(
-            task_id,
+        """The environments that task `task_id` is learned in; of all tasks if they interleave."""
+        sequence: Any = self.sequence
+        make = sequence.make_joint_env if self.interleaves else partial(sequence.make_env, task_id)
+        env: BatchEnv = make(
             num_envs=self.config.num_envs,
             num_threads=min(self.config.num_threads, self.config.num_envs),
             seed=self.env_seed(task_id),
         )
+        return env
 
     def env_seed(self, task_id: int) -> int:
         """Seed of the episodes that task `task_id` is learned on."""
@@ -101,23 +110,43 @@ def prepare(config: RunConfig) -> Setup:
     config.check_numbers()
     load_plugins(config.plugin)
     AGENTS.check(config.agent)
-    METHODS.check(config.method)
+    for name in split_options(config.method, config.method_options):
+        METHODS.check(name)
     sequence = load_sequence(config.sequence, config.order)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
-    method_class: Any = METHODS.get(config.method)
+    agent_options = resolve_options("agent", config.agent, agent_class.build, config.agent_options)
+    method_options, interleaves = _resolve_method(config)
+    if interleaves:
+        kept = {option: False for option in KEPT_WHEN_JOINT if option in agent_options}
+        agent_options = {**agent_options, **kept, **config.agent_options}
+    if interleaves and not hasattr(sequence, "make_joint_env"):
+        raise UserError(
+            f"the method '{config.method}' learns all tasks at once, and the sequence "
+            f"'{config.sequence}' has no make_joint_env"
+        )
     resolved = replace(
         config,
         steps_per_task=config.steps_per_task or steps_needed(sequence),
-        agent_options=resolve_options(
-            "agent", config.agent, agent_class.build, config.agent_options
-        ),
-        method_options=resolve_options(
-            "method", config.method, method_class, config.method_options
-        ),
+        agent_options=agent_options,
+        method_options=method_options,
     )
-    return Setup(resolved, sequence, agent_class)
+    return Setup(resolved, sequence, agent_class, interleaves)
+
+
+def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
+    """The options of the method, or of each method of a chain; whether it interleaves tasks."""
+    parts = split_options(config.method, config.method_options)
+    resolved: dict[str, Any] = {}
+    interleaves = False
+    for name, given in parts.items():
+        method_class: Any = METHODS.get(name)
+        interleaves |= getattr(method_class, "interleaves", False)
+        options = resolve_options("method", name, method_class, given)
+        prefix = f"{name}." if len(parts) > 1 else ""
+        resolved |= {prefix + option: value for option, value in options.items()}
+    return resolved, interleaves
 
 
 def load_plugins(modules: Iterable[str]) -> None:

@@ -19,6 +19,8 @@ KINDS = ("tasks", "sequences", "agents", "methods")
 class List(Command):
     """List tasks, sequences, agents and methods, plug-ins included.
 
+    The list of methods also tells which of them work with which agents.
+
     Attributes:
         kind: One of tasks, sequences, agents, methods; all of them if it is left out.
         plugin: Module to import first; it may register agents, methods and sequences.
@@ -42,6 +44,8 @@ class List(Command):
         for kind in KINDS:
             if self.kind in (None, kind):
                 _print_section(kind, _entries(kind))
+        if self.kind == "methods":
+            _print_refusals()
         if broken:
             _print_section("plug-ins", broken)
         return 0
@@ -78,3 +82,34 @@ def _print_section(title: str, entries: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in entries), default=0)
     for name, description in entries:
         print(f"  {name:<{width}}  {' '.join(description.split())}".rstrip())
+
+
+def _print_refusals() -> None:
+    """Print a table of methods and agents, and why where a pair does not work."""
+    import torch
+
+    from lifelong_rl.benchmark import AGENTS
+    from lifelong_rl.cli.compatibility import find_refusal, try_agents
+    from lifelong_rl.continual import METHODS
+
+    torch.set_num_threads(1)  # more only wait for each other on networks this small
+    try:
+        agents = try_agents(AGENTS.names())
+    except Exception as error:
+        print(f"  with which agents they work cannot be tried: {type(error).__name__}: {error}")
+        return
+    methods = METHODS.names()
+    width = max(map(len, methods))
+    reasons = []
+    print("  with the agents (+ works, - does not):")
+    print("  " + "  ".join(["".ljust(width), *agents]))
+    for method in methods:
+        row = [method.ljust(width)]
+        for agent, begin in agents.items():
+            reason = find_refusal(method, begin)
+            row.append(("+" if reason is None else "-").ljust(len(agent)))
+            if reason is not None:
+                reasons.append((f"{method} with {agent}", reason))
+        print("  " + "  ".join(row).rstrip())
+    for pair, reason in reasons:
+        print(f"  {pair}: {' '.join(reason.split())}")

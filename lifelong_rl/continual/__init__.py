@@ -1,14 +1,17 @@
 """Continual-learning methods by name.
 
-`make("ewc", strength=1e4)` builds a method; `METHODS` lists what exists, plug-ins included.
+`make("ewc", strength=1e4)` builds a method, `make("replay+ewc")` a chain of two; `METHODS` lists
+what exists, plug-ins included.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from lifelong_rl.continual.base import ContinualMethod
+from lifelong_rl.continual.chain import Chain, split_options
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.registry import Registry
 
@@ -20,21 +23,44 @@ METHODS = Registry(
         "agem": "lifelong_rl.continual.agem:AGEM",
         "replay": "lifelong_rl.continual.replay:Replay",
         "progressive": "lifelong_rl.continual.progressive:Progressive",
+        "clone": "lifelong_rl.continual.clone:Clone",
+        "lwf": "lifelong_rl.continual.lwf:LwF",
+        "packnet": "lifelong_rl.continual.packnet:PackNet",
+        "single-task": "lifelong_rl.continual.single_task:SingleTask",
+        "perfect-memory": "lifelong_rl.continual.perfect_memory:PerfectMemory",
+        "joint": "lifelong_rl.continual.joint:Joint",
+        "generative-replay": "lifelong_rl.continual.generative_replay:GenerativeReplay",
+        "icarl": "lifelong_rl.continual.icarl:ICaRL",
+        "den": "lifelong_rl.continual.den:DEN",
+        "l2": "lifelong_rl.continual.l2:L2",
+        "si": "lifelong_rl.continual.si:SI",
+        "mas": "lifelong_rl.continual.mas:MAS",
+        "vcl": "lifelong_rl.continual.vcl:VCL",
+        "gem": "lifelong_rl.continual.gem:GEM",
+        "ogd": "lifelong_rl.continual.ogd:OGD",
+        "rgo": "lifelong_rl.continual.rgo:RGO",
     },
 )
 
 
 def make(name: str, **options: Any) -> ContinualMethod:
-    """Build the method called `name`.
+    """Build the method called `name`, or the chain of several, such as "replay+ewc".
 
     Args:
-        name: A name from `lifelong-rl list methods`.
-        options: Keyword arguments of the method's class.
+        name: A name from `lifelong-rl list methods`, or several joined by "+".
+        options: Keyword arguments of the method's class; those of a chain's methods are called
+            "ewc.strength" and so on.
 
     Raises:
         UnknownNameError: No such method, or no such option of it.
-        UserError: An option has a value that the method does not accept.
+        UserError: An option has a value that the method does not accept, or methods do not go
+            together.
     """
+    methods = {part: _make_one(part, own) for part, own in split_options(name, options).items()}
+    return methods[name] if name in methods else Chain(methods)
+
+
+def _make_one(name: str, options: Mapping[str, Any]) -> ContinualMethod:
     factory = METHODS.get(name)
     if not (isinstance(factory, type) and issubclass(factory, ContinualMethod)):
         raise UserError(f"the method '{name}' is not a subclass of ContinualMethod: {factory!r}")

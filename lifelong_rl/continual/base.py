@@ -7,7 +7,7 @@ every learner.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -32,7 +32,12 @@ class ContinualMethod:
     Args:
         scope: Which components the method acts on: the networks that the agent is evaluated by
             ("policy"), those that only help learning ("value"), or "both".
+
+    Attributes:
+        interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
     """
+
+    interleaves: ClassVar[bool] = False
 
     def __init__(self, *, scope: Scope = "policy") -> None:
         if scope not in get_args(Scope):

@@ -104,6 +104,12 @@ class EpisodicMemory:
         index = offset + (torch.rand(n, dtype=torch.float64) * size).long()
         return {key: value[index.to(value.device)] for key, value in self._rows.items()}
 
+    def sample_task(self, task: int, n: int) -> Batch:
+        """Draw `n` rows of one task with replacement; tasks count from 0 in order of addition."""
+        offset = self._sizes[:task].sum()
+        index = offset + (torch.rand(n, dtype=torch.float64) * self._sizes[task]).long()
+        return {key: value[index.to(value.device)] for key, value in self._rows.items()}
+
     def state_dict(self) -> StateTree:
         """Rows and their number for each task."""
         return {"rows": dict(self._rows), "sizes": self._sizes}
@@ -115,7 +121,7 @@ class EpisodicMemory:
 
 
 class MemoryMethod(ContinualMethod):
-    """Base of the methods that keep a sample of each task's data.
+    """Base of the methods that compute the loss on a sample of each old task's data.
 
     Args:
         per_task: Rows kept of each task.
@@ -128,6 +134,19 @@ class MemoryMethod(ContinualMethod):
     def __init__(self, *, per_task: int, scope: Scope) -> None:
         super().__init__(scope=scope)
         self.memory = EpisodicMemory(per_task)
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Refuse a component whose loss says nothing about rows of long ago.
+
+        Raises:
+            UserError: The method acts on a component that is not replayable.
+        """
+        for name, component in learner.components.items():
+            if self.acts_on(component.role) and not component.replayable:
+                raise UserError(
+                    f"{type(self).__name__} computes the loss on rows of old tasks, but that of "
+                    f"'{name}' holds for fresh rows only: choose another method or agent"
+                )
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep a sample of the task's data."""

@@ -1,12 +1,14 @@
-"""Projections of gradients, on flat vectors."""
+"""Projections of gradients: pure functions of vectors and matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import ParamDict
 
 
@@ -27,6 +29,103 @@ def project_agem(gradient: Tensor, reference: Tensor) -> Tensor:
     # If r is zero so is the conflict; the least positive number keeps 0 / 0 away.
     length = torch.dot(reference, reference).clamp(min=torch.finfo(reference.dtype).tiny)
     return torch.addcmul(gradient, reference, conflict / length, value=-1)
+
+
+def project_gem(gradient: Tensor, references: Tensor, margin: float = 0.0) -> Tensor:
+    """The nearest vector to `gradient` that does not point against any of `references`.
+
+    g + Rᵀv with v the solution of the dual problem min ½ vᵀRRᵀv + (Rg)ᵀv subject to v ≥ margin
+    (Lopez-Paz & Ranzato 2017, section 3, eq. 11). Without conflict g comes back as it is.
+
+    Args:
+        gradient: g, (p,).
+        references: R, one reference gradient a row, (k, p).
+        margin: γ ≥ 0, the least weight of each reference if there is a conflict.
+
+    Returns:
+        (p,).
+
+    Raises:
+        UserError: The package quadprog is not installed.
+    """
+    try:
+        quadprog = import_module("quadprog")  # it has no types, and only GEM needs it
+    except ImportError as error:
+        raise UserError("GEM needs the package quadprog: pip install quadprog") from error
+    exact = references.cpu().double()
+    products = exact @ gradient.cpu().double()
+    if not products.isfinite().all():
+        return torch.full_like(gradient, torch.nan)  # as A-GEM's formula would give
+    if (products >= 0).all():
+        return gradient
+    # Gradients of unit length keep the problem well conditioned; the tiny diagonal keeps it
+    # strictly convex where references depend on each other.
+    tiny = torch.finfo(torch.float64).tiny
+    lengths = exact.norm(dim=1).clamp(min=tiny)
+    scale = gradient.cpu().double().norm()
+    units = exact / lengths.unsqueeze(1)
+    identity = torch.eye(len(units), dtype=torch.float64)
+    weights = quadprog.solve_qp(
+        (units @ units.T + 1e-10 * identity).numpy(),
+        (-products / (lengths * scale)).numpy(),
+        identity.numpy(),
+        (margin * lengths / scale).numpy(),
+    )[0]
+    correction: Tensor = scale * (torch.from_numpy(weights) @ units)
+    return gradient + correction.to(gradient)
+
+
+def orthogonalise(gradient: Tensor, basis: Tensor) -> Tensor:
+    """What is left of `gradient` outside the span of `basis`.
+
+    g − Σ_b (g·b) b (Farajtabar et al. 2020, algorithm 1).
+
+    Args:
+        gradient: g, (p,).
+        basis: Orthonormal rows, (k, p).
+
+    Returns:
+        (p,).
+    """
+    return torch.addmv(gradient, basis.T, basis @ gradient, alpha=-1)
+
+
+def extend_basis(basis: Tensor, new: Tensor) -> Tensor:
+    """An orthonormal basis of the span of `basis` and `new` whose first rows are `basis`.
+
+    Args:
+        basis: Orthonormal rows, (k, p).
+        new: Any rows, (m, p); those of zeros and those in the span already add nothing.
+
+    Returns:
+        (k + at most m, p).
+    """
+    rows = new[new.norm(dim=1) > 0].double()
+    units = rows / rows.norm(dim=1, keepdim=True)
+    exact = basis.double()
+    for _ in range(2):  # once leaves rounding errors
+        units = units - units @ exact.T @ exact
+    # Singular vectors, unlike Gram-Schmidt, tell what of nearly dependent rows is noise.
+    _, lengths, directions = torch.linalg.svd(units, full_matrices=False)
+    return torch.cat([basis, directions[lengths > 1e-5].to(basis.dtype)])
+
+
+def add_curvature(inverse: Tensor, rows: Tensor) -> Tensor:
+    """(A + Σ_v v vᵀ)⁻¹, given A⁻¹: a step of recursive least squares with a block of rows.
+
+    A⁻¹ − A⁻¹Vᵀ (I + VA⁻¹Vᵀ)⁻¹ VA⁻¹, which equals the rank-one updates row by row.
+
+    Args:
+        inverse: A⁻¹, symmetric, (..., d, d).
+        rows: V, (..., n, d).
+
+    Returns:
+        Symmetric, (..., d, d).
+    """
+    gain = inverse @ rows.mT
+    inner = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device) + rows @ gain
+    updated: Tensor = inverse - gain @ torch.linalg.solve(inner, gain.mT)
+    return (updated + updated.mT) / 2
 
 
 def flatten(params: Mapping[str, Tensor]) -> Tensor:

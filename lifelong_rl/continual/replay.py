@@ -14,6 +14,10 @@ class Replay(MemoryMethod):
     the default of 1 that is one half, as in CLEAR (Rolnick et al. 2019); their cost is
     that of a batch twice as large.
 
+    Meta-experience replay (Riemer et al. 2019) is not offered beside it: it takes a gradient step
+    for each single row of a batch and then goes part of the way, where every update of a learner
+    is one step on one batch.
+
     Args:
         per_task: Rows kept of each task, a uniform sample of all its data.
         ratio: Rows of memory, evenly over the old tasks, for each row of the current task.

@@ -94,10 +94,7 @@ class ProgressiveMLP(TaskNetwork):
                 for index in range(len(below))
             ]
         outputs = [self._layer(index, len(self.spec.hidden), below) for index in tasks]
-        if task is None or len(tasks) == 1:
-            return outputs[0]
-        chosen = task[:, tasks].argmax(dim=1).view(1, -1, 1, 1)
-        return torch.take_along_dim(torch.stack(outputs, dim=2), chosen, dim=2).squeeze(2)
+        return choose_outputs(outputs, tasks, task)
 
     def _layer(self, index: int, depth: int, below: list[Tensor]) -> Tensor:
         """Layer `depth` of a column before its activation, given all columns' features below."""
@@ -127,3 +124,20 @@ def tasks_present(task: Tensor | None, num_tasks: int) -> list[int]:
     if not present:
         raise ValueError("no row of the batch names its task")
     return present
+
+
+def choose_outputs(outputs: list[Tensor], tasks: list[int], task: Tensor | None) -> Tensor:
+    """Pick for each row the output of its task.
+
+    Args:
+        outputs: For each of `tasks`, what it puts out on all rows, (copies, n, out).
+        tasks: The tasks that rows belong to, see `tasks_present`.
+        task: One-hot (n, num_tasks); None only with one task.
+
+    Returns:
+        (copies, n, out).
+    """
+    if task is None or len(tasks) == 1:
+        return outputs[0]
+    chosen = task[:, tasks].argmax(dim=1).view(1, -1, 1, 1)
+    return torch.take_along_dim(torch.stack(outputs, dim=2), chosen, dim=2).squeeze(2)

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution, Independent, Normal
 
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Role, gradient_step
-from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec, TaskNetwork
 
 
 def categorical(output: Tensor) -> Distribution:
@@ -42,6 +42,19 @@ class Predictor:
         self.role = role
         self.optimizer = optimizer(module.parameters(), lr=lr)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("inputs", "task") if isinstance(self.module, TaskNetwork) else ("inputs",)
+
+    replayable = True
+
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        if "task" not in batch:
+            return batch
+        old = batch["task"]
+        ids = torch.as_tensor(task).expand(len(old))
+        return batch | {"task": nn.functional.one_hot(ids, old.shape[1]).to(old.dtype)}
+
     def predict(self, batch: Batch) -> Distribution:
         if "task" in batch:
             return self.distribution(self.module(batch["inputs"], batch["task"])[0])
@@ -59,6 +72,7 @@ class StreamLearner:
         self.num_tasks = len(tasks)
         self.tasks = tasks
         self.task_id = 0
+        self.method: ContinualMethod | None = None
         self.batch_size = batch_size
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
@@ -71,14 +85,18 @@ class StreamLearner:
         torch.manual_seed(task_id)
         if method is not None:
             method.begin_task(self, task_id)
-        data = self.tasks[task_id]
-        for _ in range(steps):
+        self.method = method
+        self.rehearse(steps)
+        if method is not None:
+            method.end_task(self, task_id)
+
+    def rehearse(self, updates: int) -> None:
+        data = self.tasks[self.task_id]
+        for _ in range(updates):
             rows = torch.randint(len(data["inputs"]), (self.batch_size,))
             batch = {key: value[rows] for key, value in data.items()}
             for component in self.components.values():
-                gradient_step(component, batch, method)
-        if method is not None:
-            method.end_task(self, task_id)
+                gradient_step(component, batch, self.method)
 
     def accuracy(self, task_id: int) -> float:
         data = self.tasks[task_id]
@@ -100,6 +118,15 @@ def classification_tasks(num_tasks: int = 3, n: int = 256) -> list[Batch]:
         labels = (torch.sin(2 * angle) > 0).long()
         tasks.append({"inputs": inputs, "labels": labels, "task": one_hot(task_id, num_tasks, n)})
     return tasks
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """More threads only get into each other's way on matrices this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 
 import envs
+from envs.demonstrations import Episodes, collect
+from envs.experts import get_expert
 from envs.names import UnknownNameError
 from envs.sequences import ARM3, SEQUENCES, Sequence, get_sequence
+from envs.tasks import get_task
 
 
 def test_reset_after_seed_starts_the_same_episodes_again() -> None:
@@ -142,3 +148,37 @@ def test_the_count_of_diverged_episodes_is_the_batchs() -> None:
     assert env.num_diverged == 1
     assert dones.tolist() == [False, True]
     assert infos[1]["diverged"] is True
+
+
+def test_demonstrations_are_those_of_the_expert_with_the_one_hot() -> None:
+    env = ARM3.make_env(1, num_envs=2, seed=0)
+    before = env.reset()
+    shown = env.demonstrations(3, seed=5, noise=0.2)
+    task = get_task("drawer-open")
+    found = collect(task, get_expert("drawer-open"), episodes=3, seed=5, noise=0.2)
+    size = 3 * task.horizon
+    assert shown["observations"].shape == (size, task.observation_dim + 3)
+    assert shown["observations"].dtype == shown["actions"].dtype == np.float32
+    np.testing.assert_array_equal(
+        shown["observations"][:, :-3], found.observations[:, :-1].reshape(size, -1)
+    )
+    np.testing.assert_array_equal(shown["observations"][:, -3:], [[0, 1, 0]] * size)
+    np.testing.assert_array_equal(shown["actions"], found.expert_actions.reshape(size, -1))
+    env.seed(0)  # the environments themselves were left alone
+    np.testing.assert_array_equal(env.reset(), before)
+
+
+def test_demonstrations_leave_out_what_comes_after_an_episodes_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = envs.make_vec("reach", num_envs=1)
+    whole = env.demonstrations(2, seed=0)
+
+    def shorter(*args: Any, **options: Any) -> Episodes:
+        return replace(collect(*args, **options), lengths=np.array([3, 50]))
+
+    monkeypatch.setattr("envs.vec_env.collect", shorter)
+    short = env.demonstrations(2, seed=0)
+    for name in ("observations", "actions"):
+        np.testing.assert_array_equal(short[name][:3], whole[name][:3])
+        np.testing.assert_array_equal(short[name][3:], whole[name][50:])

@@ -1,0 +1,153 @@
+"""What supervised learners share: a task's data as a whole, and rows of it drawn for updates."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.utils import set_random_seed
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from agents.learner import TaskLearner, check
+from agents.policies import with_task
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Batch, Role, gradient_step
+from lifelong_rl.learning.protocols import Progress
+
+
+class SupervisedLearner(TaskLearner):
+    """Learns one component by gradient steps on rows drawn uniformly from a task's data.
+
+    Batch: "observations" (n, obs_dim), which end with the task one-hot, and what is to be learned
+    of them. The data is made anew when a task begins and is no part of the state.
+
+    Args:
+        env: Environment of the first task to learn.
+        method: See `TaskLearner`.
+        num_tasks: See `TaskLearner`.
+        seed: Of the network.
+        learning_rate: Of the optimizer.
+        batch_size: Rows in an update, drawn with replacement from torch's global generator.
+        updates_per_step: Updates for each of the steps that a task is learned for.
+        reset_optimizers: See `TaskLearner`.
+    """
+
+    optimizer: Optimizer
+
+    def __init__(
+        self,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        num_tasks: int = 1,
+        seed: int = 0,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        updates_per_step: float = 0.5,
+        reset_optimizers: bool = True,
+    ) -> None:
+        super().__init__(method=method, num_tasks=num_tasks, reset_optimizers=reset_optimizers)
+        self.batch_size = batch_size
+        self.updates_per_step = updates_per_step
+        self._n_updates = 0
+        self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
+        set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
+        self.policy: nn.Module = self._make_policy(env)
+        self.optimizer = Adam(self.policy.parameters(), lr=learning_rate, fused=True)
+
+    def begin_task(self, task_id: int, env: Any) -> None:
+        """Switch to a task: its data, resets, then the method's `begin_task`."""
+        self._data = self._load_data(task_id, env)
+        self._switch(task_id)
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        """Learn the current task for `steps` steps, of `updates_per_step` updates each.
+
+        A step stands for an environment step of a reinforcement learner: with the same number of
+        steps and of updates per step, both do the same number of gradient updates, but for the
+        random steps that an off-policy learner's task begins with.
+
+        Raises:
+            UserError: There would be no update.
+        """
+        updates = int(steps * self.updates_per_step + 1e-9)  # 10 × 0.1 is a whole update
+        if updates == 0:
+            raise UserError(
+                f"{steps} steps per task with {self.updates_per_step} updates per step (agent "
+                "option updates_per_step) make no update: nothing would be learned"
+            )
+        for done in range(1, updates + 1):
+            self._update()
+            progress(done * steps // updates)
+
+    def rehearse(self, updates: int) -> None:
+        """Do so many more updates on the current task's data."""
+        for _ in range(updates):
+            self._update()
+
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """All rows of the current task's data once, in the data's own order."""
+        for first in range(0, len(self._data["observations"]), batch_size):
+            yield {name: rows[first : first + batch_size] for name, rows in self._data.items()}
+
+    @abstractmethod
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions for observations (n, obs_dim)."""
+
+    @abstractmethod
+    def _make_policy(self, env: Any) -> nn.Module:
+        """The module with the network, for the spaces of `env`."""
+
+    @abstractmethod
+    def _load_data(self, task_id: int, env: Any) -> Batch:
+        """The training data of a task, one batch."""
+
+    def _update(self) -> None:
+        self.policy.train()
+        rows = torch.randint(len(self._data["observations"]), (self.batch_size,))
+        batch = {name: values[rows] for name, values in self._data.items()}
+        for component in self.components.values():
+            self._record(component.name, gradient_step(component, batch, self.method))
+        self._n_updates += 1
+
+
+class SupervisedComponent:
+    """The network of a supervised learner as a component; `loss` and `predict` are to be added."""
+
+    name: str
+    role: Role = "policy"
+    inputs = ("observations",)
+    replayable = True
+
+    def __init__(self, agent: SupervisedLearner) -> None:
+        self._agent = agent
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds the network."""
+        return self._agent.policy
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Steps the network's parameters."""
+        return self._agent.optimizer
+
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        """The same rows as if they belonged to other tasks."""
+        return with_task(batch, self._agent.num_tasks, task)
+
+
+def check_options(
+    hidden: Sequence[int], learning_rate: float, batch_size: int, updates_per_step: float
+) -> None:
+    """Raise ValueError for an option outside its range that all supervised learners have."""
+    check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
+    check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
+    check("batch_size", batch_size, batch_size > 0, "at least 1")
+    check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")

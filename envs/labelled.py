@@ -1,0 +1,328 @@
+"""Labelled data as tasks: sequences of classification problems that run like any others.
+
+An environment of such a task shows the task's *test* samples, one to an episode of one step:
+
+- observation: the sample's features, and the one-hot of the task's position in the sequence,
+- action: the class chosen, from 0,
+- reward: 1 where it is right and 0 where it is not,
+- success: whether it is right; so the success rate is the accuracy.
+
+Training data comes from `LabelledEnv.labelled_data` and is never shown as an episode. Row i of an
+environment begins with test sample i, whatever the seed: n rows that are evaluated for one episode
+each are the first n test samples, and `NUM_TEST` rows are each of them equally often (the option
+``eval_episodes`` of a run says how many). The samples are in random order, so fewer are fair too.
+
+The data are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one split
+of them serves every task, run and seed.
+
+References:
+    Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
+    Repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+NUM_TEST = 360
+"""Digits held out for testing, equally many of each; a fifth of all."""
+SPLIT_SEED = 20_000
+PERMUTATION_SEED = 20_001
+NOISE_SEED = 20_002
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples.
+
+    Attributes:
+        features: (n, d) float32.
+        labels: (n,) int64, from 0.
+    """
+
+    features: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    def of(self, rows: npt.NDArray[Any]) -> Samples:
+        """Return the rows that an index or a mask picks."""
+        return Samples(self.features[rows], self.labels[rows])
+
+    def in_task(self, task_id: int, num_tasks: int) -> Samples:
+        """Return the samples with the one-hot of a task after their features."""
+        tail = np.zeros((len(self.labels), num_tasks), np.float32)
+        tail[:, task_id] = 1.0
+        return Samples(np.concatenate([self.features, tail], axis=1), self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is learned from, and what is evaluated on; they have no sample in common."""
+
+    train: Samples
+    test: Samples
+
+    def in_task(self, task_id: int, num_tasks: int) -> Dataset:
+        """Return the samples with the one-hot of a task after their features."""
+        return Dataset(
+            self.train.in_task(task_id, num_tasks), self.test.in_task(task_id, num_tasks)
+        )
+
+
+class LabelledEnv:
+    """Test samples of a dataset as episodes of one step; see the module.
+
+    Attributes:
+        num_envs: number of environments.
+        observation_space: of one environment.
+        action_space: the classes.
+    """
+
+    def __init__(self, dataset: Dataset, num_classes: int, num_envs: int) -> None:
+        """Show the test samples of a dataset.
+
+        Args:
+            dataset: what to learn and what to show; the features are the observations.
+            num_classes: number of actions.
+            num_envs: number of environments, at least 1.
+
+        Raises:
+            ValueError: if there is no environment.
+        """
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; it must be at least 1")
+        self._train, self._test = dataset.train, dataset.test
+        self._shown = 0
+        self._rows = np.zeros(num_envs, np.int64)
+        self.num_envs = num_envs
+        self.observation_space = gymnasium.spaces.Box(
+            -np.inf, np.inf, self._test.features.shape[1:], np.float32
+        )
+        self.action_space = gymnasium.spaces.Discrete(num_classes)
+
+    def labelled_data(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the training samples.
+
+        Returns:
+            ``observations`` (n, obs_dim) float32 and ``labels`` (n,) int64.
+        """
+        return {"observations": self._train.features, "labels": self._train.labels}
+
+    def seed(self, seed: int | None = None) -> None:
+        """Go back to the first test sample; which one that is does not depend on the seed."""
+        self._shown = 0
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        """Show the next test samples, one in each row, and return them, (n, obs_dim)."""
+        size = len(self._test.labels)
+        self._rows = (self._shown + np.arange(self.num_envs)) % size
+        self._shown = (self._shown + self.num_envs) % size
+        return self._test.features[self._rows]
+
+    def step(
+        self, actions: npt.ArrayLike
+    ) -> tuple[
+        npt.NDArray[np.float32],
+        npt.NDArray[np.float32],
+        npt.NDArray[np.bool_],
+        list[dict[str, Any]],
+    ]:
+        """Choose classes; every episode ends and the next begins.
+
+        Args:
+            actions: the classes, (n,).
+
+        Returns:
+            The next observations (n, obs_dim), rewards (n,), dones (n,) and an info for each row
+            with ``success`` and ``episode``: ``r``, ``l`` and ``success``.
+        """
+        right = np.asarray(actions) == self._test.labels[self._rows]
+        infos = [
+            {"success": success, "episode": {"r": float(success), "l": 1, "success": success}}
+            for success in right.tolist()
+        ]
+        rewards, dones = right.astype(np.float32), np.ones(self.num_envs, bool)
+        return self.reset(), rewards, dones, infos
+
+    def close(self) -> None:
+        """Release nothing: there is nothing to release."""
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """A classification problem.
+
+    Attributes:
+        name: the task's name.
+        load: makes its dataset, the same every time.
+        version: changes when results are no longer comparable.
+    """
+
+    name: str
+    load: Callable[[], Dataset]
+    version: str = "v0"
+
+
+@dataclass(frozen=True)
+class LabelledSequence:
+    """An ordered list of classification problems with equally many features and classes.
+
+    Attributes:
+        name: the sequence's name.
+        problems: the tasks, in the order they are learned.
+        num_classes: classes of each task.
+        description: one line.
+        steps_per_task: steps that are enough to learn each of its tasks; see
+            `agents.supervised.SupervisedLearner.learn_task`.
+    """
+
+    name: str
+    problems: tuple[LabelledTask, ...]
+    num_classes: int
+    description: str
+    steps_per_task: int
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks' names."""
+        return tuple(problem.name for problem in self.problems)
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks, and length of the one-hot."""
+        return len(self.problems)
+
+    def make_env(
+        self, task_id: int, *, num_envs: int, num_threads: int = 1, seed: int | None = None
+    ) -> LabelledEnv:
+        """Return the environments of one task.
+
+        Args:
+            task_id: position of the task in the sequence, from 0.
+            num_envs: number of environments.
+            num_threads: of no effect; other sequences step physics with them.
+            seed: of no effect; see the module.
+
+        Raises:
+            ValueError: if the sequence has no such task.
+        """
+        if not 0 <= task_id < self.num_tasks:
+            raise ValueError(
+                f"task_id is {task_id}; sequence '{self.name}' has tasks 0 to {self.num_tasks - 1}"
+            )
+        return LabelledEnv(self._dataset(task_id), self.num_classes, num_envs)
+
+    def make_joint_env(
+        self, *, num_envs: int, num_threads: int = 1, seed: int | None = None
+    ) -> LabelledEnv:
+        """Return environments of all tasks, the samples of one task after those of another.
+
+        Args:
+            num_envs: number of environments.
+            num_threads: see `make_env`.
+            seed: see `make_env`.
+        """
+        datasets = [self._dataset(task_id) for task_id in range(self.num_tasks)]
+        dataset = Dataset(
+            concatenate([each.train for each in datasets]),
+            concatenate([each.test for each in datasets]),
+        )
+        return LabelledEnv(dataset, self.num_classes, num_envs)
+
+    def reordered(self, seed: int) -> LabelledSequence:
+        """Return the same tasks in an order that depends on nothing but ``seed``, at least 0."""
+        order = np.random.default_rng(seed).permutation(self.num_tasks)
+        return replace(self, problems=tuple(self.problems[k] for k in order))
+
+    def versions(self) -> dict[str, str]:
+        """Return the tasks' versions by name."""
+        return {problem.name: problem.version for problem in self.problems}
+
+    def _dataset(self, task_id: int) -> Dataset:
+        return self.problems[task_id].load().in_task(task_id, self.num_tasks)
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """Return the samples of all parts, one after the other."""
+    return Samples(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+
+
+@cache
+def digits() -> Dataset:
+    """Return all digits: 64 features in [0, 1], ten classes, `NUM_TEST` of them for testing."""
+    from sklearn.datasets import load_digits  # scipy and more come with it
+
+    pixels, labels = load_digits(return_X_y=True)
+    samples = Samples((pixels / 16.0).astype(np.float32), labels.astype(np.int64))
+    shuffled = samples.of(np.random.default_rng(SPLIT_SEED).permutation(len(labels)))
+    so_far = np.cumsum(shuffled.labels[:, None] == np.arange(10), axis=0)
+    number = np.take_along_axis(so_far, shuffled.labels[:, None], axis=1).squeeze(1)
+    held_out = number <= NUM_TEST // 10
+    return Dataset(shuffled.of(~held_out), shuffled.of(held_out))
+
+
+def two_digits(first: int) -> Dataset:
+    """Return the digits ``first``, which is even, as class 0, and ``first + 1`` as class 1."""
+
+    def pick(samples: Samples) -> Samples:
+        chosen = samples.of(samples.labels // 2 == first // 2)
+        return Samples(chosen.features, chosen.labels - first)
+
+    return Dataset(pick(digits().train), pick(digits().test))
+
+
+def permuted(number: int) -> Dataset:
+    """Return all digits with their pixels in another order, the same for all of them."""
+    order = np.random.default_rng([PERMUTATION_SEED, number]).permutation(64)
+
+    def reorder(samples: Samples) -> Samples:
+        return Samples(samples.features[:, order], samples.labels)
+
+    return Dataset(reorder(digits().train), reorder(digits().test))
+
+
+def with_wrong_labels(share: float) -> Dataset:
+    """Return all digits; of the training labels this share is drawn anew, from all classes."""
+    rng = np.random.default_rng(NOISE_SEED)
+    train = digits().train
+    drawn = rng.integers(0, 10, len(train.labels))
+    labels = np.where(rng.random(len(train.labels)) < share, drawn, train.labels)
+    return Dataset(Samples(train.features, labels), digits().test)
+
+
+SPLIT_DIGITS = LabelledSequence(
+    "split-digits",
+    tuple(LabelledTask(f"digits-{k}-{k + 1}", partial(two_digits, k)) for k in range(0, 10, 2)),
+    num_classes=2,
+    description="five pairs of handwritten digits to tell apart: 0 and 1, 2 and 3, and so on",
+    steps_per_task=500,
+)
+
+PERMUTED_DIGITS = LabelledSequence(
+    "permuted-digits",
+    tuple(LabelledTask(f"permutation-{k}", partial(permuted, k)) for k in range(10)),
+    num_classes=10,
+    description="the ten handwritten digits, ten times, each time with the pixels in another order",
+    steps_per_task=1_000,
+)
+
+NOISY_DIGITS = LabelledSequence(
+    "noisy-digits",
+    (
+        LabelledTask("noisy-labels", partial(with_wrong_labels, 0.5)),
+        LabelledTask("clean-labels", digits),
+    ),
+    num_classes=10,
+    description="the ten handwritten digits with half of the training labels drawn at random, "
+    "then with the right ones",
+    steps_per_task=2_000,
+)

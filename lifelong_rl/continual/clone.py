@@ -1,0 +1,87 @@
+"""Behavioural cloning of the old tasks' predictions, as in ClonEx (Wolczyk et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from lifelong_rl.continual.base import ContinualMethod, Scope
+from lifelong_rl.continual.distributions import from_tensors, to_tensors
+from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
+from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+
+
+class Clone(ContinualMethod):
+    """Behavioural cloning: keep predicting on rows of old tasks what was predicted at their end.
+
+    After each task, rows of its data are kept together with what the component predicts for
+    them. Later tasks add strength · E_x KL(p_kept(x) ‖ p_θ(x)) to their loss, with x drawn evenly
+    over the old tasks. For values, predicted as Normal(Q, 1), that is half a squared error. Only
+    `predict` is asked, so this serves learners whose loss does not hold for old rows.
+
+    Args:
+        strength: Weight of the penalty (Continual World: 100).
+        per_task: Rows kept of each task, a uniform sample (Continual World: 10 000).
+        batch_size: Rows of the memory in each penalty (Continual World: 128).
+        scope: See `ContinualMethod`. Continual World clones the policy only.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Wolczyk et al. 2022, Disentangling transfer in continual reinforcement learning.
+    """
+
+    def __init__(
+        self,
+        *,
+        strength: float = 100.0,
+        per_task: int = 10_000,
+        batch_size: int = 128,
+        scope: Scope = "policy",
+    ) -> None:
+        super().__init__(scope=scope)
+        if not 0 <= strength < math.inf:
+            raise ValueError(f"strength must be finite and not negative, not {strength}")
+        if per_task < 1:
+            raise ValueError(f"per_task must be at least 1, not {per_task}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.strength = strength
+        self.per_task = per_task
+        self.batch_size = batch_size
+        self._memories: defaultdict[str, EpisodicMemory] = defaultdict(
+            lambda: EpisodicMemory(per_task)
+        )
+
+    def penalty(self, component: Component, batch: Batch) -> Tensor | None:
+        """Strength · mean KL(kept ‖ current) on a sample of the memory."""
+        if component.name not in self._memories:
+            return None
+        rows = self._memories[component.name].sample(self.batch_size)
+        kept = from_tensors({k: v for k, v in rows.items() if k not in component.inputs})
+        return self.strength * kl_divergence(kept, component.predict(rows)).mean()
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Keep rows of the task's data and what each component predicts for them."""
+        rows = draw_rows(learner.task_data(), self.per_task)
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                inputs = {key: rows[key] for key in component.inputs}
+                with torch.no_grad():
+                    kept = to_tensors(component.predict(inputs))
+                self._memories[name].add_task([inputs | kept])
+
+    def state_dict(self) -> StateTree:
+        """The memory of each component."""
+        return {name: memory.state_dict() for name, memory in self._memories.items()}
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+        self._memories.clear()
+        for name, memory in state.items():
+            self._memories[name].load_state_dict(memory)

@@ -1,0 +1,235 @@
+"""Dynamically expandable networks (Yoon et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.continual.base import ContinualMethod, Scope
+from lifelong_rl.continual.preserving import networks_of
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
+from lifelong_rl.networks.expandable import ExpandableMLP
+from lifelong_rl.networks.spec import NetworkSpec
+
+
+class DEN(ContinualMethod):
+    """DEN: retrain what a new task needs, add units, and split old ones that drift too far.
+
+    The first task is learned with an L1 penalty (eq. 2). Each later task
+
+    1. adds units to each layer, and learns its head alone under the L1 penalty for some updates;
+       the units that the head then depends on are selected, from the top down (algorithm 2);
+    2. learns on with the weights between selected and new units. Group sparsity on the new ones
+       leaves those without input that are not needed (algorithm 3), and old units are held where
+       they were, by λ‖W − W_before‖² (algorithm 4);
+    3. at its end loses the new units without input, and duplicates old units that drifted further
+       than a threshold: the duplicate is new, the unit is put back. Then it learns on, with the
+       units that were put back held fixed.
+
+    A row of task k sees only units that existed at the end of task k.
+
+    Departures, because a learner trains once through each task: units are always added, where the
+    paper does so if the loss stays above a threshold, which a reinforcement learner's loss has no
+    scale for; selective retraining and splitting are one phase, with the penalty of the latter;
+    weights that gradient descent makes small, not zero, count as zero below `threshold`; and the
+    number of units that a task can add is bounded. What a component has beside its network is not
+    held.
+
+    Args:
+        growth: Units that a task may add to each hidden layer: half at its beginning, the others
+            by splitting. The authors' code adds 10 at a time.
+        l1: Weight of the L1 penalty (authors' code: 1e-5).
+        group: Weight of the group sparsity (authors' code: 1e-3).
+        drift: λ of the penalty on drift (authors' code: 0.5).
+        split: Least drift of a unit that is split (authors' code: 0.05).
+        threshold: Weights below this share of their layer's largest, and new units with less input
+            than this share of older ones, count as zero.
+        selection_updates: Updates of the head alone at the beginning of a task.
+        retrain_updates: Gradient steps after splitting, with no new data, as many as `PackNet`'s.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Yoon et al. 2018, Lifelong learning with dynamically expandable networks.
+    """
+
+    def __init__(
+        self,
+        *,
+        growth: int = 20,
+        l1: float = 1e-5,
+        group: float = 1e-3,
+        drift: float = 0.5,
+        split: float = 0.05,
+        threshold: float = 0.01,
+        selection_updates: int = 100,
+        retrain_updates: int = 500,
+        scope: Scope = "policy",
+    ) -> None:
+        super().__init__(scope=scope)
+        if growth < 2:
+            raise ValueError(f"growth must be at least 2, not {growth}")
+        for name, weight in (("l1", l1), ("group", group), ("drift", drift), ("split", split)):
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, not {weight}")
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold must be in [0, 1), not {threshold}")
+        if min(selection_updates, retrain_updates) < 0:
+            raise ValueError("selection_updates and retrain_updates must not be negative")
+        self.growth = growth
+        self.l1 = l1
+        self.group = group
+        self.drift = drift
+        self.split = split
+        self.threshold = threshold
+        self.selection_updates = selection_updates
+        self.retrain_updates = retrain_updates
+        self._task_id = 0
+        self._updates: dict[str, int] = {}
+        self._before: dict[str, ParamDict] = {}
+        self._masks: dict[str, ParamDict] = {}
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """A network whose units have time stamps."""
+        return ExpandableMLP(spec, self.growth)
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Note the parameters, and add units.
+
+        Raises:
+            UserError: A component has no network of this method.
+        """
+        self._task_id = task_id
+        for name, component in learner.components.items():
+            if not self.acts_on(component.role):
+                continue
+            networks_of(component, ExpandableMLP, "den")
+            component.optimizer.state.clear()  # moments would move what has no gradient
+            self._updates[name] = 0
+            self._before[name] = {
+                key: value.detach().clone() for key, value in component.module.named_parameters()
+            }
+            self._masks[name] = {}
+            for prefix, network in _networks(component):
+                if task_id:
+                    network.expand(task_id, self.growth // 2)
+                    nothing = [torch.zeros_like(s, dtype=torch.bool) for s in network.stamps]
+                    self._masks[name] |= _masks(prefix, network, nothing, task_id)
+
+    def penalty(self, component: Component, batch: Batch) -> Tensor | None:
+        """The L1 penalty, or those on drift and on the new units' groups."""
+        total = torch.zeros(())
+        selecting = self._updates[component.name] < self.selection_updates
+        for prefix, network in _networks(component):
+            if self._task_id == 0:
+                total = total + self.l1 * sum(w.abs().sum() for w in network.incoming(0))
+            elif selecting:
+                total = total + self.l1 * network.head(self._task_id).abs().sum()
+            else:
+                before = _of_network(prefix, self._before[component.name])
+                total = total + self.drift * moved(network, before, self._task_id)
+                total = total + self.group * groups(network, self._task_id)
+        return total
+
+    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
+        """Keep the gradient of what the task may change now."""
+        name = component.name
+        if self._task_id and self._updates[name] == self.selection_updates:
+            for prefix, network in _networks(component):
+                selected = network.select(self._task_id, self.threshold)
+                units = [
+                    chosen | (stamp == self._task_id)
+                    for chosen, stamp in zip(selected, network.stamps, strict=True)
+                ]
+                self._masks[name] |= _masks(prefix, network, units, self._task_id)
+        self._updates[name] += 1
+        for key, mask in self._masks[name].items():
+            grads[key] *= mask
+        return grads
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Remove new units that are not needed, split old ones that drifted, and learn on."""
+        if task_id == 0:
+            return
+        for name, component in learner.components.items():
+            if not self.acts_on(component.role):
+                continue
+            component.optimizer.state.clear()
+            # The updates to come are of all selected units, however short the task was.
+            self._updates[name] = max(self._updates[name], self.selection_updates + 1)
+            for prefix, network in _networks(component):
+                network.remove_idle(task_id, self.threshold)
+                before = _of_network(prefix, self._before[name])
+                selected = network.select(task_id, self.threshold)
+                restored = network.split(task_id, before, self.split)
+                units = [
+                    (chosen | (stamp == task_id)) & ~put_back
+                    for chosen, stamp, put_back in zip(
+                        selected, network.stamps, restored, strict=True
+                    )
+                ]
+                self._masks[name] |= _masks(prefix, network, units, task_id)
+        learner.rehearse(self.retrain_updates)
+
+
+def moved(network: ExpandableMLP, before: ParamDict, task_id: int) -> Tensor:
+    """‖W − W_before‖² over what older tasks see of a network, a scalar.
+
+    Args:
+        network: Holds W.
+        before: By their names in `network.network`.
+        task_id: The current task.
+    """
+    old = [stamp < task_id for stamp in network.stamps]
+    total = torch.zeros(())
+    for name, mask in _masks_of_units(network, old).items():
+        parameter = network.network.get_parameter(name)
+        total = total + ((parameter - before[name]) * mask).square().sum()
+    return total
+
+
+def groups(network: ExpandableMLP, task_id: int) -> Tensor:
+    """Sum of the norms of the incoming weights of a task's new units, a scalar."""
+    total = torch.zeros(())
+    for weight, stamp in zip(network.incoming(task_id), network.stamps, strict=True):
+        total = total + weight[stamp == task_id].norm(dim=1).sum()
+    return total
+
+
+def _masks_of_units(network: ExpandableMLP, units: list[Tensor]) -> ParamDict:
+    """Masks of the parameters between units, (copies, units) of bool for each hidden layer."""
+    found: ParamDict = {}
+    for depth, out in enumerate(units):
+        weight = out.unsqueeze(2)
+        if depth:
+            weight = weight & units[depth - 1].unsqueeze(1)
+        found[f"hidden.{depth}.weight"], found[f"hidden.{depth}.bias"] = weight, out
+    if network.network.norm is not None:
+        found["norm.weight"] = found["norm.bias"] = units[0].unsqueeze(1)
+    return found
+
+
+def _masks(prefix: str, network: ExpandableMLP, units: list[Tensor], task_id: int) -> ParamDict:
+    """What may change: all between `units`, and all that the task's new ones of them read."""
+    masks = _masks_of_units(network, units)
+    for depth in range(1, len(units)):
+        new = units[depth] & (network.stamps[depth] == task_id)
+        active = network.stamps[depth - 1] <= task_id
+        masks[f"hidden.{depth}.weight"] |= new.unsqueeze(2) & active.unsqueeze(1)
+    return {prefix + key: mask for key, mask in masks.items()}
+
+
+def _of_network(prefix: str, parameters: ParamDict) -> ParamDict:
+    return {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
+
+
+def _networks(component: Component) -> Iterator[tuple[str, ExpandableMLP]]:
+    """The networks, with the prefix of their parameters' names in the component's module."""
+    for name, module in component.module.named_modules():
+        if isinstance(module, ExpandableMLP):
+            yield f"{name}.network.".lstrip("."), module

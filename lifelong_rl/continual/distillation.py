@@ -1,0 +1,92 @@
+"""Distillation from the network as it was after the last task: what its methods share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, kl_divergence
+
+from lifelong_rl.continual.base import ContinualMethod, Scope
+from lifelong_rl.continual.functional import call_with
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+
+
+class Distillation(ContinualMethod):
+    """Base of the methods that learn to predict what the network of the last task predicts.
+
+    Later tasks add strength · E_x KL(p_old(x) ‖ p_θ(x)) to their loss, with p_old that of the
+    parameters after the last task. Subclasses say which rows x are.
+
+    Args:
+        strength: Weight of the penalty.
+        temperature: T of categorical predictions, both of which become softmax(logits / T); other
+            predictions have none.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+    """
+
+    def __init__(self, *, strength: float, temperature: float, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        if not 0 <= strength < math.inf:
+            raise ValueError(f"strength must be finite and not negative, not {strength}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be positive and finite, not {temperature}")
+        self.strength = strength
+        self.temperature = temperature
+        self.num_old_tasks = 0
+        self._teachers: dict[str, ParamDict] = {}
+
+    @abstractmethod
+    def rows(self, component: Component, batch: Batch) -> Batch:
+        """The component's inputs that its predictions are compared on, as rows of old tasks.
+
+        Args:
+            component: Predicts.
+            batch: Rows of the current task.
+        """
+
+    def draw_old_tasks(self, n: int) -> Tensor:
+        """An old task for each of `n` rows, (n,) of int64, uniformly."""
+        return torch.randint(self.num_old_tasks, (n,))
+
+    def penalty(self, component: Component, batch: Batch) -> Tensor | None:
+        """Strength · mean KL(old ‖ current)."""
+        teacher = self._teachers.get(component.name)
+        if teacher is None:
+            return None
+        with torch.no_grad():
+            rows = self.rows(component, batch)
+            old = call_with(component, teacher, component.predict, rows)
+        old, new = (soften(each, self.temperature) for each in (old, component.predict(rows)))
+        return self.strength * kl_divergence(old, new).mean()
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Keep a copy of each component's parameters."""
+        self.num_old_tasks = task_id + 1
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                self._teachers[name] = {
+                    key: value.detach().clone()
+                    for key, value in component.module.named_parameters()
+                }
+
+    def state_dict(self) -> StateTree:
+        """The copies of the parameters."""
+        return {"num_old_tasks": self.num_old_tasks, "teachers": dict(self._teachers)}
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+        self.num_old_tasks = state["num_old_tasks"]
+        self._teachers = dict(state["teachers"])
+
+
+def soften(prediction: Distribution, temperature: float) -> Distribution:
+    """A categorical prediction at a temperature; any other comes back as it is."""
+    if temperature == 1 or not isinstance(prediction, Categorical):
+        return prediction
+    return Categorical(logits=prediction.logits / temperature, validate_args=False)

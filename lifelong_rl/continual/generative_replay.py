@@ -1,0 +1,170 @@
+"""Deep generative replay: old tasks' rows come from a learned generator (Shin et al. 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.distillation import Distillation
+from lifelong_rl.learning.gradient_step import gradient_step
+from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.networks.vae import ConditionalVAE
+
+GENERATOR_BATCH = 256
+STATISTICS_ROWS = 4096
+
+
+class GenerativeReplay(Distillation):
+    """Deep generative replay: a scholar of a generator and a solver teaches the next one.
+
+    When a task ends, each component gets a new generator of its inputs, learned on the task's data
+    and, for the tasks before, on samples of the last generator. Later tasks add strength · E_x
+    KL(p_old(x) ‖ p_θ(x)) to their loss, with rows x that the generator makes evenly for all old
+    tasks, and p_old the network as it was after the last task: the paper's second term (eq. 1).
+    No data of old tasks is kept.
+
+    The paper's generator is a GAN that does not know the task. This one is a variational
+    autoencoder that is told the task, because the component's heads must be told it too.
+
+    Args:
+        strength: Weight of the penalty, as that of `Clone`.
+        batch_size: Generated rows in each penalty, as many as `Clone` draws.
+        latent: Entries of the generator's latent vector.
+        hidden: Units of its hidden layers; two in the encoder and two in the decoder.
+        updates: Gradient steps of each component's generator after each task. With the default,
+            means and standard deviations of 20 features made of 5 factors are met to a tenth of
+            the latter after three generations.
+        learning_rate: Of the generator (Kingma & Ba 2015: 1e-3).
+        temperature: See `Distillation`.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Shin et al. 2017, Continual learning with deep generative replay, section 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        strength: float = 100.0,
+        batch_size: int = 128,
+        latent: int = 16,
+        hidden: int = 128,
+        updates: int = 2000,
+        learning_rate: float = 1e-3,
+        temperature: float = 1.0,
+        scope: Scope = "policy",
+    ) -> None:
+        super().__init__(strength=strength, temperature=temperature, scope=scope)
+        for name, value in (
+            ("batch_size", batch_size),
+            ("latent", latent),
+            ("hidden", hidden),
+            ("updates", updates),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if not 0 < learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be positive and finite, not {learning_rate}")
+        self.batch_size = batch_size
+        self.latent = latent
+        self.hidden = hidden
+        self.updates = updates
+        self.learning_rate = learning_rate
+        self._num_tasks = 1
+        self._generators: dict[str, ConditionalVAE] = {}
+
+    def rows(self, component: Component, batch: Batch) -> Batch:
+        """Inputs that the generator makes for old tasks drawn at random.
+
+        Args:
+            component: Reads them.
+            batch: Tells their shapes.
+        """
+        tasks = self.draw_old_tasks(self.batch_size)
+        generated = self._generators[component.name].sample(F.one_hot(tasks, self._num_tasks))
+        inputs = [batch[key] for key in component.inputs]
+        parts = torch.split(generated, [value[0].numel() for value in inputs], dim=1)
+        made = {
+            key: part.reshape(self.batch_size, *value.shape[1:]).to(value.dtype)
+            for key, part, value in zip(component.inputs, parts, inputs, strict=True)
+        }
+        return component.with_task(made, tasks)
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Teach each component's new generator, and keep a copy of the component's parameters."""
+        self._num_tasks = learner.num_tasks
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                data = torch.cat(
+                    [
+                        torch.cat([batch[key].flatten(1).float() for key in component.inputs], 1)
+                        for batch in learner.task_data()
+                    ]
+                )
+                self._generators[name] = self._learn_generator(name, data, task_id)
+        super().end_task(learner, task_id)
+
+    def state_dict(self) -> StateTree:
+        """The scholar: generators, and copies of the parameters."""
+        return {
+            **super().state_dict(),
+            "num_tasks": self._num_tasks,
+            "generators": {
+                name: generator.state_dict() for name, generator in self._generators.items()
+            },
+        }
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+        super().load_state_dict(state)
+        self._num_tasks = state["num_tasks"]
+        for name, values in state["generators"].items():
+            self._generators[name] = self._make_generator(len(values["mean"]))
+            self._generators[name].load_state_dict(values)
+
+    def _make_generator(self, features: int) -> ConditionalVAE:
+        return ConditionalVAE(features, self._num_tasks, self.latent, self.hidden)
+
+    def _learn_generator(self, name: str, data: Tensor, task_id: int) -> ConditionalVAE:
+        """A generator of the rows of task `task_id`, which are `data`, and of those before it."""
+        last = self._generators.get(name)
+
+        def draw(n: int) -> Batch:
+            tasks = torch.randint(task_id + 1, (n,))
+            condition = F.one_hot(tasks, self._num_tasks).float()
+            rows = data[torch.randint(len(data), (n,))]
+            if last is not None:
+                rows = torch.where((tasks == task_id).unsqueeze(1), rows, last.sample(condition))
+            return {"rows": rows, "condition": condition}
+
+        generator = self._make_generator(data.shape[1])
+        generator.standardise(draw(STATISTICS_ROWS)["rows"])
+        optimizer = Adam(generator.parameters(), lr=self.learning_rate, fused=True)
+        objective = _GeneratorLoss(f"generator of {name}", generator, optimizer)
+        for _ in range(self.updates):
+            gradient_step(objective, draw(GENERATOR_BATCH))
+        return generator.requires_grad_(False)
+
+
+class _GeneratorLoss:
+    """What a gradient step of a generator minimises."""
+
+    def __init__(self, name: str, generator: ConditionalVAE, optimizer: Optimizer) -> None:
+        self.name = name
+        self._generator = generator
+        self.optimizer = optimizer
+
+    @property
+    def module(self) -> nn.Module:
+        """The generator."""
+        return self._generator
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Negative evidence lower bound of "rows" under "condition"."""
+        return self._generator.loss(batch["rows"], batch["condition"])

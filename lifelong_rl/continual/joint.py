@@ -1,0 +1,18 @@
+"""Joint learning of all tasks: the upper reference of every table."""
+
+from __future__ import annotations
+
+from lifelong_rl.continual.base import ContinualMethod
+
+
+class Joint(ContinualMethod):
+    """Learn all tasks at once, interleaved, for as many steps as the sequence has in all.
+
+    There is one phase for each task of the sequence, with its budget, so that the table has the
+    same rows; but in every phase the environments are of all tasks. Replay buffer and optimizers
+    are kept from phase to phase (agent options `reset_buffer` and `reset_optimizers`, unless they
+    are given). Each phase begins with the random steps that a task begins with, so the number of
+    updates is that of every other method too.
+    """
+
+    interleaves = True

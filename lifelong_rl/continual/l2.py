@@ -1,0 +1,46 @@
+"""L2: hold every parameter that old tasks use, all alike."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.consolidation import Consolidation, Quadratic
+from lifelong_rl.continual.importance import mas_importance
+from lifelong_rl.continual.projection import flatten
+from lifelong_rl.learning.protocols import Batch, Component
+
+
+class L2(Consolidation):
+    """L2: hold every parameter where the last task left it, all with the same strength.
+
+    Later tasks add strength/2 Σ_i (θ_i − θ*_i)² to their loss, over the parameters that the
+    predictions of an old task depend on; so the heads of later tasks are free until they have been
+    learned. It is the baseline of Kirkpatrick et al. 2017, figure 2, and of Continual World.
+
+    Args:
+        strength: Weight of the penalty (Continual World: 1e5).
+        samples: Rows of the task's data, drawn uniformly, that tell which parameters it uses.
+        scope: See `ContinualMethod`. Continual World regularises the policy only.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks.
+        Wolczyk et al. 2021, Continual World, section 4.
+    """
+
+    def __init__(
+        self, *, strength: float = 1e5, samples: int = 2048, scope: Scope = "policy"
+    ) -> None:
+        super().__init__(strength=strength, samples=samples, scope=scope)
+
+    def importance(self, component: Component, rows: Batch) -> Tensor:
+        """1 where the task's predictions depend on the parameter, else 0."""
+        effect = flatten(mas_importance(component, rows))
+        return (effect > 0).to(effect.dtype)
+
+    def combine(self, old_tasks: Quadratic, task: Quadratic) -> Quadratic:
+        """The last task's parameters only, for all that any task uses."""
+        return Quadratic(old_tasks.importance.maximum(task.importance), task.anchor)

@@ -1,0 +1,43 @@
+"""Learning without forgetting: distillation on the current task's data (Li & Hoiem 2016)."""
+
+from __future__ import annotations
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.distillation import Distillation
+from lifelong_rl.learning.protocols import Batch, Component
+
+
+class LwF(Distillation):
+    """Learning without forgetting: keep what the old heads say, on the current task's data.
+
+    Nothing is stored but a copy of the parameters. The penalty is strength · E_x KL(p_old(x) ‖
+    p_θ(x)), with the rows x those of the current batch as if each were of an old task that is
+    drawn at random; its gradient is that of the cross entropy in eq. 2. One old task for each row
+    makes this the mean over the old tasks, at a cost that does not grow with them, where the paper
+    sums over all.
+
+    The paper first trains the new head alone ("warm-up"); here all is trained from the start, as
+    its algorithm's joint step does.
+
+    Args:
+        strength: λ_o, 1 in the paper.
+        temperature: T of categorical predictions, 2 in the paper.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Li & Hoiem 2016, Learning without forgetting, eq. 2 and 3, figure 3.
+    """
+
+    def __init__(
+        self, *, strength: float = 1.0, temperature: float = 2.0, scope: Scope = "policy"
+    ) -> None:
+        super().__init__(strength=strength, temperature=temperature, scope=scope)
+
+    def rows(self, component: Component, batch: Batch) -> Batch:
+        """The current batch's inputs as if its rows were of old tasks."""
+        inputs = {key: batch[key] for key in component.inputs}
+        n = len(next(iter(inputs.values())))
+        return component.with_task(inputs, self.draw_old_tasks(n))

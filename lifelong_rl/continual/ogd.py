@@ -1,0 +1,100 @@
+"""Orthogonal gradient descent (Farajtabar et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lifelong_rl.continual.base import ContinualMethod, Scope
+from lifelong_rl.continual.distributions import outputs
+from lifelong_rl.continual.importance import row_gradients
+from lifelong_rl.continual.memory import draw_rows
+from lifelong_rl.continual.projection import extend_basis, flatten, orthogonalise, unflatten
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+
+
+class OGD(ContinualMethod):
+    """Orthogonal gradient descent: step only where the outputs on old rows do not change.
+
+    After each task the gradients of the network's outputs on a sample of its rows, one output
+    drawn at random for each row, are made an orthonormal basis together with those of the earlier
+    tasks. Later gradients lose their part in its span (algorithm 1). What the optimizer makes of
+    the rest, with momentum and per-parameter scales, is outside the guarantee; the paper uses
+    plain gradient descent.
+
+    Args:
+        per_task: Rows whose gradients are kept for each task. Memory and time of a step are
+            proportional to their sum over the tasks (paper: 200).
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: No rows.
+
+    References:
+        Farajtabar et al. 2020, Orthogonal gradient descent for continual learning.
+    """
+
+    def __init__(self, *, per_task: int = 100, scope: Scope = "policy") -> None:
+        super().__init__(scope=scope)
+        if per_task < 1:
+            raise ValueError(f"per_task must be at least 1, not {per_task}")
+        self.per_task = per_task
+        self._bases: dict[str, Tensor] = {}
+
+    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
+        """Take away what would change the outputs on old rows."""
+        basis = self._bases.get(component.name)
+        if basis is None:
+            return grads
+        whole = {
+            name: grads[name] if name in grads else torch.zeros_like(p)
+            for name, p in component.module.named_parameters()
+        }
+        free = unflatten(orthogonalise(flatten(whole), basis), whole)
+        return {name: free[name] for name in grads}
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Extend the basis by the outputs' gradients at the task's solution."""
+        rows = draw_rows(learner.task_data(), self.per_task)
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                gradients = output_gradients(component, rows)
+                basis = self._bases.get(name, gradients[:0])
+                self._bases[name] = extend_basis(basis, gradients)
+
+    def state_dict(self) -> StateTree:
+        """The basis of each component, one vector a row."""
+        return dict(self._bases)
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+        self._bases = dict(state)
+
+
+def output_gradients(component: Component, batch: Batch) -> Tensor:
+    """The gradient of one output, drawn at random, for each row.
+
+    Outputs that are the same for all rows, such as a fixed standard deviation, are not drawn.
+
+    Args:
+        component: Predicts.
+        batch: Rows, (n, ...).
+
+    Returns:
+        (n, p), the parameters in the order of `named_parameters`.
+    """
+    with torch.no_grad():
+        values = outputs(component.predict(batch))
+    varies = (values != values[0]).any(dim=0)
+    candidates = (varies if varies.any() else ~varies).nonzero().squeeze(1)
+    drawn = candidates[torch.randint(len(candidates), (len(values),))]
+
+    def output(row: Batch, index: Tensor) -> Tensor:
+        return outputs(component.predict(row)).gather(1, index.unsqueeze(1)).sum()
+
+    return torch.cat(
+        [
+            torch.cat([gradient.flatten(start_dim=1) for gradient in chunk.values()], dim=1)
+            for chunk in row_gradients(component, output, batch, drawn)
+        ]
+    )

@@ -1,0 +1,91 @@
+"""PackNet: prune after each task and give what is free to the next (Mallya & Lazebnik 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.learning.protocols import Component, Learner, ParamDict
+from lifelong_rl.networks.packnet import PackNetMLP
+from lifelong_rl.networks.spec import NetworkSpec
+
+
+class PackNet(Preserving):
+    """PackNet: tasks own the weights of one network, and read those of the tasks before them.
+
+    A task learns with all weights that are free. When it ends, the smallest of them in each layer
+    are freed again, at zero, so that it keeps 1 / (num_tasks − k) of those it had, the same number
+    for every task k (from 0; Wolczyk et al. 2021); then it learns on with what it has kept. Biases
+    and normalisation are learned in the first task only, heads belong to their tasks.
+
+    The owner of each weight is a buffer of the network, two bytes a weight.
+
+    Args:
+        retrain_updates: Gradient steps after pruning, with no new data. By default a tenth of
+            those in a task of 10 000 environment steps at an update for every second one; in
+            Continual World it is a tenth too.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: A negative number of updates.
+
+    References:
+        Mallya & Lazebnik 2018, PackNet: adding multiple tasks to a single network by iterative
+        pruning, section 3.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
+    """
+
+    def __init__(self, *, retrain_updates: int = 500, scope: Scope = "policy") -> None:
+        super().__init__(scope=scope)
+        if retrain_updates < 0:
+            raise ValueError(f"retrain_updates must not be negative, not {retrain_updates}")
+        self.retrain_updates = retrain_updates
+        self._task_id = 0
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """A network whose weights have owners."""
+        return PackNetMLP(spec)
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Give the task all weights that are free.
+
+        Raises:
+            UserError: A component has no network of this method.
+        """
+        super().begin_task(learner, task_id)
+        self._task_id = task_id
+        for component in self.components(learner):
+            for network in networks_of(component, PackNetMLP, "packnet"):
+                network.claim(task_id)
+            for _, weight, _ in _owned_weights(component):
+                freeze(weight, frozen=False)
+
+    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
+        """Keep the gradient of the weights that the task owns."""
+        for name, _, owner in _owned_weights(component):
+            grads[name] *= owner == self._task_id
+        return grads
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Prune, and learn on with what is left."""
+        super().end_task(learner, task_id)
+        tasks_left = learner.num_tasks - task_id
+        if tasks_left <= 1:
+            return
+        for component in self.components(learner):
+            for network in networks_of(component, PackNetMLP, "packnet"):
+                network.prune(task_id, keep=1 / tasks_left)
+            component.optimizer.state.clear()
+        learner.rehearse(self.retrain_updates)
+
+
+def _owned_weights(component: Component) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+    """Name in the component's module, weight, and owners."""
+    for prefix, module in component.module.named_modules():
+        if isinstance(module, PackNetMLP):
+            for name, (weight, owner) in module.owned_weights().items():
+                yield f"{prefix}.network.{name}".lstrip("."), weight, owner

@@ -1,0 +1,46 @@
+"""Perfect memory: nothing is thrown away, and all tasks are learned on at once."""
+
+from __future__ import annotations
+
+import torch
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.memory import MemoryMethod, concatenate
+from lifelong_rl.learning.protocols import Batch, Component, Learner
+
+
+class PerfectMemory(MemoryMethod):
+    """Keep all data; each update draws its rows evenly over all tasks so far.
+
+    The batch keeps its size, so an update costs what it does in fine-tuning, but of n rows only
+    n / k are of the current task when it is the k-th: a random part of those that the learner
+    drew. In reinforcement learning that slows new tasks badly, which is the finding that it is
+    there to show.
+
+    Args:
+        scope: See `ContinualMethod`.
+
+    References:
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning ("perfect memory").
+    """
+
+    def __init__(self, *, scope: Scope = "both") -> None:
+        super().__init__(per_task=1, scope=scope)
+
+    def extend_batch(self, component: Component, batch: Batch) -> Batch:
+        """As many rows, evenly over the tasks: those of the current one, then the memory's."""
+        if not self.memory.num_tasks:
+            return batch
+        n = len(next(iter(batch.values())))
+        share = max(1, n // (self.memory.num_tasks + 1))
+        drawn = torch.randperm(n)[:share]
+        current = {key: value[drawn.to(value.device)] for key, value in batch.items()}
+        return concatenate(current, self.memory.sample(n - share))
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Keep all of the task's data."""
+        stream = list(learner.task_data())
+        rows = sum(len(next(iter(batch.values()))) for batch in stream)
+        self.memory.per_task = max(1, rows)
+        self.memory.add_task(stream)

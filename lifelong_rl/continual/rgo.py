@@ -1,0 +1,148 @@
+"""Recursive gradient optimization (Liu & Liu 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.continual.base import ContinualMethod, Scope
+from lifelong_rl.continual.importance import log_likelihood_gradients
+from lifelong_rl.continual.memory import draw_rows
+from lifelong_rl.continual.projection import add_curvature
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+from lifelong_rl.networks.encoded import EncodedMLP
+from lifelong_rl.networks.spec import NetworkSpec
+
+
+class RGO(ContinualMethod):
+    """Recursive gradient optimization: turn gradients away from what old tasks are sensitive to.
+
+    Each hidden layer's gradient is multiplied by P = dim / trace(H⁻¹) H⁻¹ (eq. 10), with H the
+    accumulated curvature of the old tasks' losses plus a multiple of the identity (eq. 13). All
+    units of a layer share one H over their incoming weights and bias. H⁻¹ is updated after each
+    task by recursive least squares. The network permutes the features between its hidden layers,
+    in another way for each task (`EncodedMLP`).
+
+    How the implementation reads the paper, whose text leaves these to its code:
+
+    - A row's curvature Jᵀl″J in eq. 13 is replaced by g gᵀ, with g the gradient of the
+      log-likelihood for an output drawn from the prediction: a matrix of rank one whose mean is
+      the Gauss-Newton one, for every kind of prediction.
+    - g is the mean over the layer's units, which is how section 4.3 has them share one matrix;
+      being multiples of the layer's input, the units' gradients differ in length only.
+    - The curvature is added when a task has ended, at its solution, for a sample of its rows.
+    - Heads are not projected: each belongs to one task. Neither is anything beside the networks
+      that `build_network` made, such as an image encoder.
+
+    What the optimizer makes of the gradient, with momentum and per-parameter scales, is outside
+    the theory; the paper uses plain gradient descent.
+
+    Args:
+        damping: α, the multiple of the identity in H (paper: 1). Smaller values hold the old tasks
+            more firmly.
+        samples: Rows of each task's data, drawn uniformly, whose curvature is summed. The paper
+            takes all; like a smaller α, more hold more firmly.
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Liu & Liu 2022, Continual learning with recursive gradient optimization.
+    """
+
+    def __init__(
+        self, *, damping: float = 1.0, samples: int = 2048, scope: Scope = "policy"
+    ) -> None:
+        super().__init__(scope=scope)
+        if not 0 < damping < math.inf:
+            raise ValueError(f"damping must be positive and finite, not {damping}")
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, not {samples}")
+        self.damping = damping
+        self.samples = samples
+        self._inverses: dict[str, dict[str, Tensor]] = {}
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """A network that permutes its features for each task."""
+        return EncodedMLP(spec)
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Check the networks.
+
+        Raises:
+            UserError: A component has no network of this method.
+        """
+        for name, component in learner.components.items():
+            if self.acts_on(component.role) and not any(hidden_layers(component)):
+                raise UserError(
+                    f"recursive gradient optimization cannot act on '{name}': its network was not "
+                    "made by the method's build_network"
+                )
+
+    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
+        """Project the gradient of each hidden layer."""
+        for layer, inverse in self._inverses.get(component.name, {}).items():
+            weight, bias = f"{layer}.weight", f"{layer}.bias"
+            joined = torch.cat([grads[weight], grads[bias].unsqueeze(-1)], dim=-1)
+            projected = joined @ projector(inverse).to(joined.dtype)
+            grads[weight] = projected[..., :-1].contiguous()
+            grads[bias] = projected[..., -1].contiguous()
+        return grads
+
+    def end_task(self, learner: Learner, task_id: int) -> None:
+        """Add the curvature of the task that has just ended."""
+        rows = draw_rows(learner.task_data(), self.samples)
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                self._inverses[name] = self._updated(component, rows)
+
+    def state_dict(self) -> StateTree:
+        """H⁻¹ of each hidden layer of each component."""
+        return {name: dict(inverses) for name, inverses in self._inverses.items()}
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Take over a state made by `state_dict`."""
+        self._inverses = {name: dict(inverses) for name, inverses in state.items()}
+
+    def _updated(self, component: Component, rows: Batch) -> dict[str, Tensor]:
+        inverses = dict(self._inverses.get(component.name, {}))
+        for gradients in log_likelihood_gradients(component, rows):
+            for layer in hidden_layers(component):
+                # (rows, copies, units, in) and (rows, copies, units): the mean over the units.
+                weight = gradients[f"{layer}.weight"].mean(dim=2)
+                bias = gradients[f"{layer}.bias"].mean(dim=2, keepdim=True)
+                vectors = torch.cat([weight, bias], dim=2).transpose(0, 1).double()
+                if layer not in inverses:
+                    identity = torch.eye(vectors.shape[2]).to(vectors)
+                    inverses[layer] = (identity / self.damping).repeat(len(vectors), 1, 1)
+                inverses[layer] = add_curvature(inverses[layer], vectors)
+        return inverses
+
+
+def projector(inverse: Tensor) -> Tensor:
+    """P = dim / trace(H⁻¹) H⁻¹ (Liu & Liu 2022, eq. 10).
+
+    Of all P with trace dim it has the least largest eigenvalue of PH, which bounds how much the
+    loss of old tasks grows (theorem 2); the trace keeps the learning rate (theorem 1).
+
+    Args:
+        inverse: H⁻¹, symmetric positive definite, (copies, d, d).
+
+    Returns:
+        (copies, d, d).
+    """
+    trace = inverse.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    return inverse * (inverse.shape[-1] / trace).view(-1, 1, 1)
+
+
+def hidden_layers(component: Component) -> Iterator[str]:
+    """Names of the hidden layers of the networks that the method has built."""
+    for name, module in component.module.named_modules():
+        if isinstance(module, EncodedMLP):
+            for depth in range(len(module.hidden)):
+                yield f"{name}.hidden.{depth}".removeprefix(".")

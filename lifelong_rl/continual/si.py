@@ -1,0 +1,71 @@
+"""Synaptic intelligence (Zenke et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.consolidation import Consolidation
+from lifelong_rl.continual.projection import flatten
+from lifelong_rl.learning.gradient_step import trainable
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StepRecord
+
+
+class SI(Consolidation):
+    """Synaptic intelligence: hold parameters in proportion to what they did for the loss.
+
+    While a task is learned, every step adds −g·Δθ to the path integral ω of each parameter: its
+    share of the loss's decrease (eq. 3), with g the gradient of the task's loss alone and Δθ what
+    the optimizer made of it. At the task's end ω⁺ / ((θ − θ_start)² + ξ) is added to the importance
+    Ω (eq. 5). Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss (eq. 4, whose c is
+    strength/2), with θ* the last task's parameters. Negative ω count as zero, as in the authors'
+    code. Gradients of minibatches are noisy, which makes ω too large; that is so in the paper too.
+
+    Args:
+        strength: Weight of the penalty. The default is the c = 1 of the paper's split MNIST.
+        damping: ξ > 0, which bounds Ω where a parameter hardly moved (paper: 1e-3).
+        scope: See `ContinualMethod`.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Zenke et al. 2017, Continual learning through synaptic intelligence.
+    """
+
+    def __init__(
+        self, *, strength: float = 2.0, damping: float = 1e-3, scope: Scope = "policy"
+    ) -> None:
+        super().__init__(strength=strength, samples=1, scope=scope)  # all is known without data
+        if not 0 < damping < math.inf:
+            raise ValueError(f"damping must be positive and finite, not {damping}")
+        self.damping = damping
+        self._path_integral: dict[str, ParamDict] = {}
+        self._start: dict[str, Tensor] = {}
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Start the path at the current parameters."""
+        for name, component in learner.components.items():
+            if self.acts_on(component.role):
+                named = dict(component.module.named_parameters())
+                self._start[name] = flatten(named).detach()
+                self._path_integral[name] = {key: torch.zeros_like(p) for key, p in named.items()}
+
+    def after_step(self, component: Component, step: StepRecord) -> None:
+        """Add −g·Δθ to the path integral (eq. 3)."""
+        names = list(step.before)
+        parameters = trainable(component)
+        after = [parameters[name].detach() for name in names]
+        moved = torch._foreach_sub(after, [step.before[name] for name in names])
+        integral = [self._path_integral[component.name][name] for name in names]
+        gradient = [step.task_gradient[name] for name in names]
+        torch._foreach_addcmul_(integral, gradient, moved, value=-1)
+
+    def importance(self, component: Component, rows: Batch) -> Tensor:
+        """ω⁺ / ((θ − θ_start)² + ξ) of the task that has just ended (eq. 5)."""
+        end = flatten(dict(component.module.named_parameters())).detach()
+        integral = flatten(self._path_integral[component.name])
+        return integral.relu() / ((end - self._start[component.name]).square() + self.damping)

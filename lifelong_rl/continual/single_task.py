@@ -1,0 +1,42 @@
+"""A fresh network for each task: the reference without forgetting and without transfer."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.learning.protocols import Learner
+from lifelong_rl.networks.separate import SeparateMLP
+from lifelong_rl.networks.spec import NetworkSpec
+
+
+class SingleTask(Preserving):
+    """Learn each task with a network of its own, from scratch.
+
+    The baseline of forward transfer, and the plasticity that others are measured against. What a
+    component has beside its networks is treated as `Preserving` tells.
+
+    Args:
+        scope: See `ContinualMethod`.
+    """
+
+    def __init__(self, *, scope: Scope = "both") -> None:
+        super().__init__(scope=scope)
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """A network for each task."""
+        return SeparateMLP(spec)
+
+    def begin_task(self, learner: Learner, task_id: int) -> None:
+        """Train the task's network only.
+
+        Raises:
+            UserError: A component has no network of this method.
+        """
+        super().begin_task(learner, task_id)
+        for component in self.components(learner):
+            for network in networks_of(component, SeparateMLP, "single-task"):
+                for index, column in enumerate(network.columns):
+                    for parameter in column.parameters():
+                        freeze(parameter, frozen=index != task_id)
