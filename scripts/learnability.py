@@ -144,9 +144,9 @@ def main() -> None:
         for seed in (args.seeds or (VALVE_SEEDS if is_valve(task) else ARM_SEEDS))
     ]
     done: dict[tuple[str, int], dict[str, Any]] = {}
-    # a fresh interpreter for each worker: torch and OpenMP do not survive a fork
+    # a fresh interpreter for each cell: torch does not survive a fork, and buffers are large
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(args.jobs, mp_context=context, max_tasks_per_child=1) as pool:
         waiting = {
             pool.submit(run_cell, *cell, args.out / f"{cell[0]}-seed{cell[1]}.json"): cell
             for cell in cells

@@ -29,9 +29,10 @@ RADIUS = 0.03
 """Distance at which the goal counts as reached, m."""
 HALF_DISTANCE = 0.05
 """Distance at which the reach term is one half, m."""
-GRASP_RADIUS = 0.02
+GRASP_RADIUS = 0.0125
 """Distance from hand to knob within which closing the gripper counts, m; from there to twice as
-far it counts less and less."""
+far it counts less and less. Closed fingers that rest on top of the knob, 2.9 cm from it, gain
+nothing: that would be a trap."""
 PLACE_HALF_DISTANCE = 0.03
 """Distance from knob to goal at which the place term of a lifted weight is one half, m."""
 
@@ -55,7 +56,7 @@ class PickPlace(ArmTask):
     ====== ====== ============================================================================
     reach  0.15   1 / (1 + d / 5 cm), d the distance from hand to knob
     grasp  0.15   how far the gripper is closed, 1 at the knob's width, times how near it is:
-                  1 up to d = 2 cm, from there less and less to 0 at 4 cm
+                  1 up to d = 1.25 cm, from there less and less to 0 at 2.5 cm
     lift   0.2    how far the weight is off the table, 1 at 4 cm and beyond
     place  0.5    the lift term / (1 + e / 3 cm), e the distance from knob to goal
     ====== ====== ============================================================================

@@ -38,7 +38,7 @@ def test_a_diverged_row_is_ended_and_counted_and_others_are_untouched(
     for t in range(20):
         if t in (5, 9):
             break_row(broken.batch_env, 2)
-        actions = rng.uniform(-1, 1, (4, 4))
+        actions = rng.uniform(-1, 1, (4, whole.batch_env.task.action_dim))
         with caplog.at_level(logging.WARNING):
             obs, reward, done, infos = broken.step(actions)
         expected_obs, expected_reward, _, _ = whole.step(actions)

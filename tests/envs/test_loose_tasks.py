@@ -132,7 +132,7 @@ def test_pick_place_reward_and_success_at_hand_computed_states() -> None:
     np.testing.assert_allclose(terms["grasp"], [0.0, 0.5], atol=1e-12)
     np.testing.assert_allclose(terms["lift"], [0.5, 1.0])
     np.testing.assert_allclose(terms["place"], [0.5 / (1 + 8 / 3), 1.0])
-    slipped = replace(held, hand=held.object + np.array([0.0, 0.03, 0.0]))
+    slipped = replace(held, hand=held.object + np.array([0.0, 0.01875, 0.0]))
     np.testing.assert_allclose(PickPlace().reward_terms(slipped)["grasp"], 0.25)
     near = made([[0.5, 0.0299, high], [0.5, 0.0301, high]], [0.5, 0.0, high], goal)
     assert PickPlace().success(near).tolist() == [True, False]

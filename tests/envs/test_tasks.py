@@ -183,7 +183,7 @@ def test_starts_vary_between_rows_and_episodes(task_name: str) -> None:
     starts = np.concatenate([env.reset(), env.reset()])
     layout = env.batch_env.task.layout
     arm = isinstance(env.batch_env.task, ArmTask)
-    varied = ("hand_position", "goal_position") if arm else ("joint_position", "valve_angle")
+    varied = ("hand_position", "goal_position") if arm else ("joint_position", "valve_direction")
     for entry in varied:
         for column in range(layout[entry].start, layout[entry].start + 2):
             assert len(np.unique(starts[:, column])) == 16
@@ -230,7 +230,8 @@ def test_random_actions_rarely_succeed(task_name: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(env.batch_env.task.horizon):
         _, _, _, infos = env.step(rng.uniform(-1, 1, (64, env.batch_env.task.action_dim)))
-    assert np.mean([info["is_success"] for info in infos]) <= 0.1
+    # a tenth, and two standard errors of 64 episodes
+    assert np.mean([info["is_success"] for info in infos]) <= 0.1 + 2 * np.sqrt(0.09 / 64)
 
 
 def gym_id(name: str) -> str:
