@@ -110,10 +110,15 @@ SEQUENCES.register("toy3")(ToySequence)
 class ToyPolicy:
     name = "policy"
     role: Role = "policy"
+    inputs = ("observations",)
+    replayable = True
 
     def __init__(self, hidden: int, lr: float) -> None:
         self.module = nn.Sequential(nn.Linear(2, hidden), nn.Tanh(), nn.Linear(hidden, 2))
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=lr)
+
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        return batch  # it does not see the task
 
     def loss(self, batch: Batch) -> Tensor:
         return ((self.module(batch["observations"][:, :2]) - batch["targets"]) ** 2).mean()
