@@ -14,7 +14,8 @@ def test_list_methods_shows_which_work_with_which_agents(capsys):
     assert header == agents
     table = {row[0]: dict(zip(agents, row[1:], strict=True)) for row in rest[: len(methods)]}
     assert list(table) == methods
-    assert set(table["finetune"].values()) == {"+"}
+    ours = ("sac", "td3", "ppo", "bc", "classifier")  # tests may have registered more
+    assert {table["finetune"][agent] for agent in ours} == {"+"}
     assert table["replay"] | {"ppo": "-"} == table["replay"]
     assert table["replay"]["sac"] == table["replay"]["bc"] == table["replay"]["classifier"] == "+"
     reasons = lines[start + 2 + len(methods) :]
