@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from agents.components import gaussian
 from agents.learner import check
 from agents.policies import Actor, ContinualSACPolicy
 from agents.supervised import SupervisedComponent, SupervisedLearner, check_options
@@ -180,8 +181,7 @@ class BCPolicy(SupervisedComponent):
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
         mean, _ = self._agent.policy.gaussian(batch["observations"])
-        normal = Normal(mean, torch.ones_like(mean), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        return gaussian(mean)
 
 
 class _ActorAlone(ContinualSACPolicy):

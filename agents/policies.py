@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, get_actor_critic_arch
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from lifelong_rl.learning import Batch, Role
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
-from lifelong_rl.networks.mlp import StackedLinear
 
 NetworkBuilder = Callable[[Role, NetworkSpec], nn.Module]
 
@@ -308,133 +307,3 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         base = self._base(features_extractor)
         network = self._actor_network(base, 1)
         return DeterministicActor(network, self._num_tasks, **base).to(self.device)
-
-
-class ContinualPPOPolicy(ActorCriticPolicy):
-    """PPO's policy class with multi-head networks that a continual method may build.
-
-    The policy's standard deviation does not depend on the observation, but on the task.
-
-    Args:
-        observation_space: A flat box that ends with the task one-hot if there are several tasks.
-        action_space: A box.
-        lr_schedule: Learning rate by the remaining share of training.
-        net_arch: Units of the hidden layers, by "pi" and "vf".
-        num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
-        layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
-        build_network: Makes the network of the policy and that of the value.
-        **kwargs: As for Stable-Baselines3's `ActorCriticPolicy`.
-
-    Raises:
-        ValueError: The action space is not a box, or state-dependent exploration is asked for.
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        lr_schedule: Schedule,
-        net_arch: dict[str, list[int]] | None = None,
-        num_tasks: int = 1,
-        layer_norm: bool = False,
-        build_network: NetworkBuilder = build_plain_network,
-        **kwargs: Any,
-    ) -> None:
-        if kwargs.pop("use_sde", False):
-            raise ValueError("use_sde=True is not supported: exploration is per action")
-        if not isinstance(action_space, spaces.Box):
-            raise ValueError(f"the actions must be a box, not {action_space}")
-        self._num_tasks = num_tasks
-        self._layer_norm = layer_norm
-        self._build_network = build_network
-        super().__init__(
-            observation_space,
-            action_space,
-            lr_schedule,
-            net_arch=net_arch or {"pi": [64, 64], "vf": [64, 64]},  # as Stable-Baselines3
-            **kwargs,
-        )
-
-    def gaussian(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the actions, (n, action_dim) each."""
-        inputs, task = self._inputs(observations)
-        mean = self.policy_network(inputs, task)[0]
-        log_std = self.log_std if task is None else task @ self.log_std
-        return mean, log_std.expand_as(mean)
-
-    def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values (n, 1)."""
-        values: Tensor = self.value_network(*self._inputs(obs))[0]
-        return values
-
-    def get_distribution(self, obs: PyTorchObs) -> Any:
-        """Stable-Baselines3's distribution of the actions."""
-        return self.action_dist.proba_distribution(*self.gaussian(obs))
-
-    def forward(
-        self, obs: PyTorchObs, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions (n, action_dim), values (n, 1) and log densities (n,)."""
-        distribution = self.get_distribution(obs)
-        actions = distribution.get_actions(deterministic=deterministic)
-        return actions, self.predict_values(obs), distribution.log_prob(actions)
-
-    def evaluate_actions(
-        self, obs: PyTorchObs, actions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values (n, 1), log densities of the actions (n,) and entropies (n,)."""
-        distribution = self.get_distribution(obs)
-        return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
-
-    def _inputs(self, observations: PyTorchObs) -> tuple[Tensor, Tensor | None]:
-        features = self.extract_features(observations)
-        assert isinstance(features, Tensor)
-        return split_task(features, self._num_tasks)
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        assert isinstance(self.net_arch, dict)
-        action_dim = get_action_dim(self.action_space)
-        self.policy_network = self._network("policy", self.net_arch["pi"], action_dim)
-        self.value_network = self._network("value", self.net_arch["vf"], 1)
-        self.log_std = nn.Parameter(torch.full((self._num_tasks, action_dim), self.log_std_init))
-        if self.ortho_init:
-            networks = (self.policy_network, self.value_network)
-            for network in networks:
-                _init_hidden(network, gain=math.sqrt(2))
-            for network, gain in zip(networks, (0.01, 1.0), strict=True):
-                _init_heads(network, gain)
-        self.optimizer = self.optimizer_class(  # type: ignore[call-arg]
-            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
-        )
-
-    def _network(self, role: Role, hidden: list[int], output_dim: int) -> nn.Module:
-        spec = NetworkSpec(
-            input_dim=self.features_dim - (self._num_tasks if self._num_tasks > 1 else 0),
-            hidden=tuple(hidden),
-            outputs=(output_dim,),
-            num_tasks=self._num_tasks,
-            activation=self.activation_fn,
-            layer_norm=self._layer_norm,
-        )
-        return self._build_network(role, spec)
-
-
-def _init_hidden(network: nn.Module, gain: float) -> None:
-    """Make the hidden layers orthogonal, as Stable-Baselines3 does for on-policy learners."""
-    for part in network.modules():
-        if isinstance(part, MultiHeadMLP):
-            for layer in part.hidden:
-                assert isinstance(layer, StackedLinear)
-                for weight in layer.weight:
-                    nn.init.orthogonal_(weight, gain)
-                nn.init.zeros_(layer.bias)
-
-
-def _init_heads(network: nn.Module, gain: float) -> None:
-    """Make each head orthogonal by itself."""
-    for part in network.modules():
-        if isinstance(part, MultiHeadMLP):
-            for weight in part.heads.weight:
-                for head in weight.chunk(part.spec.num_tasks):
-                    nn.init.orthogonal_(head, gain)
-            nn.init.zeros_(part.heads.bias)

@@ -14,17 +14,17 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from agents.callbacks import ProgressCallback
+from agents.components import AgentComponent, gaussian
 from agents.learner import NEVER, ContinualLearner, check
-from agents.policies import ContinualPPOPolicy, with_task
+from agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, Component, Role, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
 
 
@@ -232,34 +232,16 @@ class PPO(ContinualLearner, sb3.PPO):
             self._kept.popleft()
 
 
-class PPOPolicy:
+class PPOPolicy(AgentComponent):
     """Policy and value as one component.
 
     Batch: "observations" (n, obs_dim), "actions" (n, action_dim), and (n,) each "old_log_prob",
     "old_values", "advantages" and "returns".
     """
 
-    name = "policy"
-    role: Role = "policy"
-    inputs = ("observations",)
+    name = network = "policy"
     replayable = False
-
-    def __init__(self, agent: PPO) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The networks of policy and value."""
-        return self._agent.policy
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the parameters of both."""
-        return self._agent.policy.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+    _agent: PPO
 
     def loss(self, batch: Batch) -> Tensor:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""
@@ -288,5 +270,4 @@ class PPOPolicy:
     def predict(self, batch: Batch) -> Distribution:
         """The Gaussian that actions are drawn from."""
         mean, log_std = self._agent.policy.gaussian(batch["observations"])
-        normal = Normal(mean, log_std.exp(), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        return gaussian(mean, log_std.exp())

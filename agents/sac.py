@@ -198,7 +198,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             if self._entropy is not None:
                 self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
-                self._update_target()
+                self._update_targets()
 
         self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
@@ -207,10 +207,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
-        self._target_parameters: list[Tensor] = list(self.critic_target.parameters())
-        self._critic_buffers: list[Tensor] = list(self.critic.buffers())
-        self._target_buffers: list[Tensor] = list(self.critic_target.buffers())
+        self._track_targets((self.critic, self.critic_target))
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)
@@ -220,9 +217,3 @@ class SAC(OffPolicyLearner, sb3.SAC):
             self._entropy = entropy.to(self.device)
             self.log_ent_coef = self._entropy.log_value
             self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]
-
-    def _update_target(self) -> None:
-        with torch.no_grad():
-            torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.tau)
-            for target, buffer in zip(self._target_buffers, self._critic_buffers, strict=True):
-                target.copy_(buffer)  # such as a method's masks: they have no values in between

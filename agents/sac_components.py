@@ -6,44 +6,26 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from agents.policies import split_task, with_task
-from lifelong_rl.learning import Batch, Role
+from agents.components import AgentComponent, TwinCritic, gaussian
+from agents.policies import split_task
+from lifelong_rl.learning import Batch
 
 if TYPE_CHECKING:
     from agents.sac import SAC
 
 
-class SACActor:
+class SACActor(AgentComponent):
     """The policy as a component.
 
     Batch: "observations" (n, obs_dim); optionally "policy_actions" (n, action_dim) and
     "policy_log_prob" (n,), a sample of the current policy that the caller has at hand.
     """
 
-    name = "actor"
-    role: Role = "policy"
-    inputs = ("observations",)
-    replayable = True
-
-    def __init__(self, agent: SAC) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The squashed Gaussian policy."""
-        return self._agent.actor
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the policy's parameters."""
-        return self._agent.actor.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+    name = network = "actor"
+    _agent: SAC
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
@@ -63,38 +45,13 @@ class SACActor:
         Fisher information and KL divergences are the same before and after the bijection.
         """
         mean, log_std = self._agent.actor.gaussian(batch["observations"])
-        normal = Normal(mean, log_std.exp(), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        return gaussian(mean, log_std.exp())
 
 
-class SACCritic:
-    """The twin action-value functions as a component.
+class SACCritic(TwinCritic):
+    """The twin action-value functions as a component."""
 
-    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
-    "discounts" (n, 1) where returns span several steps.
-    """
-
-    name = "critic"
-    role: Role = "value"
-    inputs = ("observations", "actions")
-    replayable = True
-
-    def __init__(self, agent: SAC) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The twin critics."""
-        return self._agent.critic
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the critics' parameters."""
-        return self._agent.critic.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+    _agent: SAC
 
     def loss(self, batch: Batch) -> Tensor:
         """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""
@@ -104,18 +61,10 @@ class SACCritic:
             next_actions, next_log_prob = agent.actor.action_log_prob(next_observations)
             next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
             next_values -= agent.entropy_coefficient(next_observations) * next_log_prob
-            discounts = batch["discounts"].squeeze(1) if "discounts" in batch else agent.gamma
-            continues = 1 - batch["dones"].squeeze(1)
-            targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
+            targets = self.targets(batch, next_values)
         values = agent.critic(batch["observations"], batch["actions"])
         loss: Tensor = 0.5 * (values - targets).square().mean(dim=1).sum()
         return loss
-
-    def predict(self, batch: Batch) -> Distribution:
-        """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        values = self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1)
-        normal = Normal(values, torch.ones_like(values), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
 
 
 class EntropyCoefficient(nn.Module):

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.utils import set_random_seed
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam, Optimizer
 
+from agents.components import AgentComponent
 from agents.learner import TaskLearner, check
-from agents.policies import with_task
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Role, gradient_step
+from lifelong_rl.learning import Batch, gradient_step
 from lifelong_rl.learning.protocols import Progress
 
 
@@ -117,30 +117,16 @@ class SupervisedLearner(TaskLearner):
         self._n_updates += 1
 
 
-class SupervisedComponent:
+class SupervisedComponent(AgentComponent):
     """The network of a supervised learner as a component; `loss` and `predict` are to be added."""
 
-    name: str
-    role: Role = "policy"
-    inputs = ("observations",)
-    replayable = True
-
-    def __init__(self, agent: SupervisedLearner) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """Holds the network."""
-        return self._agent.policy
+    network = "policy"
+    _agent: SupervisedLearner
 
     @property
     def optimizer(self) -> Optimizer:
         """Steps the network's parameters."""
         return self._agent.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
 
 
 def check_options(

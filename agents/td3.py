@@ -13,15 +13,15 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
-from torch.optim import Optimizer
+from torch import Tensor
+from torch.distributions import Distribution
 
+from agents.components import AgentComponent, TwinCritic, gaussian
 from agents.learner import check
 from agents.off_policy import OffPolicyLearner
-from agents.policies import ContinualTD3Policy, Critic, DeterministicActor, with_task
+from agents.policies import ContinualTD3Policy, Critic, DeterministicActor
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component, Role, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step
 
 
 class TD3(OffPolicyLearner, sb3.TD3):
@@ -142,49 +142,18 @@ class TD3(OffPolicyLearner, sb3.TD3):
             self._record("critic", gradient_step(self._components["critic"], batch, self.method))
             if self._n_updates % self.policy_delay == 0:
                 self._record("actor", gradient_step(self._components["actor"], batch, self.method))
-                with torch.no_grad():
-                    torch._foreach_lerp_(self._target_parameters, self._parameters, self.tau)
-                    for target, buffer in zip(self._target_buffers, self._buffers, strict=True):
-                        target.copy_(buffer)  # such as a method's masks
+                self._update_targets()
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._parameters: list[Tensor] = [*self.critic.parameters(), *self.actor.parameters()]
-        self._target_parameters: list[Tensor] = [
-            *self.critic_target.parameters(),
-            *self.actor_target.parameters(),
-        ]
-        self._buffers: list[Tensor] = [*self.critic.buffers(), *self.actor.buffers()]
-        self._target_buffers: list[Tensor] = [
-            *self.critic_target.buffers(),
-            *self.actor_target.buffers(),
-        ]
+        self._track_targets((self.critic, self.critic_target), (self.actor, self.actor_target))
 
 
-class TD3Actor:
+class TD3Actor(AgentComponent):
     """The deterministic policy as a component. Batch: "observations" (n, obs_dim)."""
 
-    name = "actor"
-    role: Role = "policy"
-    inputs = ("observations",)
-    replayable = True
-
-    def __init__(self, agent: TD3) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The policy."""
-        return self._agent.actor
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the policy's parameters."""
-        return self._agent.actor.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+    name = network = "actor"
+    _agent: TD3
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
@@ -194,39 +163,13 @@ class TD3Actor:
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        mean = self._agent.actor.mean(batch["observations"])
-        normal = Normal(mean, torch.ones_like(mean), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        return gaussian(self._agent.actor.mean(batch["observations"]))
 
 
-class TD3Critic:
-    """The twin action-value functions as a component.
+class TD3Critic(TwinCritic):
+    """The twin action-value functions as a component."""
 
-    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
-    "discounts" (n, 1) where returns span several steps.
-    """
-
-    name = "critic"
-    role: Role = "value"
-    inputs = ("observations", "actions")
-    replayable = True
-
-    def __init__(self, agent: TD3) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """The twin critics."""
-        return self._agent.critic
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the critics' parameters."""
-        return self._agent.critic.optimizer
-
-    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+    _agent: TD3
 
     def loss(self, batch: Batch) -> Tensor:
         """Squared error to the target of the smoothed target policy, summed over the critics."""
@@ -237,15 +180,7 @@ class TD3Critic:
             noise = noise.clamp(-agent.target_noise_clip, agent.target_noise_clip)
             next_actions = (agent.actor_target(next_observations) + noise).clamp(-1, 1)
             next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
-            discounts = batch["discounts"].squeeze(1) if "discounts" in batch else agent.gamma
-            continues = 1 - batch["dones"].squeeze(1)
-            targets = batch["rewards"].squeeze(1) + continues * discounts * next_values
+            targets = self.targets(batch, next_values)
         values = agent.critic(batch["observations"], batch["actions"])
         loss: Tensor = (values - targets).square().mean(dim=1).sum()
         return loss
-
-    def predict(self, batch: Batch) -> Distribution:
-        """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        values = self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1)
-        normal = Normal(values, torch.ones_like(values), validate_args=False)
-        return Independent(normal, 1, validate_args=False)

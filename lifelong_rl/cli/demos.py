@@ -7,17 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from lifelong_rl.cli.options import Command, OptionalPath, Repeated
+from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from lifelong_rl.benchmark.demonstrations import Demonstrations
 
-OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 FOLDER = Path("demos")
 ENDING = ".npz"
 EXPORTS = ("minari",)

@@ -40,7 +40,7 @@ class Eval(Command):
         from lifelong_rl.benchmark.run_folder import RunFolder
         from lifelong_rl.benchmark.sequence import task_labels
         from lifelong_rl.benchmark.setup import prepare
-        from lifelong_rl.cli.resume import load_state
+        from lifelong_rl.cli.resume import load_learned
         from lifelong_rl.cli.summary import format_table
         from lifelong_rl.errors import UnknownNameError, UserError
 
@@ -52,11 +52,7 @@ class Eval(Command):
         labels = task_labels(sequence.tasks)
         if self.task is not None and self.task not in labels:
             raise UnknownNameError("task", self.task, labels, see="")
-        state = load_state(setup, folder, self.checkpoint)
-        if state is None:
-            raise UserError(
-                f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
-            )
+        state = load_learned(setup, folder, self.checkpoint)
         torch.set_num_threads(config.threads)
         tasks_done = len(state["record"]["performance"]) - 1
         with closing(setup.make_env(min(tasks_done, sequence.num_tasks - 1))) as env:

@@ -98,6 +98,9 @@ Options = Annotated[
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 """A field for a whole number that need not be given."""
 
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+"""A field for a name that need not be given."""
+
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 """A field for a path that need not be given."""
 

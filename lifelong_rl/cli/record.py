@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lifelong_rl.cli.options import Command, OptionalPath
+from lifelong_rl.cli.options import Command, OptionalName, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Stage = Callable[[int], tuple[BatchEnv, Policy]]
     """A seed to one environment, not yet reset, and who acts in it."""
 
-OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 BOTH = "both"
 LEAST_SIZE = 32
 """Of a picture, in pixels."""
@@ -270,15 +269,11 @@ def learned(run_dir: Path, checkpoint: str | None) -> dict[str, Stage]:
     from lifelong_rl.benchmark.run_folder import RunFolder
     from lifelong_rl.benchmark.sequence import task_labels
     from lifelong_rl.benchmark.setup import prepare
-    from lifelong_rl.cli.resume import load_state
+    from lifelong_rl.cli.resume import load_learned
 
     folder = RunFolder.open(run_dir)
     setup = prepare(folder.config)
-    state = load_state(setup, folder, checkpoint)
-    if state is None:
-        raise UserError(
-            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
-        )
+    state = load_learned(setup, folder, checkpoint)
     torch.set_num_threads(setup.config.threads)
     with closing(setup.make_env(0)) as env:
         agent, _ = setup.build_agent(env, state["agent"])

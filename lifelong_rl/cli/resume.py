@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from lifelong_rl.cli.options import Command
+from lifelong_rl.errors import UserError
 
 if TYPE_CHECKING:
     from lifelong_rl.benchmark.run_folder import RunFolder
@@ -88,3 +89,18 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
                 f"lifelong-rl resume {folder.path} --from {earlier}",
             ) from error
         raise
+
+
+def load_learned(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, Any]:
+    """What the checkpoint called `name` holds, by default the last.
+
+    Raises:
+        CheckpointError: It cannot be used.
+        UserError: The run has no checkpoint yet.
+    """
+    state = load_state(setup, folder, name)
+    if state is None:
+        raise UserError(
+            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+        )
+    return state

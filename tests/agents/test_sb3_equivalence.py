@@ -47,7 +47,9 @@ def stacked(module: torch.nn.Module, networks: list[list[str]], leaf: str) -> to
     )
 
 
-def compare(ours: object, theirs: object, layout: dict[str, dict[str, list[list[str]]]]) -> None:
+def assert_same_networks(
+    ours: object, theirs: object, layout: dict[str, dict[str, list[list[str]]]]
+) -> None:
     for module, layers in layout.items():
         found = dict(getattr(ours, module).network.named_parameters())
         assert len(found) == 2 * len(layers)
@@ -79,7 +81,7 @@ def test_sac_ends_with_the_parameters_of_sb3(count: int, method: str | None) -> 
         "hidden.1": [["latent_pi.2"]],
         "heads": [["mu", "log_std"]],
     }
-    compare(ours, theirs, {"actor": actor, "critic": CRITIC, "critic_target": CRITIC})
+    assert_same_networks(ours, theirs, {"actor": actor, "critic": CRITIC, "critic_target": CRITIC})
     torch.testing.assert_close(ours.log_ent_coef, theirs.log_ent_coef, rtol=1e-5, atol=1e-5)
 
 
@@ -92,7 +94,7 @@ def test_td3_ends_with_the_parameters_of_sb3(count: int, method: str | None) -> 
         agents.TD3, count, method=None if method is None else make(method), action_noise=noise
     )
     actor = {"hidden.0": [["mu.0"]], "hidden.1": [["mu.2"]], "heads": [["mu.4"]]}
-    compare(
+    assert_same_networks(
         ours,
         theirs,
         {"actor": actor, "actor_target": actor, "critic": CRITIC, "critic_target": CRITIC},
