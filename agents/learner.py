@@ -16,7 +16,7 @@ from torch import nn
 from agents.policies import build_plain_network
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, Objective, Role, StateTree
+from lifelong_rl.learning import Batch, Component, Objective, Role, StateTree, UpdateClock
 from lifelong_rl.networks import NetworkSpec
 
 
@@ -33,6 +33,9 @@ class TaskLearner:
         reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
             momentum keeps moving the heads of old tasks.
         **more: Passed on.
+
+    Attributes:
+        update_clock: Counts and times the updates.
     """
 
     policy: Any
@@ -50,6 +53,7 @@ class TaskLearner:
         self.num_tasks = num_tasks
         self.reset_optimizers = reset_optimizers
         self.task_id = 0
+        self.update_clock = UpdateClock()
         self._components = self._make_components()
         self._measured: dict[str, list[float]] = defaultdict(list)
         super().__init__(*base, **more)
@@ -107,6 +111,13 @@ class TaskLearner:
     @abstractmethod
     def rehearse(self, updates: int) -> None:
         """Do so many gradient steps of every component on the current task."""
+
+    @abstractmethod
+    def borrow_data(self, other: Any) -> None:
+        """Learn from the current task's data of another learner of this class, not from one's own.
+
+        `rehearse` can then be timed on what the other one learns from, which nothing changes.
+        """
 
     @abstractmethod
     def _make_components(self) -> dict[str, Component]:

@@ -70,11 +70,17 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             self._updates_owed += self._updates_per_step * self.n_envs
             gradient_steps = int(self._updates_owed + 1e-9)  # 10 × 0.1 is a whole update
             self._updates_owed -= gradient_steps
-        self._train(gradient_steps, batch_size)
+        with self.update_clock.measure(gradient_steps):
+            self._train(gradient_steps, batch_size)
 
     def rehearse(self, updates: int) -> None:
         """Update everything on the replay buffer, without new experience."""
-        self._train(updates, self.batch_size)
+        with self.update_clock.measure(updates):
+            self._train(updates, self.batch_size)
+
+    def borrow_data(self, other: OffPolicyLearner) -> None:
+        """Draw from the other learner's replay buffer."""
+        self.replay_buffer = other.replay_buffer
 
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""

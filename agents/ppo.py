@@ -166,11 +166,17 @@ class PPO(ContinualLearner, sb3.PPO):
 
     def rehearse(self, updates: int) -> None:
         """Update on the last rollout again, without new experience."""
+        rows = self._kept[-1]
+        count = len(rows["observations"])
         while updates > 0:
-            for batch in self._minibatches():
-                if updates > 0:
-                    self._step(batch)
-                    updates -= 1
+            order = torch.randperm(count)
+            for chosen in torch.split(order, self.batch_size)[:updates]:
+                self._step({name: values[chosen] for name, values in rows.items()})
+                updates -= 1
+
+    def borrow_data(self, other: PPO) -> None:
+        """Use the rollouts that the other learner has kept."""
+        self._kept = other._kept
 
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""
@@ -196,9 +202,10 @@ class PPO(ContinualLearner, sb3.PPO):
             yield rows._asdict()
 
     def _step(self, batch: Batch) -> None:
-        measured = gradient_step(
-            self._components["policy"], batch, self.method, max_grad_norm=self.max_grad_norm
-        )
+        with self.update_clock.measure():
+            measured = gradient_step(
+                self._components["policy"], batch, self.method, max_grad_norm=self.max_grad_norm
+            )
         self._record("policy", measured)
 
     def _divergence(self, batch: Batch) -> float:

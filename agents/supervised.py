@@ -91,6 +91,10 @@ class SupervisedLearner(TaskLearner):
         for _ in range(updates):
             self._update()
 
+    def borrow_data(self, other: SupervisedLearner) -> None:
+        """Draw from the other learner's data."""
+        self._data = other._data
+
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """All rows of the current task's data once, in the data's own order."""
         for first in range(0, len(self._data["observations"]), batch_size):
@@ -112,8 +116,9 @@ class SupervisedLearner(TaskLearner):
         self.policy.train()
         rows = torch.randint(len(self._data["observations"]), (self.batch_size,))
         batch = {name: values[rows] for name, values in self._data.items()}
-        for component in self.components.values():
-            self._record(component.name, gradient_step(component, batch, self.method))
+        with self.update_clock.measure():
+            for component in self.components.values():
+                self._record(component.name, gradient_step(component, batch, self.method))
         self._n_updates += 1
 
 

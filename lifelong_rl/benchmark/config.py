@@ -27,8 +27,8 @@ MINIMUM = {
 }
 OPTIONAL = ("order", "steps_per_task")
 """Fields that may be left out: the sequence then decides."""
-SPEED_ONLY = ("num_threads",)
-"""Fields that change how fast a run is and nothing else."""
+SPEED_ONLY = ("num_threads", "diagnostics")
+"""Fields that change how fast a run is and what it logs, but none of its results."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class RunConfig:
         eval_points: Evaluations of a task while it is learned, evenly spaced.
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
+        diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, effective
+            rank, norms.
         agent_options: Options of the agent.
         method_options: Options of the method; those of several are called METHOD.OPTION.
         plugin: Module to import first; it may register agents, methods and sequences.
@@ -64,6 +66,7 @@ class RunConfig:
     eval_points: int = 10
     num_threads: int = 2
     threads: int = 1
+    diagnostics: bool = True
     agent_options: Mapping[str, Any] = field(default_factory=dict)
     method_options: Mapping[str, Any] = field(default_factory=dict)
     plugin: tuple[str, ...] = ()

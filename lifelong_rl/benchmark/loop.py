@@ -12,6 +12,7 @@ import torch
 
 from lifelong_rl.benchmark.atomic import WriteError
 from lifelong_rl.benchmark.checkpoint import save_checkpoint
+from lifelong_rl.benchmark.diagnostics import Diagnostics
 from lifelong_rl.benchmark.endings import RunFailed
 from lifelong_rl.benchmark.evaluation import Evaluation, Evaluator
 from lifelong_rl.benchmark.metrics_log import MetricsLog
@@ -20,6 +21,7 @@ from lifelong_rl.benchmark.run_folder import RunFolder
 from lifelong_rl.benchmark.seeding import seed_everything
 from lifelong_rl.benchmark.sequence import BatchEnv, task_labels
 from lifelong_rl.benchmark.setup import Setup
+from lifelong_rl.benchmark.update_cost import UpdateCost
 from lifelong_rl.errors import NonFiniteError
 
 
@@ -59,6 +61,9 @@ class SequenceLoop:
         self._labels = task_labels(setup.sequence.tasks)
         self._record = Record() if state is None else Record(**state["record"])
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
+        self._diagnostics = Diagnostics() if setup.config.diagnostics else None
+        if self._diagnostics is not None and state is not None:
+            self._diagnostics.load_state_dict(state.get("diagnostics", {}))
         self._task_id = self._record.tasks_done
         self._task_step = 0
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
@@ -68,6 +73,7 @@ class SequenceLoop:
             self._agent, self._method = setup.build_agent(
                 self._env, None if state is None else state["agent"]
             )
+            self._cost = UpdateCost(self._agent, setup.build_reference(self._env))
 
     def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:
         """Learn what is left, and write the results.
@@ -169,11 +175,19 @@ class SequenceLoop:
         self._learning.start()
         # To the agent, the phases of interleaved tasks are one task that it takes up again.
         self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
+        self._cost.begin_task()
         self._agent.learn_task(self._setup.steps_per_task, self._progress)
+        self._learning.stop()
+        self._cost.measure()
+        record.updates.append(self._cost.result())
+        diagnosed = self._diagnose()
+        if self._diagnostics is not None:
+            self._diagnostics.end_task(self._labels[task_id], self._agent)
+        self._learning.start()
         self._agent.end_task()
         self._learning.stop()
         self._task_step = self._setup.steps_per_task
-        self._log_training({})
+        self._log_training(diagnosed)
         record.learn_seconds.append(self._learning.seconds)
         record.diverged_training += int(getattr(env, "num_diverged", 0))
         self._evaluate_all()
@@ -189,6 +203,7 @@ class SequenceLoop:
         if self._task_step < last and self._due and self._due[0] <= self._task_step:
             self._due = [point for point in self._due if point > self._task_step]
             self._learning.stop()
+            self._cost.measure()
             self._evaluate_current()
             self._learning.start()
 
@@ -200,7 +215,11 @@ class SequenceLoop:
         self._add_point(evaluation)
         label = self._labels[self._task_id]
         speed = self._log_training(
-            {f"success/{label}": evaluation.success, f"return/{label}": evaluation.mean_return}
+            {
+                f"success/{label}": evaluation.success,
+                f"return/{label}": evaluation.mean_return,
+                **self._diagnose(),
+            }
         )
         self._reporter.evaluated(self._task_id, self._task_step, evaluation.success, speed)
 
@@ -233,17 +252,23 @@ class SequenceLoop:
         curve["success"].append(evaluation.success)
         curve["return"].append(evaluation.mean_return)
 
+    def _diagnose(self) -> dict[str, float]:
+        if self._diagnostics is None:
+            return {}
+        measured = self._diagnostics.measure(self._agent)
+        return {f"diagnostics/{name}": value for name, value in measured.items()}
+
     def _log_training(self, values: dict[str, float]) -> float:
         """Write what the updates reported since the last call; returns steps per second."""
         steps, seconds = self._task_step, self._learning.seconds
         speed = (steps - self._mark[0]) / max(seconds - self._mark[1], 1e-9)
         self._mark = steps, seconds
-        diagnostics = {f"train/{k}": v for k, v in self._agent.diagnostics().items()}
+        measured = {f"train/{k}": v for k, v in self._agent.diagnostics().items()}
         self._log.write(
             "train",
             self._global_step,
             self._labels[self._task_id],
-            {**values, **diagnostics, "train/steps_per_second": speed},
+            {**values, **measured, "train/steps_per_second": speed},
         )
         return speed
 
@@ -254,6 +279,8 @@ class SequenceLoop:
             "record": dataclasses.asdict(self._record),
             "metrics_bytes": self._log.size,
         }
+        if self._diagnostics is not None:
+            state["diagnostics"] = self._diagnostics.state_dict()
         path = self._folder.checkpoint(self._record.tasks_done)
         save_checkpoint(path, state, self._setup.identity)
 

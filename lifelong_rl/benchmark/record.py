@@ -25,6 +25,7 @@ class Record:
         curves: "steps", "success" and "return" of each task while it was learned.
         learn_seconds: Time spent learning each task.
         evaluate_seconds: Time spent evaluating, for each row: before, during and after the task.
+        updates: What an update cost in each task, see `UpdateCost.result`; None if not measured.
         parameters: Parameters of all networks, for each row.
         trainable_parameters: Those of them that are still learned, for each row.
         memory_bytes: What the method keeps from old tasks, for each row.
@@ -37,6 +38,7 @@ class Record:
     curves: list[dict[str, list[float]]] = field(default_factory=list)
     learn_seconds: list[float] = field(default_factory=list)
     evaluate_seconds: list[float] = field(default_factory=list)
+    updates: list[dict[str, float] | None] = field(default_factory=list)
     parameters: list[int] = field(default_factory=list)
     trainable_parameters: list[int] = field(default_factory=list)
     memory_bytes: list[int] = field(default_factory=list)
@@ -89,6 +91,10 @@ def make_results(record: Record, config: RunConfig, sequence: Sequence) -> dict[
             "memory_bytes": record.memory_bytes[-1],
             "parameters_after_each_task": record.parameters,
             "memory_bytes_after_each_task": record.memory_bytes,
+            "updates": [
+                {"task": label, **_rounded(cost)} if cost else None
+                for label, cost in zip(labels, record.updates, strict=True)
+            ],
             "seconds_per_task": seconds,
             "seconds": round(sum(record.learn_seconds) + sum(record.evaluate_seconds), 3),
         },
@@ -104,3 +110,7 @@ def make_results(record: Record, config: RunConfig, sequence: Sequence) -> dict[
         },
         "versions": versions(),
     }
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 7) for name, value in values.items()}

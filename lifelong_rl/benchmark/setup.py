@@ -81,9 +81,19 @@ class Setup:
         Raises:
             UserError: An option has a value that the agent or the method does not accept.
         """
+        seed_everything(self.config.seed, 0)
+        method = continual.make(self.config.method, **self.config.method_options)
+        agent = self._build(env, method)
+        if state is not None:
+            agent.load_state_dict(state)
+        return agent, method
+
+    def build_reference(self, env: BatchEnv) -> Agent:
+        """The agent with plain fine-tuning: what the method's cost is measured against."""
+        return self._build(env, continual.make("finetune"))
+
+    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
         config = self.config
-        seed_everything(config.seed, 0)
-        method = continual.make(config.method, **config.method_options)
         try:
             agent: Agent = self.agent_class.build(
                 env,
@@ -96,9 +106,7 @@ class Setup:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"agent '{config.agent}': {error}") from error
-        if state is not None:
-            agent.load_state_dict(state)
-        return agent, method
+        return agent
 
 
 def prepare(config: RunConfig) -> Setup:

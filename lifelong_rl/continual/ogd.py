@@ -10,7 +10,8 @@ from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.continual.importance import row_gradients
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.continual.projection import extend_basis, flatten, orthogonalise, unflatten
-from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+from lifelong_rl.learning.gradient_step import trainable
+from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree, StepRecord
 
 
 class OGD(ContinualMethod):
@@ -18,9 +19,10 @@ class OGD(ContinualMethod):
 
     After each task the gradients of the network's outputs on a sample of its rows, one output
     drawn at random for each row, are made an orthonormal basis together with those of the earlier
-    tasks. Later gradients lose their part in its span (algorithm 1). What the optimizer makes of
-    the rest, with momentum and per-parameter scales, is outside the guarantee; the paper uses
-    plain gradient descent.
+    tasks. Later steps lose their part in its span. The paper projects the gradient and takes a
+    step of plain gradient descent (algorithm 1); projecting the step is then the same, and holds
+    for optimizers with momentum and per-parameter scales too, which would turn a projected
+    gradient back into the span.
 
     Args:
         per_task: Rows whose gradients are kept for each task. Memory and time of a step are
@@ -41,17 +43,20 @@ class OGD(ContinualMethod):
         self.per_task = per_task
         self._bases: dict[str, Tensor] = {}
 
-    def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
-        """Take away what would change the outputs on old rows."""
+    def after_step(self, component: Component, step: StepRecord) -> None:
+        """Take back the part of the step that would change the outputs on old rows."""
         basis = self._bases.get(component.name)
         if basis is None:
-            return grads
-        whole = {
-            name: grads[name] if name in grads else torch.zeros_like(p)
+            return
+        now = trainable(component)
+        moved = {
+            name: now[name].detach() - step.before[name] if name in now else torch.zeros_like(p)
             for name, p in component.module.named_parameters()
         }
-        free = unflatten(orthogonalise(flatten(whole), basis), whole)
-        return {name: free[name] for name in grads}
+        free = unflatten(orthogonalise(flatten(moved), basis), moved)
+        with torch.no_grad():
+            for name, parameter in now.items():
+                parameter.copy_(step.before[name] + free[name])
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Extend the basis by the outputs' gradients at the task's solution."""

@@ -12,6 +12,7 @@ from lifelong_rl.learning.protocols import (
     StateTree,
     StepRecord,
 )
+from lifelong_rl.learning.update_clock import UpdateClock
 
 __all__ = [
     "Agent",
@@ -23,5 +24,6 @@ __all__ = [
     "Role",
     "StateTree",
     "StepRecord",
+    "UpdateClock",
     "gradient_step",
 ]

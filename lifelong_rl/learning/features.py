@@ -1,0 +1,76 @@
+"""What the hidden layers of a network do: its features, and pure measures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.networks import MultiHeadMLP
+
+
+@contextmanager
+def recorded_features(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Record the activations of a network's hidden layers while it is evaluated.
+
+    Where a method gives each task a column, those of the last column that is evaluated are kept.
+
+    Yields:
+        A list that holds, after one evaluation, (copies, n, units) for each hidden layer; it stays
+        empty for a network that is not made of `MultiHeadMLP`s.
+    """
+    found: list[Tensor] = []
+    columns = [part for part in module.modules() if isinstance(part, MultiHeadMLP)]
+    handles = []
+    for column in columns:
+        for depth, layer in enumerate([*column.hidden[1:], column.heads]):
+
+            def keep(_: nn.Module, inputs: tuple[Any, ...], depth: int = depth) -> None:
+                del found[depth:]  # an earlier column's, or an earlier evaluation's
+                found.append(inputs[0].detach())
+
+            handles.append(layer.register_forward_pre_hook(keep))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def dormant_share(features: Tensor, threshold: float = 0.025) -> float:
+    """The share of units that hardly do anything, beside the others of their layer.
+
+    A unit is dormant if the mean of |h| over rows is at most `threshold` times the mean over all
+    units of its layer.
+
+    Args:
+        features: Activations h, (copies, n, units).
+        threshold: τ.
+
+    References:
+        Sokar et al. 2023, The dormant neuron phenomenon in deep reinforcement learning,
+        definition 3.1.
+    """
+    score = features.abs().mean(dim=1)
+    return float((score <= threshold * score.mean(dim=1, keepdim=True)).float().mean())
+
+
+def effective_rank(features: Tensor, delta: float = 0.01) -> float:
+    """How many dimensions hold all but a share `delta` of the sum of singular values.
+
+    The mean over copies of srank(Φ) = min{k : Σ_{i≤k} σ_i ≥ (1 − δ) Σ_i σ_i}.
+
+    Args:
+        features: Φ of each copy, (copies, n, units).
+        delta: δ.
+
+    References:
+        Kumar et al. 2021, Implicit under-parameterization inhibits data-efficient deep
+        reinforcement learning, section 3.
+    """
+    values = torch.linalg.svdvals(features)
+    share = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return float((1 + (share < 1 - delta).sum(dim=1)).float().mean())
