@@ -48,6 +48,10 @@ class ContinualMethod:
         """Whether the hooks below are called for components of this role."""
         return self.scope in ("both", role)
 
+    def components(self, learner: Learner) -> dict[str, Component]:
+        """The learner's components that the method acts on, by name."""
+        return {n: c for n, c in learner.components.items() if self.acts_on(c.role)}
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """The network of a component that this method acts on; expansion methods change it."""
         return MultiHeadMLP(spec)

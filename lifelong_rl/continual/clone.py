@@ -69,12 +69,11 @@ class Clone(ContinualMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep rows of the task's data and what each component predicts for them."""
         rows = draw_rows(learner.task_data(), self.per_task)
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                inputs = {key: rows[key] for key in component.inputs}
-                with torch.no_grad():
-                    kept = to_tensors(component.predict(inputs))
-                self._memories[name].add_task([inputs | kept])
+        for name, component in self.components(learner).items():
+            inputs = {key: rows[key] for key in component.inputs}
+            with torch.no_grad():
+                kept = to_tensors(component.predict(inputs))
+            self._memories[name].add_task([inputs | kept])
 
     def state_dict(self) -> StateTree:
         """The memory of each component."""

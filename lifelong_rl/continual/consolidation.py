@@ -82,12 +82,11 @@ class Consolidation(ContinualMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Measure the importance of each parameter to this task, at its solution."""
         rows = draw_rows(learner.task_data(), self.samples)
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                anchor = flatten(dict(component.module.named_parameters())).detach()
-                task = Quadratic(self.importance(component, rows), anchor)
-                old_tasks = self._old_tasks.get(name)
-                self._old_tasks[name] = task if old_tasks is None else self.combine(old_tasks, task)
+        for name, component in self.components(learner).items():
+            anchor = flatten(dict(component.module.named_parameters())).detach()
+            task = Quadratic(self.importance(component, rows), anchor)
+            old_tasks = self._old_tasks.get(name)
+            self._old_tasks[name] = task if old_tasks is None else self.combine(old_tasks, task)
 
     def state_dict(self) -> StateTree:
         """Importance and anchor of each component's parameters, in one vector each."""

@@ -105,9 +105,7 @@ class DEN(ContinualMethod):
             UserError: A component has no network of this method.
         """
         self._task_id = task_id
-        for name, component in learner.components.items():
-            if not self.acts_on(component.role):
-                continue
+        for name, component in self.components(learner).items():
             networks_of(component, ExpandableMLP, "den")
             component.optimizer.state.clear()  # moments would move what has no gradient
             self._updates[name] = 0
@@ -156,9 +154,7 @@ class DEN(ContinualMethod):
         """Remove new units that are not needed, split old ones that drifted, and learn on."""
         if task_id == 0:
             return
-        for name, component in learner.components.items():
-            if not self.acts_on(component.role):
-                continue
+        for name, component in self.components(learner).items():
             component.optimizer.state.clear()
             # The updates to come are of all selected units, however short the task was.
             self._updates[name] = max(self._updates[name], self.selection_updates + 1)

@@ -68,12 +68,10 @@ class Distillation(ContinualMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep a copy of each component's parameters."""
         self.num_old_tasks = task_id + 1
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                self._teachers[name] = {
-                    key: value.detach().clone()
-                    for key, value in component.module.named_parameters()
-                }
+        for name, component in self.components(learner).items():
+            self._teachers[name] = {
+                key: value.detach().clone() for key, value in component.module.named_parameters()
+            }
 
     def state_dict(self) -> StateTree:
         """The copies of the parameters."""

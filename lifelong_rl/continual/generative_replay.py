@@ -99,15 +99,14 @@ class GenerativeReplay(Distillation):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Teach each component's new generator, and keep a copy of the component's parameters."""
         self._num_tasks = learner.num_tasks
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                data = torch.cat(
-                    [
-                        torch.cat([batch[key].flatten(1).float() for key in component.inputs], 1)
-                        for batch in learner.task_data()
-                    ]
-                )
-                self._generators[name] = self._learn_generator(name, data, task_id)
+        for name, component in self.components(learner).items():
+            data = torch.cat(
+                [
+                    torch.cat([batch[key].flatten(1).float() for key in component.inputs], 1)
+                    for batch in learner.task_data()
+                ]
+            )
+            self._generators[name] = self._learn_generator(name, data, task_id)
         super().end_task(learner, task_id)
 
     def state_dict(self) -> StateTree:

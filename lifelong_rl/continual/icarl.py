@@ -88,9 +88,7 @@ class ICaRL(LwF):
                 yet, or the network was not made by this method.
         """
         rows = next(iter(learner.task_data(1)), {})
-        for name, component in learner.components.items():
-            if not self.acts_on(component.role):
-                continue
+        for name, component in self.components(learner).items():
             labelled = "labels" in rows and isinstance(component.predict(rows), Categorical)
             if not labelled:
                 raise UserError(
@@ -113,9 +111,7 @@ class ICaRL(LwF):
         stream = list(learner.task_data())
         rows = {key: torch.cat([batch[key] for batch in stream]) for key in stream[0]}
         labels = sorted(set(rows["labels"].tolist()))
-        for name, component in learner.components.items():
-            if not self.acts_on(component.role):
-                continue
+        for name, component in self.components(learner).items():
             (network,) = networks_of(component, NearestMeanMLP, "icarl")
             old = self._exemplars.get(name, [])
             count = max(1, self.memory_size // (len(old) + len(labels)))

@@ -141,8 +141,8 @@ class MemoryMethod(ContinualMethod):
         Raises:
             UserError: The method acts on a component that is not replayable.
         """
-        for name, component in learner.components.items():
-            if self.acts_on(component.role) and not component.replayable:
+        for name, component in self.components(learner).items():
+            if not component.replayable:
                 raise UserError(
                     f"{type(self).__name__} computes the loss on rows of old tasks, but that of "
                     f"'{name}' holds for fresh rows only: choose another method or agent"

@@ -61,11 +61,10 @@ class OGD(ContinualMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Extend the basis by the outputs' gradients at the task's solution."""
         rows = draw_rows(learner.task_data(), self.per_task)
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                gradients = output_gradients(component, rows)
-                basis = self._bases.get(name, gradients[:0])
-                self._bases[name] = extend_basis(basis, gradients)
+        for name, component in self.components(learner).items():
+            gradients = output_gradients(component, rows)
+            basis = self._bases.get(name, gradients[:0])
+            self._bases[name] = extend_basis(basis, gradients)
 
     def state_dict(self) -> StateTree:
         """The basis of each component, one vector a row."""

@@ -58,7 +58,7 @@ class PackNet(Preserving):
         """
         super().begin_task(learner, task_id)
         self._task_id = task_id
-        for component in self.components(learner):
+        for component in self.components(learner).values():
             for network in networks_of(component, PackNetMLP, "packnet"):
                 network.claim(task_id)
             for _, weight, _ in _owned_weights(component):
@@ -76,7 +76,7 @@ class PackNet(Preserving):
         tasks_left = learner.num_tasks - task_id
         if tasks_left <= 1:
             return
-        for component in self.components(learner):
+        for component in self.components(learner).values():
             for network in networks_of(component, PackNetMLP, "packnet"):
                 network.prune(task_id, keep=1 / tasks_left)
             component.optimizer.state.clear()

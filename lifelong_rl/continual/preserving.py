@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -38,13 +37,9 @@ class Preserving(ContinualMethod):
         super().__init__(scope=scope)
         self._shared: dict[str, list[str]] = {}
 
-    def components(self, learner: Learner) -> Iterator[Component]:
-        """Those that the method acts on."""
-        return (c for c in learner.components.values() if self.acts_on(c.role))
-
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Freeze what tasks share, once the first of them is learned."""
-        for component in self.components(learner):
+        for component in self.components(learner).values():
             shared = self._shared.get(component.name, [])
             for name, parameter in component.module.named_parameters():
                 freeze(parameter, frozen=name in shared)
@@ -54,7 +49,7 @@ class Preserving(ContinualMethod):
         """Find out, once, what tasks share."""
         if task_id == 0 and learner.num_tasks > 1:
             rows = draw_rows(learner.task_data(), PROBE_ROWS)
-            for component in self.components(learner):
+            for component in self.components(learner).values():
                 self._shared[component.name] = shared_parameters(component, rows)
 
     def state_dict(self) -> StateTree:

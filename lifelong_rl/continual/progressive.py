@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from torch import nn
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
-from lifelong_rl.errors import UserError
+from lifelong_rl.continual.base import Scope
+from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.progressive import ProgressiveMLP
 from lifelong_rl.networks.spec import NetworkSpec
 
 
-class Progressive(ContinualMethod):
+class Progressive(Preserving):
     """Progressive networks: a new column for each task, fed by the frozen columns before it.
 
-    Nothing that an old task uses ever changes. That holds for all of a component: what it has
-    beside the columns, such as an image encoder, is learned in the first task and then frozen too.
+    Nothing that an old task uses ever changes; see `Preserving` for what a component has beside the
+    columns.
 
     Args:
         adapter_dim: Units of the adapter between the earlier columns and a layer. In the paper it
@@ -45,24 +45,9 @@ class Progressive(ContinualMethod):
         Raises:
             UserError: A component has no network of this method.
         """
-        for component in learner.components.values():
-            if not self.acts_on(component.role):
-                continue
-            networks = [m for m in component.module.modules() if isinstance(m, ProgressiveMLP)]
-            if not networks:
-                raise UserError(
-                    f"progressive networks cannot grow '{component.name}': its network was not "
-                    "made by the method's build_network"
-                )
-            freeze(component.module, frozen=task_id > 0)
-            for network in networks:
-                freeze(network, frozen=True)
-                for own in network.task_modules(task_id):
-                    freeze(own, frozen=False)
-
-
-def freeze(module: nn.Module, *, frozen: bool) -> None:
-    """Exclude the parameters from training, or include them."""
-    for parameter in module.parameters():
-        parameter.requires_grad_(not frozen)
-        parameter.grad = None  # an optimizer would still step with a gradient left behind
+        super().begin_task(learner, task_id)
+        for component in self.components(learner).values():
+            for network in networks_of(component, ProgressiveMLP, "progressive"):
+                own = {p for part in network.task_modules(task_id) for p in part.parameters()}
+                for parameter in network.parameters():
+                    freeze(parameter, frozen=parameter not in own)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.importance import log_likelihood_gradients
 from lifelong_rl.continual.memory import draw_rows
+from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.continual.projection import add_curvature
-from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.spec import NetworkSpec
@@ -77,12 +77,8 @@ class RGO(ContinualMethod):
         Raises:
             UserError: A component has no network of this method.
         """
-        for name, component in learner.components.items():
-            if self.acts_on(component.role) and not any(hidden_layers(component)):
-                raise UserError(
-                    f"recursive gradient optimization cannot act on '{name}': its network was not "
-                    "made by the method's build_network"
-                )
+        for component in self.components(learner).values():
+            networks_of(component, EncodedMLP, "rgo")
 
     def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
         """Project the gradient of each hidden layer."""
@@ -97,9 +93,8 @@ class RGO(ContinualMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Add the curvature of the task that has just ended."""
         rows = draw_rows(learner.task_data(), self.samples)
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                self._inverses[name] = self._updated(component, rows)
+        for name, component in self.components(learner).items():
+            self._inverses[name] = self._updated(component, rows)
 
     def state_dict(self) -> StateTree:
         """H⁻¹ of each hidden layer of each component."""

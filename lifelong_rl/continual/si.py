@@ -48,11 +48,10 @@ class SI(Consolidation):
 
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Start the path at the current parameters."""
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                named = dict(component.module.named_parameters())
-                self._start[name] = flatten(named).detach()
-                self._path_integral[name] = {key: torch.zeros_like(p) for key, p in named.items()}
+        for name, component in self.components(learner).items():
+            named = dict(component.module.named_parameters())
+            self._start[name] = flatten(named).detach()
+            self._path_integral[name] = {key: torch.zeros_like(p) for key, p in named.items()}
 
     def after_step(self, component: Component, step: StepRecord) -> None:
         """Add −g·Δθ to the path integral (eq. 3)."""

@@ -35,7 +35,7 @@ class SingleTask(Preserving):
             UserError: A component has no network of this method.
         """
         super().begin_task(learner, task_id)
-        for component in self.components(learner):
+        for component in self.components(learner).values():
             for network in networks_of(component, SeparateMLP, "single-task"):
                 for index, column in enumerate(network.columns):
                     for parameter in column.parameters():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong_rl.continual.base import ContinualMethod, Scope
-from lifelong_rl.errors import UserError
+from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec
@@ -78,21 +78,16 @@ class VCL(ContinualMethod):
             UserError: A component has no network of this method.
         """
         self._task_id = task_id
-        for name, component in learner.components.items():
-            if not self.acts_on(component.role):
-                continue
-            networks = bayesian_networks(component)
-            if not networks:
-                raise UserError(
-                    f"variational continual learning needs weights with a posterior: the network "
-                    f"of '{name}' was not made by the method's build_network"
-                )
+        for name, component in self.components(learner).items():
+            networks = networks_of(component, BayesianMLP, "vcl")
             if name not in self._priors:
                 self._priors[name] = [self._first_prior(network) for network in networks]
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
         """strength/N KL(posterior ‖ prior) of the trunk and the task's head."""
-        pairs = zip(bayesian_networks(component), self._priors[component.name], strict=True)
+        pairs = zip(
+            networks_of(component, BayesianMLP, "vcl"), self._priors[component.name], strict=True
+        )
         total = torch.stack(
             [kl_gaussians(*network.posterior(self._task_id), *prior) for network, prior in pairs]
         ).sum()
@@ -100,11 +95,11 @@ class VCL(ContinualMethod):
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Make the posterior of the trunk the next task's prior."""
-        for name, component in learner.components.items():
-            if self.acts_on(component.role):
-                self._priors[name] = [
-                    self._next_prior(network, task_id) for network in bayesian_networks(component)
-                ]
+        for name, component in self.components(learner).items():
+            self._priors[name] = [
+                self._next_prior(network, task_id)
+                for network in networks_of(component, BayesianMLP, "vcl")
+            ]
 
     def state_dict(self) -> StateTree:
         """The prior of each network of each component."""
@@ -163,8 +158,3 @@ def kl_gaussians(
     log_ratio = log_std - prior_log_std
     distance = (mean - prior_mean) * (-prior_log_std).exp()
     return 0.5 * ((2 * log_ratio).exp() + distance.square() - 2 * log_ratio - 1).sum()
-
-
-def bayesian_networks(component: Component) -> list[BayesianMLP]:
-    """The networks of a component that have a posterior over their weights."""
-    return [m for m in component.module.modules() if isinstance(m, BayesianMLP)]

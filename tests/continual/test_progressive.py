@@ -8,7 +8,7 @@ from torch import nn
 
 from lifelong_rl.continual.progressive import Progressive
 from lifelong_rl.errors import UserError
-from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec, TaskNetwork
 from lifelong_rl.networks.progressive import ProgressiveMLP
 
 
@@ -64,7 +64,7 @@ def test_momentum_left_from_an_old_task_moves_nothing(classifier):
 def test_shared_encoder_is_frozen_after_the_first_task(predictor, stream_learner, distributions):
     """What is beside the columns feeds all of them, so it may change in the first task only."""
 
-    class Encoded(nn.Module):
+    class Encoded(TaskNetwork):
         def __init__(self, method):
             super().__init__()
             self.encoder = nn.Linear(2, 4)
@@ -127,7 +127,7 @@ def test_scope_and_options(predictor, stream_learner, distributions):
     )
     method.begin_task(stream_learner(value, tasks=[{}, {}]), 1)
     assert all(p.requires_grad for p in value.module.parameters()), "not in scope: left alone"
-    with pytest.raises(UserError, match="cannot grow 'predictor'"):
+    with pytest.raises(UserError, match="cannot act on 'predictor'"):
         Progressive(scope="both").begin_task(stream_learner(value, tasks=[{}, {}]), 1)
     with pytest.raises(ValueError, match="adapter_dim must be at least 1, not 0"):
         Progressive(adapter_dim=0)

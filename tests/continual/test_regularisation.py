@@ -314,7 +314,7 @@ def test_bayesian_predictions_have_gradients_for_single_rows(classifier, trainin
 
 
 def test_vcl_needs_its_own_network(classifier):
-    with pytest.raises(UserError, match="network of 'predictor' was not made by"):
+    with pytest.raises(UserError, match="vcl cannot act on 'predictor'"):
         VCL().begin_task(classifier(None), 0)
 
 
