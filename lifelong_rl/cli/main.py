@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import lifelong_rl
 from lifelong_rl.benchmark.endings import RunFailed, RunStopped
+from lifelong_rl.cli.compare import Compare
 from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
 from lifelong_rl.cli.eval import Eval
@@ -24,6 +25,7 @@ COMMANDS: dict[str, type[Command]] = {
     "run": Run,
     "resume": Resume,
     "eval": Eval,
+    "compare": Compare,
     "record": Record,
     "demos": Demos,
     "list": List,

@@ -1,0 +1,199 @@
+"""A comparison as tables of text, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CSV_HEADER = (
+    "sequence",
+    "order",
+    "method",
+    "regime",
+    "runs",
+    "score",
+    "iqm",
+    "iqm_low",
+    "iqm_high",
+    "mean",
+    "mean_low",
+    "mean_high",
+)
+LITTLE = "!"
+"""Marks what was learned where it was little."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        title: What it shows.
+        header: Names of the columns.
+        rows: As many texts each.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def make_tables(section: Mapping[str, Any]) -> list[Table]:
+    """The tables of a section that have rows: performance, cost, gaps, rank correlations."""
+    transfer = choose_transfer(section)
+    tables = [
+        Table(
+            "interquartile mean over runs and tasks [95 % interval]",
+            ("method", "regime", "runs", "learned", "average", "forgetting", "retention"),
+            tuple(_performance_row(group) for group in section["groups"]),
+        ),
+        Table(
+            "transfer and cost",
+            ("method", "regime", "transfer", "update time", "more parameters", "memory", "s/task"),
+            tuple(_cost_row(group, transfer) for group in section["groups"]),
+        ),
+        Table(
+            "gap, second regime less first (retention: tasks both learned; P: second forgets more)",
+            ("method", "gap", "learned", "forgetting", "retention", "P(more)"),
+            tuple(_gap_row(gap) for gap in section["gaps"]),
+        ),
+        Table(
+            "do two regimes rank the methods alike?",
+            ("by", "regimes", "methods", "Spearman", "Kendall"),
+            tuple(_rank_row(found) for found in section["rank_correlations"]),
+        ),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def choose_transfer(section: Mapping[str, Any]) -> str:
+    """The measure of transfer that all groups have: of areas if possible, or else GEM's."""
+    if all("forward_transfer_auc" in group["scores"] for group in section["groups"]):
+        return "forward_transfer_auc"
+    return "forward_transfer"
+
+
+def name_section(section: Mapping[str, Any]) -> str:
+    """Such as "arm3" or "arm10 in order 5"."""
+    order = section["order"]
+    return str(section["sequence"]) + ("" if order is None else f" in order {order}")
+
+
+def describe_section(section: Mapping[str, Any]) -> list[str]:
+    """What was learned, with which budget, and what the regimes are: a line each."""
+    budget = section["budget"]
+    return [
+        f"tasks: {', '.join(section['tasks'])}",
+        f"budget: {_plain(budget['steps_per_task'])} steps a task in "
+        f"{_plain(budget['num_envs'])} environments, {_plain(budget['eval_episodes'])} evaluation "
+        f"episodes; MuJoCo {_plain(section['mujoco'])}",
+        *(
+            f"{regime['name']}" + (f" ({regime['description']})" if regime["description"] else "")
+            for regime in section["regimes"]
+        ),
+    ]
+
+
+def format_csv(comparison: Mapping[str, Any]) -> str:
+    """One line for each score of each group and gap; of costs that are counted only the mean."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for section in comparison["sections"]:
+        for row in _csv_rows(section):
+            writer.writerow([section["sequence"], section["order"], *row])
+    return text.getvalue()
+
+
+def format_interval(estimate: Mapping[str, Any] | None) -> str:
+    """Such as "0.53 [0.45, 0.58]"; "0.53" without an interval; "-" without a value."""
+    if estimate is None:
+        return "-"
+    value = format_number(estimate["value"])
+    if estimate["low"] is None:
+        return value
+    return f"{value} [{format_number(estimate['low'])}, {format_number(estimate['high'])}]"
+
+
+def format_number(value: float) -> str:
+    """Two decimals, and never -0.00."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _performance_row(group: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        group["method_label"],
+        group["agent_label"],
+        str(len(group["runs"])),
+        format_number(group["scores"]["learned_performance"]["iqm"]["value"])
+        + LITTLE * group["learned_little"],
+        *(_iqm(group, name) for name in ("average_performance", "forgetting", "retention")),
+    )
+
+
+def _cost_row(group: Mapping[str, Any], transfer: str) -> tuple[str, ...]:
+    cost = group["cost"]
+    return (
+        group["method_label"],
+        group["agent_label"],
+        _iqm(group, transfer),
+        "-" if "update_ratio" not in group["scores"] else "× " + _iqm(group, "update_ratio"),
+        "-" if cost["extra_parameters"] is None else f"{cost['extra_parameters']:.0f}",
+        format_bytes(cost["memory_bytes"]),
+        f"{group['scores']['learn_seconds']['mean']['value']:.0f}",
+    )
+
+
+def _gap_row(gap: Mapping[str, Any]) -> tuple[str, ...]:
+    probability = gap["probability_of_more_forgetting"]
+    return (
+        gap["method_label"],
+        f"{gap['from']} → {gap['to']}",
+        format_number(gap["scores"]["learned_performance"]["iqm"]["value"]),
+        *(_iqm(gap, name) for name in ("forgetting", "retention")),
+        "-" if probability is None else format_number(probability),
+    )
+
+
+def _rank_row(found: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        found["score"].replace("_", " "),
+        f"{found['from']}, {found['to']}",
+        str(len(found["methods"])),
+        format_interval(found["spearman"]),
+        format_interval(found["kendall"]),
+    )
+
+
+def _csv_rows(section: Mapping[str, Any]) -> Iterator[list[Any]]:
+    for group in section["groups"]:
+        head = [group["method_label"], group["agent_label"], len(group["runs"])]
+        for name, found in group["scores"].items():
+            yield [*head, name, *_csv_estimates(found)]
+        for name, value in group["cost"].items():
+            yield [*head, name, "", "", "", value, "", ""]
+    for gap in section["gaps"]:
+        head = [gap["method_label"], f"{gap['to']} - {gap['from']}", sum(gap["runs"])]
+        for name, found in gap["scores"].items():
+            yield [*head, name, *_csv_estimates(found)]
+
+
+def _csv_estimates(found: Mapping[str, Any]) -> list[float | None]:
+    return [found[s][end] for s in ("iqm", "mean") for end in ("value", "low", "high")]
+
+
+def _iqm(one: Mapping[str, Any], score: str) -> str:
+    return format_interval(one["scores"].get(score, {}).get("iqm"))
+
+
+def format_bytes(count: float) -> str:
+    """Such as "7.7 MB"; "-" for none."""
+    return f"{count / 1e6:.1f} MB" if count else "-"
+
+
+def _plain(value: object) -> str:
+    """A value, or those that were mixed."""
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)

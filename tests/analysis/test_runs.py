@@ -1,0 +1,257 @@
+"""Runs on disk: found and left out, refused where they differ, grouped by what they are."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from made_runs import TASKS, make_results, write_run
+
+from lifelong_rl.analysis.runs import find_runs, group_runs, refuse_mixtures
+from lifelong_rl.errors import UserError
+
+R = [[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [0.6, 1.0, 0.0], [0.3, 0.5, 0.8]]
+
+
+@pytest.fixture
+def add(tmp_path):
+    """Writes a run into a folder of its own."""
+
+    def write(name, *, order=None, **facts):
+        return write_run(tmp_path / name, make_results(R, **facts), order=order)
+
+    return write
+
+
+def reasons(left_out):
+    return {one.path.name: one.reason for one in left_out}
+
+
+def groups_of(*paths):
+    runs, left_out = find_runs(paths)
+    assert not left_out
+    return group_runs(runs)
+
+
+def test_a_run_is_read_as_it_was_written(add):
+    path = add(
+        "one",
+        agent="bc",
+        method="ewc",
+        method_options={"strength": 5.0},
+        seed=3,
+        order=7,
+        ratios=[1.5, None, 2.0],
+        memory_bytes=12,
+        curves=[[0.0, 0.4, 0.9], [0.0, 1.0], [0.1, 0.8]],
+    )
+    ((run,), left_out) = find_runs([path])
+    assert not left_out
+    np.testing.assert_array_equal(run.matrix, R)
+    assert (run.agent, run.method, run.seed, run.order) == ("bc", "ewc", 3, 7)
+    assert run.tasks == TASKS and run.method_options == {"strength": 5.0}
+    assert run.budget == {
+        "steps_per_task": 1000,
+        "num_envs": 16,
+        "eval_episodes": 50,
+        "eval_points": 10,
+    }
+    assert run.update_ratios[::2] == (1.5, 2.0) and np.isnan(run.update_ratios[1])
+    assert run.curves[0].steps == (0, 500, 1000) and run.curves[0].success == (0.0, 0.4, 0.9)
+    assert run.learn_seconds == (10.0, 11.0, 12.0) and run.memory_bytes == 12
+
+
+def test_runs_are_found_at_any_depth_and_each_once(add, tmp_path):
+    add("a", seed=0)
+    add("deep/er/b", seed=1)
+    inside = add("c", seed=2)
+    shutil.copytree(inside, inside / "checkpoints" / "task-001")
+    (tmp_path / "notes").mkdir()
+    runs, left_out = find_runs([tmp_path, tmp_path / "a", tmp_path / "c" / ".." / "deep"])
+    assert [run.seed for run in runs] == [0, 2, 1] and not left_out
+
+
+@pytest.mark.parametrize("updates", [None, [], [{"task": "reach", "ratio": None}]])
+def test_runs_from_before_updates_were_timed(add, updates):
+    path = add("old")
+    results = json.loads((path / "results.json").read_text())
+    results["cost"]["updates"] = updates
+    (path / "results.json").write_text(json.dumps(results))
+    ((run,), _) = find_runs([path])
+    assert np.isnan(run.update_ratios).all()
+
+
+def test_what_cannot_be_compared_is_left_out_with_its_reason(add, tmp_path):
+    add("good")
+    for name, status in [
+        ("killed", None),
+        ("running", '{"status": "running", "message": ""}'),
+        ("failed", '{"status": "failed", "message": "task 2: the loss of \'actor\' is nan"}'),
+        ("odd", "[1]"),
+    ]:
+        path = add(name)
+        (path / "results.json").unlink()
+        (path / "status.json").unlink()
+        if status is not None:
+            (path / "status.json").write_text(status)
+    (add("torn") / "results.json").write_text('{"sequence": "ar')
+    (add("list") / "results.json").write_text("[1, 2]")
+    (add("binary") / "results.json").write_bytes(b"\xff\xfe\x00")
+    (add("foreign") / "results.json").write_text('{"accuracy": 0.9}')
+    (add("config") / "config.yaml").write_text("optimiser: adam\n")
+    (tmp_path / "no-config").mkdir()
+    (tmp_path / "no-config" / "results.json").write_text("{}")
+    (tmp_path / "a.log").write_text("x")
+    (tmp_path / "empty").mkdir()
+    runs, left_out = find_runs([tmp_path, tmp_path / "a.log", tmp_path / "empty"])
+    assert [run.path.name for run in runs] == ["good"]
+    found = reasons(left_out)
+    assert found["killed"] == found["running"] == found["odd"]
+    assert found["running"] == "not finished: still running, or killed"
+    assert found["failed"] == "not finished: failed, task 2: the loss of 'actor' is nan"
+    assert found["torn"].startswith("cannot read ")
+    assert found["binary"].startswith("cannot read ")
+    assert found["list"].startswith("results.json is not what a run writes: ")
+    assert found["foreign"] == "results.json lacks 'tasks'"
+    assert found["config"].startswith("unknown option 'optimiser'")
+    assert found["no-config"].endswith("holds no run (no config.yaml)")
+    assert (found["a.log"], found["empty"]) == ("is not a folder", "holds no run")
+    assert all(len(reason.splitlines()) == 1 for reason in found.values())
+
+
+def broken(*path_and_value):
+    *path, value = path_and_value
+
+    def break_it(results):
+        inside = results
+        for key in path[:-1]:
+            inside = inside[key]
+        if value is None:
+            del inside[path[-1]]
+        else:
+            inside[path[-1]] = value
+
+    return break_it
+
+
+@pytest.mark.parametrize(
+    "break_it, expected",
+    [
+        (broken("performance_matrix", R[:3]), "a matrix of (3, 3) for 3 tasks"),
+        (broken("performance_matrix", [[1.0], [1.0, 2.0]]), "not what a run writes"),
+        (broken("performance_matrix", 1, 1, float("nan")), "success outside [0, 1]"),
+        (broken("performance_matrix", 1, 1, 42.0), "success outside [0, 1]"),
+        (broken("success_curves", "reach", None), "lacks 'reach'"),
+        (broken("success_curves", "reach", "steps", [0, 5]), "a success curve of (2,) steps and"),
+        (broken("success_curves", "reach", "steps", [0, 5, 5]), "goes back"),
+        (broken("success_curves", "reach", "success", [0, 5, 0]), "outside [0, 1]"),
+        (broken("budget", "num_envs", None), "lacks 'num_envs'"),
+        (broken("cost", "seconds_per_task", []), "lacks 'reach'"),
+        (broken("cost", "seconds_per_task", 0, "learn", float("inf")), "a time of inf"),
+        (broken("cost", "updates", [{"task": "reach", "ratio": "x"}]), "could not convert"),
+        (broken("cost", "updates", 3), "not what a run writes"),
+        (broken("seed", "three"), "invalid literal"),
+        (broken("agent_options", 3), "not what a run writes"),
+        (broken("versions", None), "lacks 'versions'"),
+    ],
+)
+def test_broken_results(tmp_path, break_it, expected):
+    results = make_results(R)
+    break_it(results)
+    runs, (one,) = find_runs([write_run(tmp_path / "run", results)])
+    assert not runs and expected in one.reason and len(one.reason.splitlines()) == 1
+
+
+def test_a_copy_of_a_run_is_no_second_run(add, tmp_path):
+    add("one", seed=4)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    add("three", seed=4, method_options={"scope": "both"})
+    runs, (copy,) = find_runs([tmp_path])
+    assert len(runs) == 2
+    assert copy.path.name == "two" and copy.reason == f"the same run, seed 4, as {tmp_path / 'one'}"
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+        find_runs([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    "kind, one, other, told",
+    [
+        ("mujoco", {"mujoco": "3.17.0"}, {"mujoco": "3.18.0"}, "MuJoCo 3.17.0 and 3.18.0"),
+        ("tasks", {"version": "v0"}, {"version": "v1"}, "reach v0 and v1, drawer-open v0 and v1"),
+        ("budget", {}, {"steps_per_task": 2000}, "steps_per_task 1000 and 2000"),
+    ],
+)
+def test_what_differs_is_not_mixed_unless_allowed(add, tmp_path, kind, one, other, told):
+    add("a", agent="bc", **one)
+    add("b", agent="sac", **other)
+    add("elsewhere", sequence="arm10", **other)
+    runs, _ = find_runs([tmp_path])
+    others = [name for name in ("mujoco", "tasks", "budget") if name != kind]
+    with pytest.raises(UserError) as caught:
+        refuse_mixtures(runs, others)
+    message = str(caught.value)
+    assert told in message and f"--mix {kind}" in message and len(message.splitlines()) == 1
+    assert str(tmp_path / "a") in message and str(tmp_path / "b") in message
+    (line,) = refuse_mixtures(runs, [kind])
+    assert line.startswith("arm3: ") and told in line
+
+
+def test_different_sequences_need_not_have_the_same_budget(add, tmp_path):
+    add("a")
+    add("b", sequence="arm10", steps_per_task=20000)
+    assert refuse_mixtures(find_runs([tmp_path])[0], []) == []
+
+
+def test_groups_hold_runs_that_differ_in_their_seed_only(add, tmp_path):
+    for agent in ("sac", "bc"):
+        for method in ("single-task", "agem", "finetune"):
+            for seed in (2, 0, 1):
+                add(f"{agent}-{method}-{seed}", agent=agent, method=method, seed=seed)
+    (groups,) = groups_of(tmp_path)
+    assert [(group.method_label, group.agent_label) for group in groups] == [
+        (method, agent) for method in ("finetune", "agem", "single-task") for agent in ("bc", "sac")
+    ]
+    assert all([run.seed for run in group.runs] == [0, 1, 2] for group in groups)
+
+
+def test_other_options_make_another_group_and_its_label_tells_them(add, tmp_path):
+    shared = {"scope": "policy"}
+    for k, strength in enumerate((1000, 1000.0, 10.0)):
+        add(f"m{k}", seed=k, method="ewc", method_options={**shared, "strength": strength})
+    add("a", seed=9, method="agem", agent_options={"hidden": [64, 64]})
+    (groups,) = groups_of(tmp_path)
+    assert {(group.method_label, group.agent_label): len(group.runs) for group in groups} == {
+        ("agem", "sac (hidden=[64,64])"): 1,
+        ("ewc (strength=10)", "sac"): 1,
+        ("ewc (strength=1000)", "sac"): 2,
+    }
+
+
+def test_an_option_that_only_some_have_tells_them_apart(add, tmp_path):
+    add("a", method="ewc")
+    add("b", method="ewc", method_options={"decay": None})
+    (groups,) = groups_of(tmp_path)
+    assert [group.method_label for group in groups] == ["ewc", "ewc (decay=null)"]
+
+
+def test_what_joint_changes_of_the_agent_makes_no_other_regime(add, tmp_path):
+    for method, reset in (("finetune", True), ("joint", False)):
+        add(method, method=method, agent_options={"lr": 1e-3, "reset_buffer": reset})
+    (groups,) = groups_of(tmp_path)
+    assert {group.agent_label for group in groups} == {"sac"}
+    add("another", agent_options={"lr": 1e-3, "reset_buffer": False})
+    (groups,) = groups_of(tmp_path)  # now there are two that joint may belong to
+    assert {(group.method, group.agent_label) for group in groups} == {
+        ("finetune", "sac (reset_buffer=true)"),
+        ("finetune", "sac (reset_buffer=false)"),
+        ("joint", "sac (reset_buffer=false)"),
+    }
+
+
+def test_orders_of_tasks_are_compared_apart(add, tmp_path):
+    add("a")
+    add("b", tasks=TASKS[::-1], order=3)
+    assert [groups[0].runs[0].order for groups in groups_of(tmp_path)] == [3, None]
