@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     # has to be decided before mujoco is first imported; EGL renders without a display
@@ -20,6 +20,7 @@ import gymnasium
 from envs.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
+    from envs.pixels import PixelOptions
     from envs.vec_env import BatchVecEnv
 
 __all__ = ["TASKS", "get_task", "make_vec"]
@@ -32,6 +33,8 @@ def make_vec(
     num_threads: int = 1,
     seed: int | None = None,
     render_mode: str | None = None,
+    observation: str = "state",
+    **pixels: Unpack[PixelOptions],
 ) -> BatchVecEnv:
     """Return many environments of one task as a Stable-Baselines3 ``VecEnv``.
 
@@ -41,14 +44,22 @@ def make_vec(
         num_threads: threads that step them; 0 takes every CPU.
         seed: seeds the environments' episodes; None takes one from the operating system.
         render_mode: None or ``"rgb_array"``.
+        observation: ``"state"`` or ``"pixels"``.
+        **pixels: how pixel observations look: ``cameras``, ``size``, ``frame_stack`` and
+            ``proprioception``, see `envs.pixels.Pixels`.
 
     Raises:
-        UnknownNameError: if there is no such task.
+        UnknownNameError: if there is no such task or camera.
     """
     from envs.batch_env import BatchEnv
     from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
 
-    env = BatchVecEnv(BatchEnv(get_task(task), num_envs, num_threads), render_mode=render_mode)
+    env = BatchVecEnv(
+        BatchEnv(get_task(task), num_envs, num_threads),
+        render_mode=render_mode,
+        observation=observation,
+        **pixels,
+    )
     if seed is not None:
         env.seed(seed)
     return env

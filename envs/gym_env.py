@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
 from envs.batch_env import BatchEnv
+from envs.pixels import Observation, PixelOptions, make_observer, map_arrays
 from envs.rendering import Renderer, check_render_mode
-from envs.robot import LIMIT
 from envs.tasks import get_task
 
-Observation = npt.NDArray[np.float32]
+Action = npt.NDArray[np.float32]
 
 
-class TaskEnv(gymnasium.Env[Observation, Observation]):
+class TaskEnv(gymnasium.Env[Any, Action]):
     """One task; its manual is the docstring of the task's class in `envs.tasks`.
 
     ``info`` holds
@@ -36,27 +36,33 @@ class TaskEnv(gymnasium.Env[Observation, Observation]):
         camera: str = "front",
         width: int = 320,
         height: int = 240,
+        observation: str = "state",
+        **pixels: Unpack[PixelOptions],
     ) -> None:
         """Make the environment of one task.
 
         Args:
             task: the task's name.
             render_mode: None or ``"rgb_array"``.
-            camera: a name of the task's `cameras`.
-            width: of the pictures, in pixels.
-            height: of the pictures, in pixels.
+            camera: what `render` shows, a name of the task's `cameras`.
+            width: of those pictures, in pixels.
+            height: of those pictures, in pixels.
+            observation: ``"state"`` or ``"pixels"``.
+            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
 
         Raises:
-            ValueError: if the task or the render mode is unknown.
+            ValueError: if the task, the render mode, the observation or a camera is unknown, or a
+                value is out of its range.
         """
         check_render_mode(render_mode)
         self.render_mode = render_mode
         found = get_task(task)
         self.metadata = {**self.metadata, "render_fps": found.control_hz}
         self.batch_env = BatchEnv(found, num_envs=1)
-        self.observation_space = gymnasium.spaces.Box(
-            -LIMIT, LIMIT, (found.observation_dim,), np.float32
+        self._observer = make_observer(
+            self.batch_env, observation, np.zeros(0, np.float32), **pixels
         )
+        self.observation_space = self._observer.space
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (found.action_dim,), np.float32)
         self._camera, self._width, self._height = camera, width, height
         self._renderer: Renderer | None = None
@@ -70,9 +76,9 @@ class TaskEnv(gymnasium.Env[Observation, Observation]):
         if seed is not None:
             self.batch_env.seed(seed)
         self._solved = False
-        return self.batch_env.reset()[0], {}
+        return self._only(self._observer.first(np.arange(1), self.batch_env.reset())), {}
 
-    def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one control step; ``terminated`` is always false."""
         step = self.batch_env.step(np.asarray(action)[None])
         success = bool(step.success[0])
@@ -88,7 +94,8 @@ class TaskEnv(gymnasium.Env[Observation, Observation]):
             info["is_success"] = self._solved
         if step.diverged[0]:
             info["diverged"] = True
-        return step.observation[0], float(step.reward[0]), False, truncated, info
+        observation = self._only(self._observer.next(step))
+        return observation, float(step.reward[0]), False, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return a picture, (height, width, 3), or None without a render mode."""
@@ -101,7 +108,13 @@ class TaskEnv(gymnasium.Env[Observation, Observation]):
         return self._renderer.render()
 
     def close(self) -> None:
-        """Free the renderer, if there is one."""
+        """Free the OpenGL contexts, if there are any."""
+        self._observer.close()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+    @staticmethod
+    def _only(observation: Observation) -> Observation:
+        """Return the one row there is."""
+        return map_arrays(lambda array: array[0], observation)

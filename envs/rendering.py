@@ -7,18 +7,28 @@ done.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import copy
+import threading
+import warnings
 import weakref
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from envs.batch_env import BatchEnv
+from envs.names import lookup
+from envs.skins import SLICES, STACKS, compile_with_skins
+
+MAX_MARKERS = 10
+"""Balls that a picture may show beside the model's geoms."""
 
 
 class RenderingError(RuntimeError):
-    """No picture can be made on this machine."""
+    """No picture can be made on this machine, or not in this thread."""
 
 
 def check_render_mode(render_mode: str | None) -> None:
@@ -28,7 +38,11 @@ def check_render_mode(render_mode: str | None) -> None:
 
 
 class Renderer:
-    """Renders any row of a batch through one of its cameras."""
+    """Renders any row of a batch through any of its task's cameras.
+
+    Without a GPU, the time goes into handing shapes to OpenGL one by one and into their vertices:
+    see `envs.skins`.
+    """
 
     def __init__(
         self,
@@ -43,56 +57,113 @@ class Renderer:
 
         Args:
             env: the batch to look at.
-            camera: a name of the task's `cameras`.
+            camera: the camera `render` looks through, a name of the task's `cameras`.
             width: of the pictures, in pixels.
             height: of the pictures, in pixels.
-            high_quality: smooth shapes, shadows and multisampling, at some thirty times the cost.
+            high_quality: smooth shapes, shadows and multisampling, at many times the cost.
 
         Raises:
-            ValueError: if the camera is unknown.
+            UnknownNameError: if the camera is unknown.
             RenderingError: if no OpenGL context can be made.
         """
-        cameras = env.task.cameras
-        if camera not in cameras:
-            raise ValueError(f"unknown camera {camera!r}; known: {', '.join(cameras)}")
-        self._env = env
-        self._camera = cameras[camera]
-        self._data = mujoco.MjData(env.batch.model)
-        # the quality has to be set before the context is made
-        self._model = copy.copy(env.batch.model)
-        quality = self._model.vis.quality
+        self._camera_ids = {
+            name: env.batch.model.camera(lookup("camera", name, env.task.cameras, listed=False)).id
+            for name in (*env.task.cameras, camera)
+        }
+        self._env, self._camera = env, camera
+        self._model = model = (
+            copy.copy(env.batch.model) if high_quality else compile_with_skins(env.task.spec())
+        )
+        self._data = mujoco.MjData(model)
+        # the quality and the size have to be set before the context is made
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
+        quality = model.vis.quality
         if high_quality:
             quality.offsamples, quality.shadowsize = 8, 4096
-        else:  # without a GPU, the time goes into the vertices of round and flat shapes
+        else:
             quality.offsamples, quality.shadowsize = 0, 0
-            quality.numslices, quality.numstacks, quality.numquads = 16, 8, 1
-        try:
-            self._renderer = mujoco.Renderer(self._model, height, width)
-        except Exception as error:  # every backend fails in its own way
-            raise RenderingError(
-                "cannot render: no OpenGL context (install libegl1, libegl-mesa0 and "
-                "libgl1-mesa-dri, and set MUJOCO_GL=egl before importing mujoco)"
-            ) from error
-        # also frees the context at exit, while EGL still works, if close() was forgotten
-        self._close = weakref.finalize(self, self._renderer.close)
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = high_quality
+            quality.numslices, quality.numstacks, quality.numquads = SLICES, 2 * STACKS, 1
+        self._scene = mujoco.MjvScene(model, model.ngeom + model.nskin + MAX_MARKERS)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = high_quality
+        self._option = mujoco.MjvOption()
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._frame = mujoco.MjrRect(0, 0, width, height)
+        self._thread = threading.get_ident()
+        self._gl, self._context = _open_context(model)
+        self._close = weakref.finalize(self, _free_context, self._gl, self._context)
+        self._close.atexit = False  # that may be too late: see `_close_all`
+        _OPEN.add(self)
 
     def render(self, row: int = 0) -> npt.NDArray[np.uint8]:
-        """Return a picture of one row, (height, width, 3)."""
-        self._env.batch.get_data(row, self._data)
-        mujoco.mj_forward(self._model, self._data)
-        self._renderer.update_scene(self._data, self._camera)
-        self._add_markers(row)
-        picture: npt.NDArray[np.uint8] = self._renderer.render()
+        """Return a picture of one row from the renderer's own camera, (height, width, 3).
+
+        Raises:
+            RenderingError: if the renderer is closed, or belongs to another thread.
+        """
+        picture: npt.NDArray[np.uint8] = self.render_rows([row], [self._camera])[0, 0]
         return picture
 
-    def close(self) -> None:
-        """Free the OpenGL context; a second call does nothing."""
-        self._close()
+    def render_rows(
+        self, rows: Sequence[int] | npt.NDArray[np.int64], cameras: Sequence[str]
+    ) -> npt.NDArray[np.uint8]:
+        """Return pictures of some rows, (rows, cameras, height, width, 3), a fresh array.
 
-    def _add_markers(self, row: int) -> None:
-        """Add to the scene what is no part of the model."""
-        scene = self._renderer.scene
+        Args:
+            rows: their ids.
+            cameras: names of the task's `cameras`.
+
+        Raises:
+            RenderingError: if the renderer is closed, or belongs to another thread.
+        """
+        if not self._close.alive:
+            raise RenderingError("cannot render: the renderer is closed")
+        self._check_thread()
+        self._gl.make_current()
+        size = self._frame.height, self._frame.width
+        upside_down = np.empty((len(rows), len(cameras), *size, 3), np.uint8)
+        for k, row in enumerate(rows):
+            self._env.batch.get_data(int(row), self._data)
+            mujoco.mj_kinematics(self._model, self._data)
+            mujoco.mj_comPos(self._model, self._data)
+            mujoco.mj_camlight(self._model, self._data)
+            for c, camera in enumerate(cameras):
+                self._update_scene(int(row), self._camera_ids[camera])
+                mujoco.mjr_render(self._frame, self._scene, self._context)
+                mujoco.mjr_readPixels(upside_down[k, c], None, self._frame, self._context)
+        return np.ascontiguousarray(upside_down[:, :, ::-1])
+
+    def close(self) -> None:
+        """Free the OpenGL context; a second call does nothing.
+
+        Raises:
+            RenderingError: if the renderer belongs to another thread.
+        """
+        if self._close.alive:
+            self._check_thread()
+        self._close()
+        _OPEN.discard(self)
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise RenderingError(
+                "cannot render: a renderer works only in the thread that opened it; open one in "
+                "each thread"
+            )
+
+    def _update_scene(self, row: int, camera: int) -> None:
+        """Put into the scene what a camera may see of a row."""
+        self._view.fixedcamid = camera
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._option,
+            None,
+            self._view,
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        scene = self._scene
         for marker in self._env.robot.markers(row):
             mujoco.mjv_initGeom(
                 scene.geoms[scene.ngeom],
@@ -103,3 +174,47 @@ class Renderer:
                 np.array(marker.rgba, np.float32),
             )
             scene.ngeom += 1
+
+
+_OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
+"""Renderers that are not closed yet."""
+
+
+def _open_context(model: mujoco.MjModel) -> tuple[mujoco.GLContext, mujoco.MjrContext]:
+    """Return an OpenGL context, current in this thread, with the model's shapes in it.
+
+    Raises:
+        RenderingError: if there is no OpenGL here.
+    """
+    size = model.vis.global_
+    try:
+        with warnings.catch_warnings(record=True, action="always") as complaints:
+            gl = mujoco.GLContext(size.offwidth, size.offheight)
+            gl.make_current()
+        if complaints:  # GLFW only warns, and MuJoCo would end the process
+            raise RuntimeError(str(complaints[0].message))
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+    except Exception as error:  # every backend fails in its own way
+        raise RenderingError(
+            "cannot render: no OpenGL context (install libegl1, libegl-mesa0 and "
+            "libgl1-mesa-dri, and set MUJOCO_GL=egl before importing mujoco)"
+        ) from error
+    # MuJoCo shuts EGL down at exit; what is registered later runs earlier
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+    return gl, context
+
+
+def _free_context(gl: mujoco.GLContext, context: mujoco.MjrContext) -> None:
+    """Free a context with what is in it."""
+    gl.make_current()  # or its textures' numbers would be freed in another's context
+    context.free()
+    gl.free()
+
+
+def _close_all() -> None:
+    """Close at exit what was left open."""
+    for renderer in list(_OPEN):
+        with contextlib.suppress(Exception):  # some other thread's: it ends with the process
+            renderer._close()

@@ -70,6 +70,14 @@ class Robot(ABC, Generic[StartT, StateT]):
     def encode(self, state: StateT) -> npt.NDArray[np.float32]:
         """Write states as the scaled observation, (n, observation_dim), a fresh array."""
 
+    @abstractmethod
+    def labels(self) -> dict[str, Array]:
+        """Return what a picture of each row may be asked for, (n, k) by name, fresh arrays.
+
+        At least ``hand`` and ``object``, places in the world, (n, 3), m, and the robot's
+        ``joints``, rad.
+        """
+
     def markers(self, row: int) -> list[Marker]:
         """Return what to draw into a picture of one row beside the model."""
         del row

@@ -42,10 +42,10 @@ def assets_dir() -> Path:
     )
 
 
-def build_model(
+def build_spec(
     parts: Iterable[str], sensors: Mapping[str, tuple[mujoco.mjtSensor, str]]
-) -> mujoco.MjModel:
-    """Compile the workbench, a robot and some objects into one model.
+) -> mujoco.MjSpec:
+    """Put the workbench, a robot and some objects into one scene.
 
     Args:
         parts: names of MJCF files in ``assets/``, without ``.xml``; each is attached at the
@@ -53,7 +53,7 @@ def build_model(
         sensors: kind and site of each sensor by name, in the order of ``sensordata``.
 
     Returns:
-        The compiled model.
+        The scene, to be compiled.
     """
     folder = assets_dir()
     spec = mujoco.MjSpec.from_file(str(folder / "workbench.xml"))
@@ -62,4 +62,4 @@ def build_model(
         spec.attach(part, prefix=f"{name}/", frame=spec.worldbody.add_frame(name=name))
     for name, (kind, site) in sensors.items():
         spec.add_sensor(name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)
-    return spec.compile()
+    return spec

@@ -6,7 +6,7 @@ All tasks of a sequence share one observation and one action space.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from envs.tasks import ARM_TASKS, TASKS, get_task
 from envs.tasks.valve import MORE_VALVES, VALVES
 
 if TYPE_CHECKING:
+    from envs.pixels import PixelOptions
     from envs.vec_env import BatchVecEnv, JointVecEnv
 
 
@@ -56,18 +57,29 @@ class Sequence:
         return len(self.tasks)
 
     def make_env(
-        self, task_id: int, *, num_envs: int, num_threads: int = 1, seed: int | None = None
+        self,
+        task_id: int,
+        *,
+        num_envs: int,
+        num_threads: int = 1,
+        seed: int | None = None,
+        observation: str = "state",
+        **pixels: Unpack[PixelOptions],
     ) -> BatchVecEnv:
         """Return the environments of one task, with the one-hot of length `num_tasks` appended.
+
+        Pixel observations have it at the end of their ``state``.
 
         Args:
             task_id: position of the task in the sequence, from 0.
             num_envs: number of environments.
             num_threads: threads that step them; 0 takes every CPU.
             seed: seeds the environments' episodes.
+            observation: ``"state"`` or ``"pixels"``.
+            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
 
         Raises:
-            ValueError: if the sequence has no such task.
+            ValueError: if the sequence has no such task, or its robot no such camera.
         """
         from envs.batch_env import BatchEnv
         from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
@@ -77,13 +89,24 @@ class Sequence:
                 f"task_id is {task_id}; sequence '{self.name}' has tasks 0 to {self.num_tasks - 1}"
             )
         task = get_task(self.tasks[task_id])
-        env = BatchVecEnv(BatchEnv(task, num_envs, num_threads), one_hot=(task_id, self.num_tasks))
+        env = BatchVecEnv(
+            BatchEnv(task, num_envs, num_threads),
+            one_hot=(task_id, self.num_tasks),
+            observation=observation,
+            **pixels,
+        )
         if seed is not None:
             env.seed(seed)
         return env
 
     def make_joint_env(
-        self, *, num_envs: int, num_threads: int = 1, seed: int | None = None
+        self,
+        *,
+        num_envs: int,
+        num_threads: int = 1,
+        seed: int | None = None,
+        observation: str = "state",
+        **pixels: Unpack[PixelOptions],
     ) -> JointVecEnv:
         """Return environments of all tasks side by side.
 
@@ -92,6 +115,8 @@ class Sequence:
                 at least one, also where that makes more.
             num_threads: threads that step a task's environments; 0 takes every CPU.
             seed: seeds the environments' episodes.
+            observation: see `make_env`.
+            **pixels: see `make_env`.
         """
         from envs.vec_env import JointVecEnv
 
@@ -101,7 +126,13 @@ class Sequence:
         ]
         env = JointVecEnv(
             [
-                self.make_env(task_id, num_envs=count, num_threads=min(num_threads, count))
+                self.make_env(
+                    task_id,
+                    num_envs=count,
+                    num_threads=min(num_threads, count),
+                    observation=observation,
+                    **pixels,
+                )
                 for task_id, count in enumerate(counts)
             ]
         )

@@ -38,6 +38,7 @@ class Task(ABC, Generic[StartT, StateT]):
         reward_range: the least and the greatest reward of a step.
         expert_success: share of random episodes that the task's expert has to solve.
         layout: where each entry of the observation lies, by name.
+        proprioception: the entries that tell of the robot alone.
         action_dim: length of an action.
         control_hz: control steps per second.
         substeps: physics steps in a control step.
@@ -52,6 +53,7 @@ class Task(ABC, Generic[StartT, StateT]):
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     expert_success: ClassVar[float]
     layout: ClassVar[Mapping[str, slice]]
+    proprioception: ClassVar[tuple[str, ...]]
     action_dim: ClassVar[int]
     control_hz: ClassVar[int]
     substeps: ClassVar[int]
@@ -69,8 +71,12 @@ class Task(ABC, Generic[StartT, StateT]):
         return dim
 
     @abstractmethod
+    def spec(self) -> mujoco.MjSpec:
+        """Put the task's scene together."""
+
     def model(self) -> mujoco.MjModel:
         """Compile the task's scene."""
+        return self.spec().compile()
 
     @abstractmethod
     def robot(self, batch: Batch) -> Robot[StartT, StateT]:

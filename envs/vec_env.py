@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -14,11 +14,11 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 from envs.batch_env import BatchEnv
 from envs.demonstrations import collect
 from envs.experts import get_expert
+from envs.pixels import Observation, PixelOptions, make_observer, map_arrays
 from envs.rendering import Renderer, check_render_mode
-from envs.robot import LIMIT
 
-StepReturn = tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]
-"""Observations (n, obs_dim) and rewards (n,) float32, dones (n,) bool, and an info per row."""
+StepReturn = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
+"""Observations of n rows, rewards (n,) float32, dones (n,) bool, and an info per row."""
 
 
 class _Rows(VecEnv):
@@ -31,7 +31,7 @@ class _Rows(VecEnv):
             actions: (n, action_dim), in [-1, 1].
         """
         self.step_async(actions)  # type: ignore[arg-type]
-        return self.step_wait()  # type: ignore[return-value]
+        return self.step_wait()
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Refuse: the rows are one batch and have no attributes of their own.
@@ -90,6 +90,8 @@ class BatchVecEnv(_Rows):
         env: BatchEnv,
         one_hot: tuple[int, int] | None = None,
         render_mode: str | None = None,
+        observation: str = "state",
+        **pixels: Unpack[PixelOptions],
     ) -> None:
         """Wrap a batch.
 
@@ -98,9 +100,12 @@ class BatchVecEnv(_Rows):
             one_hot: (task id, number of tasks) of the one-hot appended to every observation;
                 None appends nothing.
             render_mode: None or ``"rgb_array"``.
+            observation: ``"state"`` or ``"pixels"``.
+            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
 
         Raises:
-            ValueError: if the render mode is another.
+            ValueError: if the render mode, the observation or a camera does not exist, or a value
+                is out of its range.
         """
         check_render_mode(render_mode)
         self.batch_env = env
@@ -113,10 +118,10 @@ class BatchVecEnv(_Rows):
         self._solved = np.zeros(env.num_envs, bool)
         self._actions: npt.ArrayLike = np.zeros((env.num_envs, env.task.action_dim))
         self._renderer: Renderer | None = None
-        self._observation_dim = env.task.observation_dim
+        self._observer = make_observer(env, observation, self._tail[0], **pixels)
         super().__init__(
             env.num_envs,
-            gymnasium.spaces.Box(-LIMIT, LIMIT, (self._observation_dim + num_tasks,), np.float32),
+            self._observer.space,
             gymnasium.spaces.Box(-1.0, 1.0, (env.task.action_dim,), np.float32),
         )
 
@@ -125,15 +130,15 @@ class BatchVecEnv(_Rows):
         """How many episodes a diverging simulation has ended so far."""
         return self.batch_env.num_diverged
 
-    def reset(self) -> np.ndarray:
-        """Start a new episode in every row and return the observations, (n, obs_dim)."""
+    def reset(self) -> Any:
+        """Start a new episode in every row and return the observations of all."""
         if any(seed is not None for seed in self._seeds):
             self.batch_env.seed(self._seeds[0])
         self._reset_seeds()
         self._returns[:] = 0.0
         self._solved[:] = False
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return np.concatenate([self.batch_env.reset(), self._tail], axis=1)
+        return self._observer.first(np.arange(self.num_envs), self.batch_env.reset())
 
     def step_async(self, actions: npt.ArrayLike) -> None:
         """Keep the actions for `step_wait`.
@@ -148,7 +153,7 @@ class BatchVecEnv(_Rows):
         step = self.batch_env.step(self._actions)
         self._returns += step.reward
         self._solved |= step.success
-        observations = np.concatenate([step.observation, self._tail], axis=1)
+        observations = self._observer.next(step)
         names = self._term_names
         infos: list[dict[str, Any]] = [
             {"success": success, "reward_terms": dict(zip(names, terms, strict=True))}
@@ -165,10 +170,10 @@ class BatchVecEnv(_Rows):
                 }
                 infos[row]["is_success"] = solved
                 infos[row]["TimeLimit.truncated"] = True
-                infos[row]["terminal_observation"] = observations[row].copy()
+                infos[row]["terminal_observation"] = _take(observations, row)
                 if step.diverged[row]:
                     infos[row]["diverged"] = True
-            observations[rows, : self._observation_dim] = self.batch_env.reset(rows)
+            _put(observations, rows, self._observer.first(rows, self.batch_env.reset(rows)))
             self._returns[rows] = 0.0
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos
@@ -202,7 +207,8 @@ class BatchVecEnv(_Rows):
         }
 
     def close(self) -> None:
-        """Free the renderer, if there is one."""
+        """Free the OpenGL contexts, if there are any."""
+        self._observer.close()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -248,15 +254,15 @@ class JointVecEnv(_Rows):
         """How many episodes a diverging simulation has ended so far."""
         return sum(part.num_diverged for part in self.parts)
 
-    def reset(self) -> np.ndarray:
-        """Start a new episode in every row and return the observations, (n, obs_dim)."""
+    def reset(self) -> Any:
+        """Start a new episode in every row and return the observations of all."""
         for first, part in zip(self._first, self.parts, strict=True):
             seed = self._seeds[first]
             if seed is not None:
                 part.seed(seed)
         self._reset_seeds()
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return np.concatenate([part.reset() for part in self.parts])
+        return _concatenate([part.reset() for part in self.parts])
 
     def step_async(self, actions: npt.ArrayLike) -> None:
         """Hand each task's environments their actions.
@@ -273,7 +279,7 @@ class JointVecEnv(_Rows):
         steps = [part.step_wait() for part in self.parts]
         observations, rewards, dones, infos = zip(*steps, strict=True)
         return (
-            np.concatenate(observations),
+            _concatenate(observations),
             np.concatenate(rewards),
             np.concatenate(dones),
             [info for of_part in infos for info in of_part],
@@ -309,3 +315,23 @@ class JointVecEnv(_Rows):
         """
         values = [value for part in self.parts for value in part.get_attr(attr_name)]
         return [values[index] for index in self._get_indices(indices)]
+
+
+def _take(observations: Observation, row: np.integer) -> Observation:
+    """Return a copy of one row's observation."""
+    return map_arrays(lambda array: array[row].copy(), observations)
+
+
+def _put(observations: Observation, rows: np.ndarray, values: Observation) -> None:
+    """Write the observations of some rows in place of what is there."""
+
+    def put(array: np.ndarray, own: np.ndarray) -> np.ndarray:
+        array[rows] = own
+        return array
+
+    map_arrays(put, observations, values)
+
+
+def _concatenate(observations: Sequence[Observation]) -> Observation:
+    """Return the rows of all observations, one after the other."""
+    return map_arrays(lambda *arrays: np.concatenate(arrays), *observations)

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from envs.arm.controller import ACTION_DIM, CONTROL_HZ, SUBSTEPS, HandController
+from envs.arm.controller import ACTION_DIM, CONTROL_HZ, NUM_JOINTS, SUBSTEPS, HandController
 from envs.arm.observation import SLICES, State, encode
 from envs.robot import Array, Marker, Robot
-from envs.scenes import build_model
+from envs.scenes import build_spec
 from envs.task import Task
 
 SENSORS = ("hand_position", "hand_velocity", "object_position", "object_axis", "object_velocity")
@@ -60,6 +60,7 @@ class ArmTask(Task[Start, State]):
 
     expert_success = 0.95
     layout: ClassVar[Mapping[str, slice]] = SLICES
+    proprioception = ("hand_position", "gripper_opening", "hand_velocity")
     action_dim = ACTION_DIM
     control_hz = CONTROL_HZ
     substeps = SUBSTEPS
@@ -70,8 +71,8 @@ class ArmTask(Task[Start, State]):
     joint_range: ClassVar[float] = 1.0
     goal_rgba: ClassVar[tuple[float, float, float, float] | None] = None
 
-    def model(self) -> mujoco.MjModel:
-        """Compile the workbench with the arm and the task's objects."""
+    def spec(self) -> mujoco.MjSpec:
+        """Put the arm and the task's objects on the workbench."""
         kinds = mujoco.mjtSensor
         measured = (
             (kinds.mjSENS_FRAMEPOS, "arm/hand"),
@@ -80,7 +81,7 @@ class ArmTask(Task[Start, State]):
             (kinds.mjSENS_FRAMEXAXIS, self.object_site),
             (kinds.mjSENS_FRAMELINVEL, self.object_site),
         )
-        return build_model(("arm", *self.objects), dict(zip(SENSORS, measured, strict=True)))
+        return build_spec(("arm", *self.objects), dict(zip(SENSORS, measured, strict=True)))
 
     def robot(self, batch: Batch) -> Arm:
         """Return the arm and the task's objects in a batch."""
@@ -106,6 +107,7 @@ class Arm(Robot[Start, State]):
         self._controller = HandController(batch)
         self._mocap, self._mocap_quat = batch.bind("mocap_pos"), batch.bind("mocap_quat")
         self._sensors = batch.bind("sensordata")
+        self._arm_joints = batch.bind("qpos")[:, :NUM_JOINTS]
         self._fingers = [batch.joint(f"arm/{side}_finger").qpos[:, 0] for side in ("left", "right")]
         self._joint = (
             np.zeros(batch.nsim)
@@ -151,6 +153,16 @@ class Arm(Robot[Start, State]):
     def encode(self, state: State) -> npt.NDArray[np.float32]:
         """Write states in the shared layout, (n, 26)."""
         return encode(state, self._task.joint_range)
+
+    def labels(self) -> dict[str, Array]:
+        """Return ``hand``, ``object`` and ``goal``, (n, 3), m, and ``joints``, (n, 7), rad."""
+        state = self.state()
+        return {
+            "hand": state.hand,
+            "object": state.object,
+            "goal": state.goal,
+            "joints": self._arm_joints.copy(),
+        }
 
     def markers(self, row: int) -> list[Marker]:
         """Draw the goal, if the task gives it a colour."""

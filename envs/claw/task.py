@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
+from envs.claw.kinematics import FINGER_ANGLES, fingertips
 from envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, NUM_JOINTS, State, encode
 from envs.robot import Array, Marker, Robot
-from envs.scenes import build_model
+from envs.scenes import build_spec
 from envs.task import Task
 
 CONTROL_HZ = 25
@@ -58,17 +59,18 @@ class ClawTask(Task[Start, State]):
 
     expert_success = 0.9
     layout: ClassVar[Mapping[str, slice]] = LAYOUT
+    proprioception = ("joint_position", "last_action")
     action_dim = NUM_JOINTS
     control_hz = CONTROL_HZ
     substeps = SUBSTEPS
     cameras: ClassVar[Mapping[str, str]] = {"front": "claw/front", "wrist": "claw/wrist"}
     shape: str
 
-    def model(self) -> mujoco.MjModel:
-        """Compile the workbench with the claw and the task's valve."""
+    def spec(self) -> mujoco.MjSpec:
+        """Put the claw and the task's valve on the workbench."""
         valve = f"valve_{self.shape}"
         measured = (mujoco.mjtSensor.mjSENS_FRAMEXAXIS, f"{valve}/mark")
-        return build_model(("claw", valve), {"valve_direction": measured})
+        return build_spec(("claw", valve), {"valve_direction": measured})
 
     def robot(self, batch: Batch) -> Claw:
         """Return the claw and the valve in a batch."""
@@ -123,8 +125,32 @@ class Claw(Robot[Start, State]):
         """Write states in the shared layout, (n, 21)."""
         return encode(state)
 
+    def labels(self) -> dict[str, Array]:
+        """Return where the claw and the valve are.
+
+        ``hand`` is the middle of the fingertips and ``object`` the point on the rim of the dial
+        that the valve's stripe points at, (n, 3), m; ``angle`` is cosine and sine of the valve's
+        angle, (n, 2), and ``joints`` are the fingers', (n, 9), rad.
+        """
+        joints = self._joints.copy()
+        angle, radius, height = fingertips(joints)
+        angle += FINGER_ANGLES
+        tips = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=2)
+        axis = np.array([VALVE_POSITION[0], VALVE_POSITION[1], 0.0])
+        return {
+            "hand": axis + tips.mean(axis=1),
+            "object": self._pointed_at(self._valve),
+            "angle": np.stack([np.cos(self._valve), np.sin(self._valve)], axis=1),
+            "joints": joints,
+        }
+
     def markers(self, row: int) -> list[Marker]:
         """Draw a ball on the dial where the valve's stripe is to point."""
-        angle = math.atan2(self._stripe[1], self._stripe[0]) + float(self.target[row])
-        place = TARGET_RADIUS * np.array([math.cos(angle), math.sin(angle), 0.0])
-        return [Marker(VALVE_POSITION + place, TARGET_RGBA, radius=TARGET_SIZE)]
+        place = self._pointed_at(self.target[row : row + 1])[0]
+        return [Marker(place, TARGET_RGBA, radius=TARGET_SIZE)]
+
+    def _pointed_at(self, angle: Array) -> Array:
+        """Return where on the dial's rim the stripe points at some angles, (n,) → (n, 3), m."""
+        angle = angle + math.atan2(self._stripe[1], self._stripe[0])
+        way = np.stack([np.cos(angle), np.sin(angle), np.zeros(len(angle))], axis=1)
+        return VALVE_POSITION + TARGET_RADIUS * way

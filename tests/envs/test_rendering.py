@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 import envs
 from envs.batch_env import BatchEnv
+from envs.names import UnknownNameError
 from envs.rendering import Renderer, RenderingError
 from envs.tasks import get_task
 
@@ -82,11 +85,87 @@ def test_gymnasium_and_vec_env_render(env: BatchEnv) -> None:
 
 
 def test_unknown_camera_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown camera 'top'; known: front, wrist"):
-        Renderer(BatchEnv(get_task("reach"), 1), camera="top")
+    reach = BatchEnv(get_task("reach"), 1)
+    with pytest.raises(UnknownNameError, match=r"unknown camera 'top'; known: front, wrist$"):
+        Renderer(reach, camera="top")
+    with pytest.raises(UnknownNameError, match=r"unknown camera 'fron'; did you mean 'front'\?$"):
+        Renderer(reach, camera="fron")
 
 
-def test_without_a_renderer_everything_else_works() -> None:
+def test_several_pictures_at_once_are_those_one_by_one(env: BatchEnv) -> None:
+    renderer = Renderer(env, width=48, height=32)
+    together = renderer.render_rows([1, 0, 1], ["wrist", "front"])
+    assert together.shape == (3, 2, 32, 48, 3)
+    np.testing.assert_array_equal(together[:, 1], [renderer.render(k) for k in (1, 0, 1)])
+    renderer.close()
+    wrist = Renderer(env, camera="wrist", width=48, height=32)
+    np.testing.assert_array_equal(together[:, 0], [wrist.render(k) for k in (1, 0, 1)])
+    wrist.close()
+
+
+def test_closing_a_renderer_leaves_others_alone(env: BatchEnv) -> None:
+    """What an OpenGL context owns has numbers that mean something else in another context."""
+    stays = Renderer(env, width=64, height=48)
+    before = stays.render()
+    for _ in range(2):
+        goes = Renderer(env, width=64, height=48)
+        goes.render()
+        stays.render()
+        goes.close()
+    np.testing.assert_array_equal(stays.render(), before)
+    stays.close()
+
+
+def test_opening_and_closing_leaves_nothing_behind(env: BatchEnv) -> None:
+    def resident_megabytes() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc")
+    sizes = []
+    for _ in range(20):
+        renderer = Renderer(env, width=64, height=64)
+        renderer.render()
+        renderer.close()
+        sizes.append(resident_megabytes())
+    assert sizes[-1] - sizes[4] < 5.0
+
+
+def test_a_closed_renderer_and_one_of_another_thread_are_refused(env: BatchEnv) -> None:
+    renderer = Renderer(env, width=16, height=16)
+    with ThreadPoolExecutor(1) as other:
+        for action in (renderer.render, renderer.close):
+            with pytest.raises(RenderingError, match="only in the thread that opened it"):
+                other.submit(action).result()
+        own = other.submit(Renderer, env, width=16, height=16).result()
+        picture = other.submit(own.render).result()
+        other.submit(own.close).result()
+    np.testing.assert_array_equal(renderer.render(), picture)
+    renderer.close()
+    renderer.close()
+    with pytest.raises(RenderingError, match="the renderer is closed"):
+        renderer.render()
+
+
+def test_leaving_without_closing_is_quiet(env: BatchEnv) -> None:
+    script = (
+        "import weakref\n"
+        "class Early: pass\n"
+        "early = Early()\n"
+        "weakref.finalize(early, str)\n"  # finalizers now run after MuJoCo has shut EGL down
+        "import envs\n"
+        "vec = envs.make_vec('reach', num_envs=1, observation='pixels', render_mode='rgb_array')\n"
+        "vec.reset(); vec.get_images()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("backend", ["disable", "glfw"])
+def test_without_a_renderer_everything_else_works(backend: str) -> None:
     script = (
         "import envs\n"
         "from envs.rendering import RenderingError\n"
@@ -96,9 +175,21 @@ def test_without_a_renderer_everything_else_works() -> None:
         "    env.get_images()\n"
         "except RenderingError as error:\n"
         "    print(error)\n"
+        "pixels = envs.make_vec('reach', num_envs=1, observation='pixels')\n"
+        "try:\n"
+        "    pixels.reset()\n"
+        "except RenderingError as error:\n"
+        "    print(error)\n"
     )
-    environment = {**os.environ, "MUJOCO_GL": "disable"}
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env={**environment, "MUJOCO_GL": backend},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert "cannot render: no OpenGL context" in result.stdout
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2 and lines[0] == lines[1]
+    assert lines[0].startswith("cannot render: no OpenGL context (install libegl1, ")
+    assert result.stderr == ""

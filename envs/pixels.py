@@ -1,0 +1,235 @@
+"""Observations: the state as one vector, or pictures beside what the robot feels of itself.
+
+Pictures are channels first: entry ``(3 * len(cameras)) * k + 3 * c + rgb`` along the first axis is
+a colour of camera ``c`` in frame ``k`` of the stack, the oldest frame first. An episode starts
+with copies of its first frame.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from envs.batch_env import BatchEnv, Step
+from envs.names import lookup
+from envs.rendering import Renderer
+from envs.robot import LIMIT
+
+OBSERVATIONS = ("state", "pixels")
+"""What an environment can show."""
+LEAST_SIZE, LARGEST_SIZE = 8, 512
+"""Bounds of a frame's width and height, in pixels."""
+
+Observation = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
+"""Of n rows: a vector (n, dim), frames (n, channels, size, size), or both by name."""
+
+
+class PixelOptions(TypedDict, total=False):
+    """What can be chosen about pixel observations; see `Pixels`."""
+
+    cameras: Sequence[str]
+    size: int
+    frame_stack: int
+    proprioception: bool
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixel observations look.
+
+    Attributes:
+        cameras: names of the task's `cameras`, in the order of the channels.
+        size: width and height of a frame, in pixels.
+        frame_stack: how many frames an observation holds, the latest among them.
+        proprioception: whether the entries of the task's `proprioception` come beside them.
+
+    Raises:
+        ValueError: if a value is out of its range, or a camera is named twice.
+    """
+
+    cameras: tuple[str, ...] = ("front",)
+    size: int = 64
+    frame_stack: int = 1
+    proprioception: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise ValueError(f"cameras is {self.cameras}; name at least one, and none twice")
+        if not LEAST_SIZE <= self.size <= LARGEST_SIZE:
+            raise ValueError(f"size is {self.size}; allowed: {LEAST_SIZE} to {LARGEST_SIZE}")
+        if self.frame_stack < 1:
+            raise ValueError(f"frame_stack is {self.frame_stack}; it must be at least 1")
+
+
+class Observer(ABC):
+    """Turns the states of a batch into observations.
+
+    Attributes:
+        space: of one row's observations.
+    """
+
+    space: gymnasium.Space[Any]
+
+    @abstractmethod
+    def first(self, rows: npt.NDArray[np.int64], state: npt.NDArray[np.float32]) -> Observation:
+        """Return the observations of rows that were just reset, fresh arrays.
+
+        Args:
+            rows: their ids, (k,).
+            state: what `BatchEnv.reset` returned, (k, observation_dim).
+        """
+
+    @abstractmethod
+    def next(self, step: Step) -> Observation:
+        """Return the observations of all rows after a step, fresh arrays."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class StateObserver(Observer):
+    """The state as one vector, followed by a tail that is the same for every row."""
+
+    def __init__(self, env: BatchEnv, tail: npt.NDArray[np.float32]) -> None:
+        """Keep the tail, (k,)."""
+        self._tail = tail
+        self.space = _vectors(env.task.observation_dim + len(tail))
+
+    def first(
+        self, rows: npt.NDArray[np.int64], state: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """See `Observer.first`."""
+        return with_tail(state, self._tail)
+
+    def next(self, step: Step) -> npt.NDArray[np.float32]:
+        """See `Observer.next`."""
+        return with_tail(step.observation, self._tail)
+
+    def close(self) -> None:
+        """Free nothing: there is nothing to free."""
+
+
+class PixelObserver(Observer):
+    """Frames of the chosen cameras; with anything beside them, a dictionary of both.
+
+    ``pixels`` are the frames and ``state`` holds the proprioception followed by the tail; without
+    either of the two, an observation is the frames alone. A row whose simulation diverged keeps
+    its last frame.
+    """
+
+    def __init__(self, env: BatchEnv, pixels: Pixels, tail: npt.NDArray[np.float32]) -> None:
+        """Prepare; the OpenGL context is opened by the thread that first resets.
+
+        Args:
+            env: the batch to look at.
+            pixels: what to show of it.
+            tail: what every state part ends with, (k,).
+
+        Raises:
+            UnknownNameError: if the task has no such camera.
+        """
+        for camera in pixels.cameras:
+            lookup("camera", camera, env.task.cameras, listed=False)
+        self._env, self._pixels, self._tail = env, pixels, tail
+        self._renderer: Renderer | None = None
+        felt = env.task.proprioception if pixels.proprioception else ()
+        everything = np.arange(env.task.observation_dim)
+        self._felt = np.concatenate(
+            [everything[:0], *(everything[env.task.layout[name]] for name in felt)]
+        )
+        self._frame_channels = 3 * len(pixels.cameras)
+        shape = self._frame_channels * pixels.frame_stack, pixels.size, pixels.size
+        self._stack = np.zeros((env.num_envs, *shape), np.uint8)
+        self.space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        self._state_dim = len(self._felt) + len(tail)
+        if self._state_dim:
+            self.space = gymnasium.spaces.Dict(
+                {"pixels": self.space, "state": _vectors(self._state_dim)}
+            )
+
+    def first(self, rows: npt.NDArray[np.int64], state: npt.NDArray[np.float32]) -> Observation:
+        """See `Observer.first`."""
+        self._stack[rows] = np.tile(self._frames(rows), (1, self._pixels.frame_stack, 1, 1))
+        return self._beside(self._stack[rows], state)
+
+    def next(self, step: Step) -> Observation:
+        """See `Observer.next`."""
+        newest = self._frame_channels
+        self._stack[:, :-newest] = self._stack[:, newest:]
+        rows = np.flatnonzero(~step.diverged)
+        self._stack[rows, -newest:] = self._frames(rows)
+        return self._beside(self._stack.copy(), step.observation)
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _frames(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the current frame of some rows, (k, 3 * cameras, size, size)."""
+        size = self._pixels.size
+        if self._renderer is None:
+            self._renderer = Renderer(self._env, width=size, height=size)
+        pictures = self._renderer.render_rows(rows, self._pixels.cameras)
+        return pictures.transpose(0, 1, 4, 2, 3).reshape(len(rows), -1, size, size)
+
+    def _beside(self, frames: npt.NDArray[np.uint8], state: npt.NDArray[np.float32]) -> Observation:
+        """Return frames with the state part, if there is one."""
+        if not self._state_dim:
+            return frames
+        return {"pixels": frames, "state": with_tail(state[:, self._felt], self._tail)}
+
+
+def make_observer(
+    env: BatchEnv, observation: str, tail: npt.NDArray[np.float32], **pixels: Unpack[PixelOptions]
+) -> Observer:
+    """Return what turns the states of a batch into observations.
+
+    Args:
+        env: the batch.
+        observation: ``"state"`` or ``"pixels"``.
+        tail: what every state part ends with, such as a task's one-hot, (k,).
+        **pixels: see `Pixels`.
+
+    Raises:
+        UnknownNameError: if the observation or a camera does not exist.
+        ValueError: if a value is out of its range, or pixels are described but not asked for.
+    """
+    lookup("observation", observation, dict.fromkeys(OBSERVATIONS), listed=False)
+    if observation == "pixels":
+        cameras = pixels.get("cameras", Pixels.cameras)
+        names = (cameras,) if isinstance(cameras, str) else tuple(cameras)
+        options: dict[str, Any] = {**pixels, "cameras": names}
+        return PixelObserver(env, Pixels(**options), tail)
+    if pixels:
+        raise ValueError(f"{', '.join(pixels)}: only with observation='pixels'")
+    return StateObserver(env, tail)
+
+
+def with_tail(
+    state: npt.NDArray[np.float32], tail: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Append the same tail, (k,), to every row of ``state``, (n, dim)."""
+    return np.concatenate([state, np.tile(tail, (len(state), 1))], axis=1)
+
+
+def map_arrays(
+    function: Callable[..., npt.NDArray[Any]], *observations: Observation
+) -> Observation:
+    """Call a function with the arrays of observations of one space, name by name."""
+    if isinstance(observations[0], dict):
+        return {name: function(*(each[name] for each in observations)) for name in observations[0]}
+    return function(*observations)
+
+
+def _vectors(dim: int) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(-LIMIT, LIMIT, (dim,), np.float32)

@@ -1,0 +1,215 @@
+"""`lifelong-rl frames`: collect pictures of robots at work, for learning to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from lifelong_rl.cli.options import Command, OptionalPath
+from lifelong_rl.errors import UnknownNameError, UserError
+
+if TYPE_CHECKING:
+    from envs.frames import TaskFrames
+    from lifelong_rl.vision.frames import Frames as FramesOfTasks
+
+FOLDER = Path("frames")
+ENDING = ".npz"
+MIXED = "mixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames(Command):
+    """Collect frames of a sequence's tasks, with the state each shows, for learning to see.
+
+    Frames are of whole episodes, every control step, evenly spread over tasks and policies. A file
+    that already holds what is asked for stays as it is.
+
+    Attributes:
+        sequence: Whose tasks to look at.
+        policy: Who acts: expert, random, noisy (a disturbed expert), or mixed, which is all three.
+        count: How many frames.
+        cameras: Cameras of the tasks, such as front and wrist; every frame is seen by all.
+        size: Width and height of an image, in pixels.
+        out: The file, which ends in .npz; by default frames/SEQUENCE-POLICY-COUNT-seedN.npz.
+        seed: Decides the episodes.
+        overwrite: Replace a file that holds other frames.
+        num_threads: Threads that step the physics; the frames do not depend on them.
+    """
+
+    sequence: str = "arm10"
+    policy: str = MIXED
+    count: int = 20_000
+    cameras: tuple[str, ...] = ("front",)
+    size: int = 64
+    out: OptionalPath = None
+    seed: int = 0
+    overwrite: bool = False
+    num_threads: int = 2
+
+    def __call__(self) -> int:
+        """Collect, with a line for each task, or say that they are there already."""
+        from lifelong_rl.vision.frames import save_frames
+
+        request = self._request()
+        path = self._path()
+        if path.exists() and self._is_there(path, request):
+            return 0
+        started = perf_counter()
+        frames = self._collect(request)
+        save_frames(path, frames)
+        print(
+            f"{len(frames.images)} frames of {len(set(frames.episodes.tolist()))} episodes  "
+            f"{path}  {path.stat().st_size / 1e6:.1f} MB  {perf_counter() - started:.1f} s"
+        )
+        return 0
+
+    def _request(self) -> dict[str, Any]:
+        """What tells these frames from others, after checking that it can be had."""
+        from envs.experts import get_expert
+        from envs.frames import POLICIES
+        from envs.pixels import Pixels
+        from envs.tasks import TASKS
+        from lifelong_rl.benchmark.sequence import load_sequence
+        from lifelong_rl.benchmark.versions import installed
+
+        for name, least in (("seed", 0), ("num_threads", 1)):
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
+                )
+        if self.policy not in (*POLICIES, MIXED):
+            raise UnknownNameError("policy", self.policy, (*POLICIES, MIXED), see="")
+        policies = list(POLICIES) if self.policy == MIXED else [self.policy]
+        tasks = list(dict.fromkeys(load_sequence(self.sequence).tasks))
+        try:
+            Pixels(self.cameras, self.size)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        for task in tasks:
+            if task not in TASKS:
+                raise UserError(f"the task '{task}' of '{self.sequence}' has no cameras")
+            for camera in self.cameras:
+                if camera not in TASKS[task].cameras:
+                    raise UnknownNameError("camera", camera, TASKS[task].cameras, see="")
+            if policies != ["random"]:
+                try:
+                    get_expert(task)
+                except ValueError as error:
+                    raise UserError(str(error)) from error
+        if self.count < len(tasks) * len(policies):
+            raise UserError(
+                f"count must be at least {len(tasks) * len(policies)}, a frame of each task and "
+                f"policy, not {self.count}"
+            )
+        return {
+            "tasks": tasks,
+            "task_versions": [TASKS[task].version for task in tasks],
+            "policies": policies,
+            "count": self.count,
+            "cameras": list(self.cameras),
+            "size": self.size,
+            "seed": self.seed,
+            "mujoco": installed("mujoco"),
+        }
+
+    def _path(self) -> Path:
+        if self.out is None:
+            name = f"{self.sequence}-{self.policy}-{self.count}-seed{self.seed}"
+            return FOLDER / (name.replace(",", "+") + ENDING)
+        if self.out.suffix != ENDING or self.out.is_dir():
+            raise UserError(f"{self.out} is no name for a file of frames; it must end in {ENDING}")
+        return self.out
+
+    def _is_there(self, path: Path, request: dict[str, Any]) -> bool:
+        """Whether a file holds what is asked for; if it may not be replaced, it has to."""
+        from lifelong_rl.vision.frames import FramesError, load_frames
+
+        try:
+            found = load_frames(path)
+        except FramesError:
+            if self.overwrite:
+                return False
+            raise
+        differing = [name for name in request if found.metadata.get(name) != request[name]]
+        if not differing:
+            print(f"{path} holds these {len(found.images)} frames already")
+            return True
+        if self.overwrite:
+            return False
+        name = differing[0]
+        raise UserError(
+            f"{path} holds other frames ({name}: {found.metadata.get(name)}, not {request[name]}); "
+            "add --overwrite, or choose another --out"
+        )
+
+    def _collect(self, request: dict[str, Any]) -> FramesOfTasks:
+        """Let every policy act in every task."""
+        from lifelong_rl.benchmark.versions import versions
+
+        tasks, policies = request["tasks"], request["policies"]
+        cells = [(task, policy) for task in range(len(tasks)) for policy in range(len(policies))]
+        share, more = divmod(self.count, len(cells))
+        parts = []
+        started = perf_counter()
+        for k, (task, policy) in enumerate(cells):
+            parts.append(self._collect_cell(tasks[task], policies[policy], k, share + (k < more)))
+            if policy == len(policies) - 1:
+                done = sum(len(part.steps) for part in parts)
+                print(
+                    f"[{task + 1}/{len(tasks)}] {tasks[task]}  {done} of {self.count} frames  "
+                    f"{done / (perf_counter() - started):.0f} frames/s",
+                    flush=True,
+                )
+        return join(parts, cells, {**request, "versions": versions()})
+
+    def _collect_cell(self, task: str, policy: str, cell: int, count: int) -> TaskFrames:
+        import numpy as np
+
+        from envs.frames import collect_frames
+        from envs.rendering import RenderingError
+        from envs.tasks import get_task
+
+        try:
+            return collect_frames(
+                get_task(task),
+                policy,
+                count=count,
+                cameras=self.cameras,
+                size=self.size,
+                seed=int(np.random.SeedSequence([self.seed, cell]).generate_state(1)[0]),
+                num_threads=self.num_threads,
+            )
+        except RenderingError as error:
+            raise UserError(str(error)) from error
+
+
+def join(
+    parts: list[TaskFrames], cells: list[tuple[int, int]], metadata: dict[str, Any]
+) -> FramesOfTasks:
+    """Put frames of several tasks and policies together, and number their episodes through.
+
+    Args:
+        parts: The frames of each cell.
+        cells: Indices of its task and policy.
+        metadata: As that of `lifelong_rl.vision.frames.Frames`.
+    """
+    import numpy as np
+
+    from lifelong_rl.vision.frames import Frames
+
+    sizes = [len(part.steps) for part in parts]
+    first = np.cumsum([0, *(part.episodes[-1] + 1 for part in parts)])
+    tasks, policies = np.repeat(np.array(cells, np.int64), sizes, axis=0).T
+    return Frames(
+        images=np.concatenate([part.images for part in parts]),
+        episodes=np.concatenate([part.episodes + k for part, k in zip(parts, first, strict=False)]),
+        steps=np.concatenate([part.steps for part in parts]),
+        tasks=tasks,
+        policies=policies,
+        labels={
+            name: np.concatenate([part.labels[name] for part in parts]) for name in parts[0].labels
+        },
+        metadata=metadata,
+    )
