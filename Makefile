@@ -33,6 +33,7 @@ test-slow: install
 bench: install
 	$(BIN)/python scripts/bench_envs.py
 	$(BIN)/python scripts/bench_agents.py
+	$(BIN)/python scripts/bench_rendering.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

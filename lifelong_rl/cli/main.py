@@ -13,6 +13,7 @@ from lifelong_rl.cli.compare import Compare
 from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
 from lifelong_rl.cli.eval import Eval
+from lifelong_rl.cli.frames import Frames
 from lifelong_rl.cli.list import List
 from lifelong_rl.cli.options import Command
 from lifelong_rl.cli.packages import refuse_shadowed
@@ -28,6 +29,7 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "record": Record,
     "demos": Demos,
+    "frames": Frames,
     "list": List,
     "doctor": Doctor,
 }
