@@ -49,7 +49,7 @@ class Record(Command):
         seed: Decides the episodes.
         width: Of each camera's picture, in pixels.
         height: Of the picture, in pixels.
-        quality: Render shadows and smooth shapes, which takes some twenty times as long.
+        quality: Render shadows and smooth shapes, which takes many times as long.
         overwrite: Replace clips that are there.
     """
 
