@@ -83,16 +83,33 @@ class RunConfig:
                     f"not {value!r}"
                 )
 
+    @property
+    def folder_name(self) -> str:
+        """What the folder of this run is called: SEQUENCE[-orderM]-AGENT-METHOD-seedN."""
+        sequence = self.sequence.replace(",", "+")
+        if self.order is not None:
+            sequence += f"-order{self.order}"
+        return f"{sequence}-{self.agent}-{self.method}-seed{self.seed}"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain lists, dictionaries and numbers, as written to `config.yaml`."""
         return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
 
 
-def read_config(path: Path, known: type[RunConfig] = RunConfig) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """The fields that a YAML file sets, with either dashes or underscores in their names.
 
     Raises:
         UserError: The file cannot be read, or a field is unknown or of the wrong kind.
+    """
+    return check_fields(read_mapping(path), path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The `name: value` lines of a YAML file, with underscores for the dashes in the names.
+
+    Raises:
+        UserError: The file cannot be read, or holds something else.
     """
     try:
         content = yaml.load(path.read_text(), Loader)
@@ -100,17 +117,37 @@ def read_config(path: Path, known: type[RunConfig] = RunConfig) -> dict[str, Any
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    return with_underscores(content, path)
+
+
+def with_underscores(content: object, path: Path) -> dict[str, Any]:
+    """A mapping read from `path`, with underscores for the dashes in its names.
+
+    Raises:
+        UserError: It is no mapping, or sets a name twice.
+    """
     if not isinstance(content, dict):
         raise UserError(f"{path} does not hold options as 'name: value' lines")
-    fields = {entry.name for entry in dataclasses.fields(known)}
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
-        if name not in fields:
-            raise UnknownNameError("option", str(key), fields, see=str(path))
         if name in found:
             raise UserError(f"{path} sets {name} twice")
         found[name] = value
+    return found
+
+
+def check_fields(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What `path` sets, as arguments of `RunConfig`.
+
+    Raises:
+        UserError: A field is unknown or of the wrong kind.
+    """
+    fields = {entry.name for entry in dataclasses.fields(RunConfig)}
+    found = dict(content)
+    for name in found:
+        if name not in fields:
+            raise UnknownNameError("option", name, fields, see=str(path))
     for name in ("agent_options", "method_options"):
         if not isinstance(found.get(name, {}), dict):
             raise UserError(f"{path}: {name} must be 'name: value' lines, not {found[name]!r}")

@@ -179,6 +179,21 @@ class RunFolder:
         return content
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process writes to the run in a folder; changes nothing there."""
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _refuse_occupied(path: Path, config: RunConfig) -> None:
     """Raise UserError if a new run in `path` would touch something that is there already."""
     if path.exists() and not path.is_dir():

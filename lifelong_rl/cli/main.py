@@ -20,11 +20,13 @@ from lifelong_rl.cli.packages import refuse_shadowed
 from lifelong_rl.cli.record import Record
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
+from lifelong_rl.cli.sweep import Sweep
 from lifelong_rl.errors import UnknownNameError, UserError
 
 COMMANDS: dict[str, type[Command]] = {
     "run": Run,
     "resume": Resume,
+    "sweep": Sweep,
     "eval": Eval,
     "compare": Compare,
     "record": Record,

@@ -61,14 +61,7 @@ class Run(RunConfig, Command):
         }
         setup = prepare(RunConfig(**values))
         config = setup.config
-        path = self.run_dir or Path("runs") / _folder_name(config)
+        path = self.run_dir or Path("runs") / config.folder_name
         loop = SequenceLoop(setup)
         folder = RunFolder.create(path, config)
         return follow(loop, folder, quiet=self.quiet)
-
-
-def _folder_name(config: RunConfig) -> str:
-    sequence = config.sequence.replace(",", "+")
-    if config.order is not None:
-        sequence += f"-order{config.order}"
-    return f"{sequence}-{config.agent}-{config.method}-seed{config.seed}"

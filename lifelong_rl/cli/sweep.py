@@ -1,0 +1,98 @@
+"""`lifelong-rl sweep`: run all that a study asks for."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lifelong_rl.benchmark.endings import RunStopped
+from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath
+from lifelong_rl.errors import UserError
+
+CELL = (sys.executable, "-m", "lifelong_rl.cli.cell")
+"""Program that runs or resumes the run in the folder named after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Command):
+    """Run a study: every sequence, agent, method and seed of a file, several at a time.
+
+    Cells that are finished are skipped, those that were stopped go on, and those that failed are
+    tried again.
+
+    Attributes:
+        study: YAML file with lists of sequences, agents, methods and seeds, and options of runs;
+            such as studies/first_study.yaml.
+        runs: Folder of the cells, each a run in SEQUENCE[-orderM]-AGENT-METHOD-seedN; by default
+            what the file says.
+        processes: Cells at a time, one core each; by default as many as there are cores.
+        dry_run: Only list the cells, how they stand and how long they may take.
+        quiet: Print only the summary at the end.
+    """
+
+    study: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
+    runs: OptionalPath = None
+    processes: OptionalInt = None
+    dry_run: bool = False
+    quiet: bool = False
+
+    def __call__(self) -> int:
+        """Run what is to do, and print the summary; 1 if a cell failed."""
+        import torch
+        from joblib import cpu_count  # type: ignore[import-untyped]
+
+        from lifelong_rl.benchmark.study import read_study
+        from lifelong_rl.benchmark.sweep import SweepLoop, SweepReporter
+        from lifelong_rl.cli.progress import Terminated, raise_on_sigterm
+        from lifelong_rl.cli.sweep_progress import (
+            LineReporter,
+            TableReporter,
+            count_states,
+            explain_states,
+            format_left,
+            list_cells,
+        )
+
+        processes = cpu_count() if self.processes is None else self.processes
+        if processes < 1:
+            raise UserError(f"processes must be at least 1, not {processes}")
+        torch.set_num_threads(1)  # the little that is done here is no faster with more
+        study = read_study(self.study, self.runs)
+        loop = SweepLoop(study.cells, CELL, processes)
+        if self.dry_run:
+            print(list_cells(loop), end="\n\n")
+        if self.dry_run or not self.quiet:
+            print(f"{count_states(loop, study.runs)}; {processes} at a time")
+            print(explain_states(loop), end="", flush=True)
+        if self.dry_run:
+            print(f"time left: {format_left(loop.seconds_left())}")
+            return 0
+        lively = TableReporter if sys.stdout.isatty() else LineReporter
+        try:
+            with raise_on_sigterm():
+                loop.run(SweepReporter() if self.quiet else lively())
+        except KeyboardInterrupt as error:
+            raise RunStopped(
+                f"stopped; {count_states(loop, study.runs)}; go on with: {self._again()}",
+                143 if isinstance(error, Terminated) else 130,
+            ) from error
+        print(count_states(loop, study.runs))
+        print(explain_states(loop), end="")
+        if loop.entries_in("failed"):
+            print(f"try again: {self._again()}")
+            return 1
+        print(f"compare: lifelong-rl compare {study.runs}")
+        return 0
+
+    def _again(self) -> str:
+        """The command that goes on with this."""
+        words = ["lifelong-rl", "sweep", str(self.study)]
+        for name in ("runs", "processes"):
+            if getattr(self, name) is not None:
+                words += [f"--{name}", str(getattr(self, name))]
+        return shlex.join(words)

@@ -1,0 +1,161 @@
+"""How a sweep is seen: lines and tables of its cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from lifelong_rl.benchmark.sweep import LOG, Entry, Estimate, State, SweepLoop, SweepReporter
+from lifelong_rl.cli.summary import format_seconds, format_table
+
+STATES: tuple[State, ...] = (
+    "finished",
+    "running",
+    "running elsewhere",
+    "failed",
+    "to do",
+    "left out",
+)
+"""In the order in which they are told."""
+
+
+class LineReporter(SweepReporter):
+    """A line for each cell that ends."""
+
+    def begin(self, loop: SweepLoop) -> None:
+        """Note what is run."""
+        self._loop = loop
+
+    def changed(self, entry: Entry) -> None:
+        """Write a line, unless the cell has only begun."""
+        if entry.state in ("running", "to do"):
+            return
+        if entry.state == "failed":
+            event = f"failed: {entry.message}"
+        elif entry.state == "finished":
+            event = f"finished in {format_seconds(entry.seconds)}"
+        else:
+            event = f"is {entry.state}"
+        finished = len(self._loop.entries_in("finished"))
+        total = len(self._loop.entries) - len(self._loop.entries_in("left out"))
+        left = format_left(self._loop.seconds_left())
+        self.write(f"{finished}/{total} {entry.cell.name} {event}, {left} left")
+
+    def write(self, line: str) -> None:
+        """Write one line at once, so that it is seen through a pipe too."""
+        print(line, flush=True)
+
+
+class TableReporter(LineReporter):
+    """A table on a terminal of how the cells stand, and a line above it for each that ends."""
+
+    REFRESH_SECONDS = 0.5
+
+    def begin(self, loop: SweepLoop) -> None:
+        """Show the table."""
+        super().begin(loop)
+        self._live = Live(console=Console(), auto_refresh=False, transient=True)
+        self._live.start()
+        self._show()
+
+    def tick(self) -> None:
+        """Show how far the cells are, a few times a second."""
+        if time.monotonic() - self._shown >= self.REFRESH_SECONDS:
+            self._show()
+
+    def write(self, line: str) -> None:
+        """Write one line above the table."""
+        self._live.console.print(line, highlight=False, markup=False)
+        self._show()
+
+    def end(self) -> None:
+        """Take the table away."""
+        self._live.stop()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        self._live.update(Group(self._counts(), self._running()), refresh=True)
+
+    def _counts(self) -> Table:
+        """How many cells of each sequence and agent stand how, and the time left."""
+        entries = self._loop.entries
+        states = [state for state in STATES if self._loop.entries_in(state)]
+        table = Table("cells", box=None, header_style="bold")
+        for state in states:
+            table.add_column(state, justify="right")
+        kinds: dict[str, list[Entry]] = {}
+        for entry in entries:
+            config = entry.cell.setup.config
+            kinds.setdefault(f"{config.sequence} {config.agent}", []).append(entry)
+        for kind, among in kinds.items():
+            table.add_row(kind, *_count(among, states))
+        if len(kinds) > 1:
+            table.add_row("all", *_count(entries, states), style="bold")
+        table.caption = f"{format_left(self._loop.seconds_left())} left"
+        return table
+
+    def _running(self) -> Table:
+        """How far the cells are that are running."""
+        table = Table.grid(padding=(0, 1))
+        estimate = Estimate(self._loop.entries)
+        for entry in self._loop.entries_in("running"):
+            table.add_row(
+                entry.cell.name,
+                ProgressBar(1.0, entry.fraction, width=30),
+                f"{entry.fraction:4.0%}",
+                f"{format_left(estimate.seconds_left(entry))} left",
+            )
+        return table
+
+
+def count_states(loop: SweepLoop, runs: Path) -> str:
+    """Such as "44 cells in runs/study: 20 finished, 22 to do"."""
+    counts = {state: len(loop.entries_in(state)) for state in STATES}
+    shown = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+    return f"{len(loop.entries)} cells in {runs}: {shown}"
+
+
+def explain_states(loop: SweepLoop) -> str:
+    """A line for each cell that failed, and for each pair that makes no sense; ends them."""
+    lines = []
+    for entry in loop.entries_in("failed"):
+        log = entry.cell.path / LOG
+        more = f" (more in {log})" if log.exists() else ""
+        lines.append(f"failed: {entry.cell.name}: {entry.message}{more}\n")
+    for entry in loop.entries_in("left out"):
+        config = entry.cell.setup.config
+        pair = f"{config.method} with {config.agent} on {config.sequence}"
+        lines.append(f"left out: {pair} makes no sense: {entry.message}\n")
+    return "".join(dict.fromkeys(lines))
+
+
+def list_cells(loop: SweepLoop) -> str:
+    """A table of all cells: how they stand, and what they took or may take."""
+    estimate = Estimate(loop.entries)
+    rows = []
+    for entry in loop.entries:
+        if entry.state == "finished":
+            took = format_seconds(entry.seconds)
+        elif entry.state in ("failed", "left out"):
+            took = "-"
+        else:
+            took = format_left(estimate.seconds_left(entry))
+        rows.append([entry.cell.name, entry.state, took])
+    return format_table(["cell", "state", "time"], rows)
+
+
+def format_left(seconds: float | None) -> str:
+    """Such as "about 1 h 40 min"."""
+    return "unknown time" if seconds is None else f"about {format_seconds(seconds)}"
+
+
+def _count(entries: Iterable[Entry], states: Iterable[State]) -> list[str]:
+    """How many of the entries are in each of the states, nothing for none."""
+    found = [entry.state for entry in entries]
+    return [str(found.count(state) or "") for state in states]

@@ -1,0 +1,45 @@
+"""Stands in for the process of a cell: learns nothing, and ends as runs/plan.json says.
+
+By default it writes results at once. "fail" writes two lines to stderr, "die" is a crash, "flood"
+fills a pipe before it finishes, "wait" goes on until it is stopped and "stubborn" until it is
+killed. What it did is in runs/events.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+path = Path(sys.argv[1])
+plan = path.parent / "plan.json"
+action = json.loads(plan.read_text()).get(path.name) if plan.exists() else None
+
+
+def note(event):
+    with (path.parent / "events").open("a") as file:
+        file.write(f"{event} {path.name}\n")
+
+
+if action == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+note("begin")
+if action == "fail":
+    print("Traceback ...\nthe loss of 'policy' is nan", file=sys.stderr)
+    sys.exit(1)
+if action == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+if action == "flood":
+    print("x" * 300_000, file=sys.stderr)
+if action in ("wait", "stubborn"):
+    time.sleep(60)
+    sys.exit(3)
+results = {
+    "cost": {"seconds": 60.0},
+    "task_versions": {"left": "v0", "right": "v0", "up": "v0"},
+    "versions": {"mujoco": version("mujoco")},
+}
+note("end")
+(path / "results.json").write_text(json.dumps(results))

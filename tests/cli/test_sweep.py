@@ -1,0 +1,193 @@
+"""`lifelong-rl sweep`: what it prints, what it leaves, and what it answers to mistakes."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from toy_runs import SMALL, TOY, results, run_toy, snapshot
+
+from lifelong_rl.benchmark.run_folder import RunFolder
+from lifelong_rl.benchmark.study import read_study
+from lifelong_rl.cli import main
+
+ROOT = Path(__file__).parents[2]
+QUICK = (sys.executable, str(ROOT / "tests" / "benchmark" / "quick_cell.py"))
+STUDY = """
+runs: found
+sequences: toy3
+agents: toy
+methods: [finetune, ewc]
+seeds: [0, 1]
+plugin: toy_plugin
+steps_per_task: 240
+num_envs: 4
+eval_episodes: 6
+eval_points: 4
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests' / 'benchmark'}")
+    Path("s.yaml").write_text(STUDY)
+    return Path("s.yaml")
+
+
+@pytest.fixture
+def quick(study, monkeypatch):
+    """Cells that learn nothing and say that it took a minute."""
+    monkeypatch.setattr("lifelong_rl.cli.sweep.CELL", QUICK)
+    return study
+
+
+def sweep(capsys, *arguments):
+    """The exit code and the lines on stdout."""
+    capsys.readouterr()
+    code = main(["sweep", "s.yaml", *arguments])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_a_cell_is_what_run_makes_of_it_and_is_known_again(study, capsys):
+    """One real cell; the other one was run by hand, with other threads."""
+    study.write_text(STUDY.replace("[finetune, ewc]", "ewc"))
+    run_toy(Path("found") / "toy3-toy-ewc-seed0", "--method", "ewc", "--quiet")
+    run_toy(Path("by-hand"), "--method", "ewc", "--seed", "1", "--quiet")
+    before = snapshot(Path("found"))
+    code, lines = sweep(capsys)
+    assert code == 0
+    assert lines[0].startswith("2 cells in found: 1 finished, 1 to do; ")
+    assert lines[1].startswith("2/2 toy3-toy-ewc-seed1 finished in ")
+    assert lines[2:] == ["2 cells in found: 2 finished", "compare: lifelong-rl compare found"]
+    swept, by_hand = results(Path("found") / "toy3-toy-ewc-seed1"), results(Path("by-hand"))
+    swept.pop("cost"), by_hand.pop("cost")
+    assert swept == by_hand
+    after = snapshot(Path("found"))
+    assert before.items() <= after.items()
+    names = {path.name for path in Path("found/toy3-toy-ewc-seed1").iterdir()}
+    assert names == {path.name for path in Path("by-hand").iterdir()}
+
+
+def test_cells_are_called_as_run_calls_its_folder(study, capsys):
+    (Path("runs")).mkdir()
+    assert main(["run", *TOY, *SMALL, "--seed", "1", "--quiet"]) == 0
+    _, lines = sweep(capsys, "--runs", "runs", "--dry-run")
+    assert any(line.split()[:2] == ["toy3-toy-finetune-seed1", "finished"] for line in lines)
+
+
+def test_a_line_for_each_event_and_a_summary(quick, capsys):
+    Path("found").mkdir()
+    Path("found/plan.json").write_text(json.dumps({"toy3-toy-ewc-seed0": "fail"}))
+    code, lines = sweep(capsys, "--processes", "1")
+    assert code == 1
+    log = Path("found/toy3-toy-ewc-seed0/sweep.log")
+    assert lines == [
+        "4 cells in found: 4 to do; 1 at a time",
+        "1/4 toy3-toy-finetune-seed0 finished in 1 min 00 s, about 3 min 00 s left",
+        "1/4 toy3-toy-ewc-seed0 failed: the loss of 'policy' is nan, about 2 min 00 s left",
+        "2/4 toy3-toy-finetune-seed1 finished in 1 min 00 s, about 1 min 00 s left",
+        "3/4 toy3-toy-ewc-seed1 finished in 1 min 00 s, about 0 s left",
+        "4 cells in found: 3 finished, 1 failed",
+        f"failed: toy3-toy-ewc-seed0: the loss of 'policy' is nan (more in {log})",
+        "try again: lifelong-rl sweep s.yaml --processes 1",
+    ]
+    Path("found/plan.json").unlink()
+    code, lines = sweep(capsys, "--processes", "1", "--quiet")
+    assert code == 0
+    assert lines == ["4 cells in found: 4 finished", "compare: lifelong-rl compare found"]
+
+
+def test_dry_run_lists_and_writes_nothing(quick, capsys):
+    code, lines = sweep(capsys, "--dry-run", "--processes", "2")
+    assert code == 0 and not Path("found").exists()
+    assert [line.split()[0] for line in lines[1:5]] == [
+        "toy3-toy-finetune-seed0",
+        "toy3-toy-ewc-seed0",
+        "toy3-toy-finetune-seed1",
+        "toy3-toy-ewc-seed1",
+    ]
+    assert lines[-2:] == ["4 cells in found: 4 to do; 2 at a time", "time left: unknown time"]
+
+    assert sweep(capsys, "--quiet")[0] == 0
+    for path in Path("found").glob("*-seed1/results.json"):
+        path.unlink()
+    (Path("found") / "toy3-toy-ewc-seed1" / "config.yaml").write_text("agent: sac\n")
+    before = snapshot(Path("found"))
+    code, lines = sweep(capsys, "--dry-run", "--processes", "2")
+    assert code == 0 and snapshot(Path("found")) == before
+    assert [line.split() for line in lines[1:5]] == [
+        ["toy3-toy-finetune-seed0", "finished", "1", "min", "00", "s"],
+        ["toy3-toy-ewc-seed0", "finished", "1", "min", "00", "s"],
+        ["toy3-toy-finetune-seed1", "to", "do", "about", "1", "min", "00", "s"],
+        ["toy3-toy-ewc-seed1", "failed", "-"],
+    ]
+    assert "failed: toy3-toy-ewc-seed1: found/toy3-toy-ewc-seed1 holds another run" in lines[-2]
+    assert lines[-1] == "time left: about 1 min 00 s"
+
+
+def test_pairs_that_make_no_sense_are_told_once_and_are_no_failure(quick, capsys):
+    quick.write_text(
+        "runs: found\nsequences: arm3\nagents: bc\nmethods: [icarl, ewc]\nseeds: [0, 1]\n"
+    )
+    # stand-ins for runs of arm3, which takes longer
+    for cell in read_study(quick).cells:
+        if cell.setup.config.method == "ewc":
+            folder = RunFolder.create(cell.path, cell.setup.config)
+            versions = cell.setup.identity["mujoco"], cell.setup.sequence.versions()
+            found = {"versions": {"mujoco": versions[0]}, "task_versions": versions[1]}
+            folder.write_results({**found, "cost": {"seconds": 1.0}})
+            folder.unlock()
+    code, lines = sweep(capsys, "--processes", "1", "--quiet")
+    assert code == 0
+    assert lines == [
+        "4 cells in found: 2 finished, 2 left out",
+        "left out: icarl with bc on arm3 makes no sense: icarl classifies: it is for agents that "
+        "learn classes",
+        "compare: lifelong-rl compare found",
+    ]
+    assert not list(Path("found").glob("*icarl*"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_table_on_a_terminal(quick, monkeypatch):
+    from lifelong_rl.cli import sweep_progress
+
+    Path("found").mkdir()
+    Path("found/plan.json").write_text(json.dumps({"toy3-toy-ewc-seed1": "die"}))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sweep_progress.TableReporter, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert main(["sweep", "s.yaml", "--processes", "2"]) == 1
+    shown = sys.stdout.getvalue()
+    assert "toy3 toy" in shown and "━━━" in shown and "  0% " in shown
+    assert "3/4" in shown and "was there enough memory?" in shown
+    assert "3 min 00 s left" not in shown and "about 1 min 00 s left" in shown
+    assert shown.splitlines()[-1] == "try again: lifelong-rl sweep s.yaml --processes 2"
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["sweep"], "STUDY"),
+        (["sweep", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
+        (["sweep", "s.yaml", "--processes", "0"], "processes must be at least 1, not 0"),
+        (["sweep", "s.yaml", "--proceses", "2"], "did you mean '--processes'?"),
+        (["sweep", "bad.yaml"], "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?"),
+        (["sweep", "negative.yaml"], "seed0: agent 'toy': lr must be positive, not -1"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_run(study, capsys, arguments, expected):
+    Path("bad.yaml").write_text(STUDY.replace("ewc", "ecw"))
+    Path("negative.yaml").write_text(STUDY + "agent_options: {toy: {lr: -1}}\n")
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert expected in line and captured.out == ""
+    assert not Path("found").exists()
