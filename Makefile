@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install quickstart lint test test-slow bench clean
+.PHONY: install quickstart lint test test-slow bench study clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,11 @@ bench: install
 	$(BIN)/python scripts/bench_envs.py
 	$(BIN)/python scripts/bench_agents.py
 	$(BIN)/python scripts/bench_rendering.py
+
+# Two hours on two cores; called again it goes on, and in the end rebuilds the page.
+study: install
+	$(BIN)/lifelong-rl sweep studies/first_study.yaml
+	$(BIN)/python scripts/study_page.py --runs runs/first_study
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

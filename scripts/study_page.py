@@ -1,4 +1,4 @@
-"""Make the page of the first study: its tables, its figures and what they say of published findings.
+"""Make the page of the first study: tables, figures, and what they say of published findings.
 
     lifelong-rl sweep studies/first_study.yaml
     python scripts/study_page.py --runs runs/first_study
