@@ -1,0 +1,139 @@
+"""`lifelong-rl probe`: what an encoder is worth, beside encoders that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from lifelong_rl.cli.options import Command, OptionalPath
+from lifelong_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from lifelong_rl.vision.encoder import Encoder
+    from lifelong_rl.vision.frames import Frames
+
+HEADER = (
+    *("features", "hand R²", "cm", "object R²", "cm", "joints R²", "rad"),
+    *("NN hand cm", "NN object cm", "NN joints rad", "NN task"),
+    *("alignment", "uniformity", "rank"),
+)
+DIGITS = {"hand": 1, "object": 1, "joints": 2}
+"""Of the labels' errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Command):
+    """Tell what an encoder is worth: what can be read off its features, and what it finds alike.
+
+    Probes are ridge regressions, fitted, chosen and judged on different episodes; NN is the error
+    of the nearest neighbour in another episode.
+
+    Attributes:
+        encoder: File of an encoder, or the folder that pretrain has written.
+        frames: File of frames, see `lifelong-rl frames`.
+        supervised_steps: Gradient steps of the reference that learns from the labels; 0 to leave it
+            out.
+        seed: Of the references.
+        threads: Threads of each torch operation.
+        json: Write the result here too.
+    """
+
+    encoder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ENCODER")]
+    frames: Path
+    supervised_steps: int = 1000
+    seed: int = 0
+    threads: int = 1
+    json: OptionalPath = None
+
+    def __call__(self) -> int:
+        """Probe, and print a table."""
+        import torch
+
+        from lifelong_rl.benchmark.atomic import write_json, writing
+        from lifelong_rl.benchmark.versions import versions
+        from lifelong_rl.cli.summary import format_table
+        from lifelong_rl.vision.encoder import load_encoder
+        from lifelong_rl.vision.frames import load_frames
+        from lifelong_rl.vision.pretrain_folder import find_encoder
+        from lifelong_rl.vision.references import compare, sizes
+        from lifelong_rl.vision.sampling import fingerprint
+
+        for name, least in (("supervised_steps", 0), ("seed", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
+                )
+        torch.set_num_threads(self.threads)
+        path = find_encoder(self.encoder)
+        encoder, made = load_encoder(path)
+        frames = load_frames(self.frames)
+        sha256 = fingerprint(frames)
+        frames = for_encoder(frames, self.frames, encoder, made, path)
+        results = compare(encoder, frames, supervised_steps=self.supervised_steps, seed=self.seed)
+        print(f"{path}: {made['config']['objective']}, {made['steps']} steps")
+        print(format_table(HEADER, [row(name, result) for name, result in results.items()]))
+        same = sha256 == made["frames"]["sha256"]
+        if not same:
+            print("these are not the frames that it was pretrained on")
+        if self.json is not None:
+            content = {
+                "encoder": made,
+                "frames": {"sha256": sha256, "pretrained_on": same, "split": sizes(frames)},
+                "seed": self.seed,
+                "supervised_steps": self.supervised_steps,
+                "versions": versions(),
+                "results": results,
+            }
+            with writing(self.json):
+                self.json.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.json, content)
+        return 0
+
+
+def for_encoder(
+    frames: Frames, source: Path, encoder: Encoder, made: Mapping[str, Any], path: Path
+) -> Frames:
+    """The frames as the encoder's camera sees them.
+
+    Raises:
+        UserError: They are of other cameras, or of another size.
+    """
+    import numpy as np
+
+    from lifelong_rl.vision.sampling import select
+
+    camera, cameras = made["camera"], frames.metadata["cameras"]
+    if camera not in cameras:
+        raise UserError(f"{path} is for the camera '{camera}'; {source} is of {', '.join(cameras)}")
+    height, width = frames.images.shape[-2:]
+    if (height, width) != (encoder.spec.height, encoder.spec.width):
+        raise UserError(
+            f"{path} is for images of {encoder.spec.width}×{encoder.spec.height} pixels; "
+            f"{source} has {width}×{height}"
+        )
+    return select(frames, np.arange(len(frames.images)), (camera,))
+
+
+def row(name: str, result: Mapping[str, Any]) -> list[str]:
+    """The cells of one line of the table, see `HEADER`."""
+    probe, retrieval = result["probe"], result.get("retrieval", {})
+    cells = [name]
+    for label, digits in DIGITS.items():
+        found = probe.get(label, {})
+        cells += [_cell(found.get("r2"), 2), _cell(found.get("error"), digits)]
+    for label, digits in DIGITS.items():
+        cells.append(_cell(retrieval.get(label, {}).get("error"), digits))
+    cells.append(_cell(retrieval.get("task"), 2))
+    return (
+        cells
+        + [_cell(result.get(key), 2) for key in ("alignment", "uniformity")]
+        + [_cell(result.get("effective_rank"), 1)]
+    )
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

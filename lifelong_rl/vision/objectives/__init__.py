@@ -1,0 +1,89 @@
+"""Self-supervised objectives by name.
+
+`make("simclr", frames, temperature=0.2)` builds one; `OBJECTIVES` lists what exists, plug-ins
+included.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.registry import Registry
+
+if TYPE_CHECKING:
+    from lifelong_rl.vision.augment import Augmentation
+    from lifelong_rl.vision.frames import Frames
+    from lifelong_rl.vision.objectives.base import SelfSupervised
+
+_FOLDER = "lifelong_rl.vision.objectives"
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "simclr": f"{_FOLDER}.simclr:SimCLR",
+        "moco": f"{_FOLDER}.moco:MoCo",
+        "instdisc": f"{_FOLDER}.instdisc:InstanceDiscrimination",
+        "cpc": f"{_FOLDER}.cpc:CPC",
+        "atc": f"{_FOLDER}.atc:ATC",
+        "cmc": f"{_FOLDER}.cmc:CMC",
+        "tcn": f"{_FOLDER}.tcn:TCN",
+        "local-aggregation": f"{_FOLDER}.local_aggregation:LocalAggregation",
+        "invariance-propagation": f"{_FOLDER}.invariance_propagation:InvariancePropagation",
+        "rotation": f"{_FOLDER}.rotation:Rotation",
+        "jigsaw": f"{_FOLDER}.jigsaw:Jigsaw",
+        "context": f"{_FOLDER}.context:Context",
+        "inpainting": f"{_FOLDER}.inpainting:Inpainting",
+        "colorization": f"{_FOLDER}.colorization:Colorization",
+        "counting": f"{_FOLDER}.counting:Counting",
+        "split-brain": f"{_FOLDER}.split_brain:SplitBrain",
+        "exemplar": f"{_FOLDER}.exemplar:Exemplar",
+        "deepcluster": f"{_FOLDER}.deepcluster:DeepCluster",
+        "mae": f"{_FOLDER}.mae:MAE",
+        "beit": f"{_FOLDER}.beit:BEiT",
+        "shuffle-and-learn": f"{_FOLDER}.shuffle_and_learn:ShuffleAndLearn",
+        "odd-one-out": f"{_FOLDER}.odd_one_out:OddOneOut",
+        "arrow-of-time": f"{_FOLDER}.arrow_of_time:ArrowOfTime",
+    },
+)
+
+
+def make(
+    name: str, frames: Frames, augmentation: Augmentation | None = None, **options: Any
+) -> SelfSupervised:
+    """Build the objective called `name`.
+
+    Args:
+        name: A name from `lifelong-rl list objectives`.
+        frames: To train on.
+        augmentation: How images are changed; by default as `Augmentation` says.
+        options: Keyword arguments of the objective's class.
+
+    Raises:
+        UnknownNameError: No such objective, or no such option of it.
+        UserError: An option has a value that the objective does not accept, or the frames lack what
+            it needs.
+    """
+    from lifelong_rl.vision.augment import Augmentation
+    from lifelong_rl.vision.objectives.base import SelfSupervised
+
+    factory = OBJECTIVES.get(name)
+    if not (isinstance(factory, type) and issubclass(factory, SelfSupervised)):
+        raise UserError(f"the objective '{name}' is not a subclass of SelfSupervised: {factory!r}")
+    known = [
+        parameter.name
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"option of {name}", option, known, see="")
+    try:
+        return factory(frames, augmentation or Augmentation(), **options)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"objective '{name}': {error}") from error
+
+
+__all__ = ["OBJECTIVES", "make"]

@@ -1,0 +1,67 @@
+"""Arrow of time: does a clip run forwards."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import mlp
+from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.sampling import Rows, Timeline
+
+
+class ArrowOfTime(SelfSupervised):
+    """Arrow of time: tell whether the frames of a clip are shown forwards or backwards.
+
+    From the frames themselves; the paper's network sees the optical flow between them.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed; the frames of a clip are shifted alike.
+        length: Frames of a clip.
+        gap: From one of them to the next.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Wei et al. 2018, Learning and using the arrow of time.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        length: int = 3,
+        gap: int = 2,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        check_options(gap=gap)
+        if length < 2:
+            raise ValueError(f"length must be at least 2, not {length}")
+        self.length, self.gap = length, gap
+        self.head = mlp(length * self.dim, self.dim, 2)
+
+    def collapse_value(self, n: int) -> float:
+        """The logarithm of 2."""
+        return math.log(2)
+
+    def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
+        """Frames in a row."""
+        return timeline.draw_clips(rng, n, length=self.length, gap=self.gap)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the direction."""
+        features = self.encode_rows(batch["images"])
+        backwards = torch.randint(2, (len(features),))
+        shown = torch.where(backwards.view(-1, 1, 1) == 1, features.flip(1), features)
+        return F.cross_entropy(self.head(shown.flatten(1)), backwards)

@@ -1,0 +1,84 @@
+"""ATC: a frame tells which frame comes soon after it, for a slow encoder."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import follow, mlp
+from lifelong_rl.vision.losses import bilinear_nce
+from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
+from lifelong_rl.vision.sampling import Rows, Timeline
+
+
+class ATC(SelfSupervised):
+    """Augmented temporal contrast: predict what a slow encoder makes of a frame soon after.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed; the two frames of a row are shifted alike.
+        gap: To the later frame, in frames.
+        momentum: By which the slow encoder follows.
+        code: Size of what is contrasted.
+        margin: Frames of one episode that are less apart are no negatives of each other.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Stooke et al. 2021, Decoupling representation learning from reinforcement learning.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        gap: int = 1,
+        momentum: float = 0.99,
+        code: int = 128,
+        margin: int = 5,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        check_options(gap=gap, code=code)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1], not {momentum}")
+        self.gap, self.momentum, self.margin = gap, momentum, margin
+        self.compressor = nn.Linear(self.dim, code)
+        self.predictor = mlp(code, 2 * code, code)
+        self.weight = nn.Parameter(torch.eye(code) / code)
+        self.slow = copy.deepcopy(self.network).requires_grad_(False)
+
+    @property
+    def network(self) -> nn.Sequential:
+        """What makes the codes."""
+        return nn.Sequential(self.encoder, self.compressor)
+
+    def collapse_value(self, n: int) -> float:
+        """The logarithm of n."""
+        return math.log(n)
+
+    def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
+        """Frames, each with one after it."""
+        return timeline.draw_clips(rng, n, length=2, gap=self.gap)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The contrastive loss."""
+        now, then = self.augmentation.views(batch["images"]).chunk(2)
+        with torch.no_grad():
+            keys = self.slow(then)
+        code = self.network(now)
+        queries = code + self.predictor(code)
+        return bilinear_nce(queries, keys, self.weight, near_in_time(batch, self.margin))
+
+    def after_step(self) -> None:
+        """Let the slow encoder follow."""
+        follow(self.slow, self.network, self.momentum)

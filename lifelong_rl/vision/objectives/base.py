@@ -1,0 +1,105 @@
+"""The self-supervised objective: an encoder, what is learned beside it, and a loss on frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.encoder import Encoder, EncoderSpec
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.sampling import Rows, Timeline, too_close
+
+SAMPLE = 1024
+"""Frames that an objective gets its constants from."""
+
+
+class SelfSupervised(nn.Module):
+    """Base of all objectives; a subclass adds its heads, its loss and its options.
+
+    A batch holds "images" (n, k, 3, h, w) uint8, which `draw` has chosen; "index" (n,), the row of
+    the first image's frame among the training frames; and its "episode" and "position" in it, (n,).
+    Everything random is drawn in the loss, from torch's global generator, so that rows of memory
+    can stand beside fresh ones.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed.
+        views: What the encoder looks at, see `EncoderSpec`.
+        num_cameras: How many cameras the loss needs; the k images of a row are then those of each
+            camera for the first frame drawn, those for the second, and so on.
+
+    Attributes:
+        encoder: What is kept when training is over.
+
+    Raises:
+        UserError: The frames are of fewer cameras.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        views: tuple[str, ...] = ("rgb",),
+        num_cameras: int = 1,
+    ) -> None:
+        super().__init__()
+        _, cameras, _, height, width = frames.images.shape
+        if cameras < num_cameras:
+            raise UserError(f"{num_cameras} cameras are needed, and the frames are of {cameras}")
+        self.encoder = Encoder(EncoderSpec(height=height, width=width, views=views))
+        self.augmentation = augmentation
+        self.num_frames = len(frames.images)
+        self.num_cameras = num_cameras
+
+    @property
+    def dim(self) -> int:
+        """Number of the encoder's features."""
+        return self.encoder.spec.dim
+
+    def collapse_value(self, n: int) -> float:
+        """The loss on n rows if the encoder tells nothing, because all images are alike to it."""
+        raise NotImplementedError
+
+    def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
+        """Choose the frames of a batch, (n, k); by default k = 1, any n frames."""
+        return timeline.draw_clips(rng, n)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss on a batch, a scalar."""
+        raise NotImplementedError
+
+    def encode_rows(self, images: Tensor) -> Tensor:
+        """The features of each image of (n, k, 3, h, w) uint8, changed, (n, k, dim)."""
+        features: Tensor = self.encoder(self.augmentation.views(images))
+        return features.view(images.shape[1], -1, self.dim).transpose(0, 1)
+
+    def sample_views(self, frames: Frames) -> Tensor:
+        """Images of frames, changed, as the loss sees them: float in [0, 1], (n, 3, h, w)."""
+        chosen = frames.images[:: max(self.num_frames // SAMPLE, 1)][:SAMPLE, :1]
+        return self.augmentation.views(torch.from_numpy(chosen))
+
+    def after_step(self) -> None:
+        """Called after the optimizer has stepped on the batch that `loss` was last given."""
+
+
+def near_in_time(batch: Batch, margin: int) -> Tensor:
+    """Which frames of a batch are no negatives of each other, (n, n) bool; see `too_close`."""
+    moment = batch["episode"], batch["position"]
+    return too_close(*moment, *moment, margin)
+
+
+def check_options(**options: float) -> None:
+    """Raise ValueError for an option that is not positive.
+
+    Args:
+        options: Names and values.
+    """
+    for name, value in options.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, not {value}")

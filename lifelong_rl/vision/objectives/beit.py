@@ -1,0 +1,79 @@
+"""BEiT: which kinds of patches were hidden."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.clustering import assign, kmeans
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
+from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.mae import GREY, count_masked, random_mask
+from lifelong_rl.vision.prediction import constant_cross_entropy
+
+SAMPLE = 50_000
+"""Patches to learn the codebook from."""
+
+
+class BEiT(SelfSupervised):
+    """Masked token prediction: tell the token of each patch that was hidden.
+
+    Tokens are clusters of patches, found by k-means on the training frames; the paper's come from a
+    large pretrained tokenizer, and its encoder is a transformer.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed.
+        tokens: Size of the codebook.
+        patch: Side of a patch, in pixels; it must divide the image.
+        masked: Share of the patches that are hidden.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Bao et al. 2022, BEiT: BERT pre-training of image transformers.
+    """
+
+    codebook: Tensor
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        tokens: int = 256,
+        patch: int = 8,
+        masked: float = 0.4,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        check_options(tokens=tokens)
+        self.patch, self.masked = patch, masked
+        height, width = frames.images.shape[-2:]
+        patches = to_patches(self.sample_views(frames), patch)
+        count_masked(patches.shape[1], masked)
+        flat = patches.flatten(0, 1)
+        codebook = kmeans(flat[torch.randperm(len(flat))[:SAMPLE]], tokens).centres
+        self.register_buffer("codebook", codebook)
+        self.decoder = GridDecoder(self.dim, height // patch, width // patch, tokens)
+        found = assign(flat, codebook).view(patches.shape[:2])
+        self._collapse = constant_cross_entropy(found, torch.ones(tokens))
+
+    def collapse_value(self, n: int) -> float:
+        """The entropy of the tokens at each place."""
+        return self._collapse
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the hidden patches' tokens."""
+        images = self.augmentation.views(batch["images"])
+        patches = to_patches(images, self.patch)
+        mask = random_mask(len(patches), patches.shape[1], self.masked)
+        tokens = assign(patches[mask], self.codebook)
+        seen = patches.masked_fill(mask.unsqueeze(2), GREY)
+        features = self.encoder(from_patches(seen, self.patch, *images.shape[2:]))
+        return F.cross_entropy(self.decoder(features)[mask], tokens)

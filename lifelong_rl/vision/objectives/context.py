@@ -1,0 +1,70 @@
+"""Context: where is one patch of a frame, seen from another."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import mlp
+from lifelong_rl.vision.objectives.base import SelfSupervised
+
+AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+"""Down and right from the patch in the middle, in patches."""
+
+
+class Context(SelfSupervised):
+    """Context: tell in which of eight directions from the middle a patch was taken.
+
+    Patches are a quarter of the image wide, a third apart, and enlarged to the encoder's size.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed before patches are taken.
+        jitter: Largest random shift of each patch, in pixels, so that edges do not tell.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Doersch et al. 2015, Unsupervised visual representation learning by context prediction.
+    """
+
+    def __init__(self, frames: Frames, augmentation: Augmentation, /, *, jitter: int = 2) -> None:
+        super().__init__(frames, augmentation)
+        height, width = frames.images.shape[-2:]
+        self.size = height, width
+        room = min((length - length // 4) // 2 - length // 3 for length in self.size)
+        if not 0 <= jitter <= room:
+            raise ValueError(f"jitter must lie in 0 to {room}, not {jitter}")
+        self.jitter = jitter
+        self.head = mlp(2 * self.dim, self.dim, len(AROUND))
+
+    def collapse_value(self, n: int) -> float:
+        """The logarithm of 8."""
+        return math.log(len(AROUND))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the direction of each frame's second patch."""
+        images = self.augmentation.views(batch["images"])
+        which = torch.randint(len(AROUND), (len(images),))
+        middle = self.patches(images, torch.zeros(len(images), 2, dtype=torch.int64))
+        beside = self.patches(images, torch.tensor(AROUND)[which])
+        one, other = self.encoder(torch.cat([middle, beside])).chunk(2)
+        return F.cross_entropy(self.head(torch.cat([one, other], dim=1)), which)
+
+    def patches(self, images: Tensor, direction: Tensor) -> Tensor:
+        """The patch of each image in a direction (n, 2) from the middle, enlarged."""
+        height, width = (length // 4 for length in self.size)
+        windows = images.unfold(2, height, 1).unfold(3, width, 1)
+        middle = torch.tensor([(length - length // 4) // 2 for length in self.size])
+        step = torch.tensor([length // 3 for length in self.size])
+        noise = torch.randint(-self.jitter, self.jitter + 1, direction.shape)
+        down, right = (middle + step * direction + noise).T
+        cut = windows[torch.arange(len(images)), :, down, right]
+        return F.interpolate(cut, size=self.size)

@@ -1,0 +1,84 @@
+"""MAE: what is in the patches of a frame that were hidden, most of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
+from lifelong_rl.vision.objectives.base import SelfSupervised
+from lifelong_rl.vision.prediction import constant_squared_error
+
+GREY = 0.5
+
+
+class MAE(SelfSupervised):
+    """Masked autoencoder: paint the patches that were hidden, pixel by pixel.
+
+    The encoder is the ConvNet that sees all patches, the hidden ones grey; the paper's is a
+    transformer that sees only the others.
+
+    Args:
+        frames: To train on.
+        augmentation: How images are changed.
+        patch: Side of a patch, in pixels; it must divide the image.
+        masked: Share of the patches that are hidden.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        He et al. 2022, Masked autoencoders are scalable vision learners.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        patch: int = 8,
+        masked: float = 0.75,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        self.patch, self.masked = patch, masked
+        height, width = frames.images.shape[-2:]
+        patches = to_patches(self.sample_views(frames), patch)
+        count_masked(patches.shape[1], masked)
+        self.decoder = GridDecoder(self.dim, height // patch, width // patch, 3 * patch**2)
+        self._collapse = constant_squared_error(patches)
+
+    def collapse_value(self, n: int) -> float:
+        """The variance of the pixels, each around its own mean."""
+        return self._collapse
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of the hidden pixels."""
+        images = self.augmentation.views(batch["images"])
+        patches = to_patches(images, self.patch)
+        mask = random_mask(len(patches), patches.shape[1], self.masked)
+        seen = patches.masked_fill(mask.unsqueeze(2), GREY)
+        features = self.encoder(from_patches(seen, self.patch, *images.shape[2:]))
+        painted: Tensor = self.decoder(features)
+        return (painted - patches)[mask].square().mean()
+
+
+def count_masked(places: int, share: float) -> int:
+    """How many of the places are hidden.
+
+    Raises:
+        ValueError: None or all of them.
+    """
+    count = round(share * places)
+    if not 0 < count < places:
+        raise ValueError(f"masked must hide some of {places} patches and not all, not {share}")
+    return count
+
+
+def random_mask(n: int, places: int, share: float) -> Tensor:
+    """Hide the same number of places in each row, at random, (n, places) bool."""
+    hidden = torch.rand(n, places).topk(count_masked(places, share), dim=1).indices
+    return torch.zeros(n, places, dtype=torch.bool).scatter_(1, hidden, True)

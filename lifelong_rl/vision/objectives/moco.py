@@ -1,0 +1,97 @@
+"""MoCo: two views of a frame are alike, and unlike a queue of earlier frames."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import follow, mlp
+from lifelong_rl.vision.losses import info_nce
+from lifelong_rl.vision.memories import Queue
+from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.sampling import too_close
+
+TEMPERATURE = {1: 0.07, 2: 0.2}
+"""Of each version."""
+
+
+class MoCo(SelfSupervised):
+    """MoCo: tell the other view of a frame from a queue of keys; a slow encoder makes the keys.
+
+    Args:
+        frames: To train on.
+        augmentation: How the two views differ.
+        version: 1 has a linear head, 2 one with a hidden layer and a higher temperature.
+        temperature: τ of the loss; by default the version's, 0.07 or 0.2.
+        momentum: m, by which the slow encoder follows.
+        queue: Number of keys.
+        projection: Units of the head's layers.
+        margin: Frames of one episode that are less apart are no negatives of each other.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        He et al. 2020, Momentum contrast for unsupervised visual representation learning.
+        Chen et al. 2020, Improved baselines with momentum contrastive learning.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        version: Literal[1, 2] = 2,
+        temperature: float | None = None,
+        momentum: float = 0.99,
+        queue: int = 4096,
+        projection: int = 128,
+        margin: int = 5,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        if version not in TEMPERATURE:
+            raise ValueError(f"version must be 1 or 2, not {version}")
+        self.temperature = TEMPERATURE[version] if temperature is None else temperature
+        check_options(temperature=self.temperature, projection=projection)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1], not {momentum}")
+        self.momentum, self.margin = momentum, margin
+        widths = (self.dim, projection) if version == 1 else (self.dim, projection, projection)
+        self.head = mlp(*widths)
+        self.queue = Queue(queue, projection)
+        self.slow = copy.deepcopy(self.network).requires_grad_(False)
+        self._made: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def network(self) -> nn.Sequential:
+        """What makes the queries."""
+        return nn.Sequential(self.encoder, self.head)
+
+    def collapse_value(self, n: int) -> float:
+        """log(queue + 1)."""
+        return math.log(len(self.queue.keys) + 1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Contrast queries with keys and with the queue."""
+        one, other = self.augmentation.views(batch["images"], copies=2).chunk(2)
+        with torch.no_grad():
+            keys = self.slow(other)
+        moment = batch["episode"], batch["position"]
+        self._made = keys, *moment
+        excluded = too_close(*moment, self.queue.episodes, self.queue.positions, self.margin)
+        negatives = self.queue.keys
+        return info_nce(self.network(one), keys, negatives, self.temperature, excluded)
+
+    def after_step(self) -> None:
+        """Let the slow encoder follow, and the batch's keys into the queue."""
+        assert self._made is not None
+        follow(self.slow, self.network, self.momentum)
+        self.queue.push(*self._made)

@@ -1,0 +1,57 @@
+"""SimCLR: two views of a frame are alike, and unlike the views of all other frames."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.heads import mlp
+from lifelong_rl.vision.losses import nt_xent
+from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
+
+
+class SimCLR(SelfSupervised):
+    """SimCLR: tell the other view of a frame from all views of the other frames in the batch.
+
+    Args:
+        frames: To train on.
+        augmentation: How the two views differ.
+        temperature: τ of the loss.
+        projection: Units of the projector's layers.
+        margin: Frames of one episode that are less apart are no negatives of each other.
+
+    Raises:
+        ValueError: An option outside its range.
+
+    References:
+        Chen et al. 2020, A simple framework for contrastive learning of visual representations.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        /,
+        *,
+        temperature: float = 0.1,
+        projection: int = 128,
+        margin: int = 5,
+    ) -> None:
+        super().__init__(frames, augmentation)
+        check_options(temperature=temperature, projection=projection)
+        self.temperature, self.margin = temperature, margin
+        self.projector = mlp(self.dim, projection, projection)
+
+    def collapse_value(self, n: int) -> float:
+        """log(2n − 1)."""
+        return math.log(2 * n - 1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The normalised, temperature-scaled cross-entropy."""
+        views = self.augmentation.views(batch["images"], copies=2)
+        first, second = self.projector(self.encoder(views)).chunk(2)
+        return nt_xent(first, second, self.temperature, near_in_time(batch, self.margin))

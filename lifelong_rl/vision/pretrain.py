@@ -1,0 +1,249 @@
+"""Pretraining an encoder on frames, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from lifelong_rl.benchmark.seeding import preserved_generators, seed_everything
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.encoder import Encoder, encode
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.objectives import make
+from lifelong_rl.vision.objectives.base import SelfSupervised
+from lifelong_rl.vision.representation import alignment, effective_rank, uniformity
+from lifelong_rl.vision.sampling import Timeline
+
+HELD_OUT = 512
+"""Held-out frames that the representation is measured on."""
+COLLAPSED_SHARE = 0.99
+"""A loss that ends above this share of its value at collapse has learned nothing."""
+COLLAPSED_RANK = 1.5
+"""So has an encoder whose features have a lower effective rank than this."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides what is learned, but for the frames.
+
+    Attributes:
+        objective: See `lifelong-rl list objectives`.
+        steps: Gradient steps.
+        minutes: Stop after so many minutes if the steps take longer; the result then depends on the
+            speed of the machine.
+        batch_size: Rows of a batch.
+        lr: Learning rate of Adam.
+        seed: Decides all that is random.
+        threads: Threads of each torch operation.
+        augmentation: How images are changed.
+        options: Of the objective.
+    """
+
+    objective: str = "simclr"
+    steps: int = 1000
+    minutes: float | None = None
+    batch_size: int = 256
+    lr: float = 1e-3
+    seed: int = 0
+    threads: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a number outside its range."""
+        for name, least in (("steps", 1), ("batch_size", 2), ("seed", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
+                )
+        if not self.lr > 0:
+            raise UserError(f"lr must be positive, not {self.lr}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise UserError(f"minutes must be positive, not {self.minutes}")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What has come of pretraining.
+
+    Attributes:
+        encoder: The encoder.
+        steps: Gradient steps done.
+        seconds: They took, with measuring.
+        measured: What was last measured, see `measure`.
+        warning: What is wrong with the encoder, in one line; None if nothing is.
+    """
+
+    encoder: Encoder
+    steps: int
+    seconds: float
+    measured: dict[str, float]
+    warning: str | None
+
+
+Report = Callable[[int, dict[str, float]], None]
+"""Called with the number of steps done and what was measured."""
+
+
+@dataclass
+class Training:
+    """A self-supervised objective as `gradient_step` knows objectives.
+
+    Attributes:
+        name: For messages.
+        module: The objective.
+        optimizer: Steps its parameters.
+    """
+
+    name: str
+    module: SelfSupervised
+    optimizer: Optimizer
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The objective's loss."""
+        return self.module.loss(batch)
+
+
+def pretrain(
+    train: Frames, held_out: Frames, config: PretrainConfig, report: Report, *, points: int = 20
+) -> Pretrained:
+    """Learn an encoder from frames.
+
+    Args:
+        train: To learn from.
+        held_out: Frames of other episodes, to measure the representation on.
+        config: What is learned and how.
+        report: Called `points` times, evenly spaced.
+        points: How often to measure.
+
+    Raises:
+        UserError: The objective cannot be learned from these frames.
+        NonFiniteError: The loss is NaN or infinite.
+    """
+    torch.set_num_threads(config.threads)
+    seed_everything(config.seed)
+    objective = make(config.objective, train, config.augmentation, **config.options)
+    shown = torch.from_numpy(held_out.images[:, 0])
+    shown = shown[:: max(len(shown) // HELD_OUT, 1)][:HELD_OUT]
+    due = {round(config.steps * (i + 1) / points) for i in range(points)}
+    started, losses = perf_counter(), []
+    for step, loss in enumerate(optimise(objective, train, config), start=1):
+        losses.append(loss)
+        minutes = (perf_counter() - started) / 60
+        last = step == config.steps or (config.minutes is not None and minutes >= config.minutes)
+        if step in due or last:
+            collapse = objective.collapse_value(config.batch_size)
+            measured = measure(float(np.mean(losses)), collapse, objective, shown)
+            losses.clear()
+            report(step, measured)
+        if last:
+            break
+    return Pretrained(
+        encoder=objective.encoder,
+        steps=step,
+        seconds=perf_counter() - started,
+        measured=measured,
+        warning=find_collapse(config.objective, measured),
+    )
+
+
+def optimise(objective: SelfSupervised, frames: Frames, config: PretrainConfig) -> Iterator[float]:
+    """Step an objective without end, and tell the loss before each step.
+
+    Args:
+        objective: Its parameters that require a gradient are learned.
+        frames: To learn from.
+        config: Learning rate, batch size and seed.
+    """
+    learned = [p for p in objective.parameters() if p.requires_grad]
+    training = Training(config.objective, objective, Adam(learned, lr=config.lr))
+    sampler = Sampler(frames, objective, np.random.default_rng(config.seed))
+    while True:
+        batch = sampler.draw(config.batch_size)
+        loss = gradient_step(training, batch)["loss"]
+        objective.after_step()
+        yield loss
+
+
+class Sampler:
+    """Batches of frames for an objective, see `SelfSupervised`.
+
+    Args:
+        frames: To draw from.
+        objective: Chooses what goes together.
+        rng: Draws.
+    """
+
+    def __init__(self, frames: Frames, objective: SelfSupervised, rng: np.random.Generator) -> None:
+        self._images = torch.from_numpy(frames.images)
+        self._episodes = torch.from_numpy(frames.episodes)
+        self._timeline = Timeline(frames.episodes, frames.steps)
+        self._positions = torch.from_numpy(self._timeline.positions)
+        self._objective, self._rng = objective, rng
+
+    def draw(self, n: int) -> Batch:
+        """A batch of n rows."""
+        rows = torch.from_numpy(self._objective.draw(self._timeline, self._rng, n))
+        first = rows[:, 0]
+        return {
+            "images": self._images[rows][:, :, : self._objective.num_cameras].flatten(1, 2),
+            "index": first,
+            "episode": self._episodes[first],
+            "position": self._positions[first],
+        }
+
+
+def measure(
+    loss: float, collapse: float, objective: SelfSupervised, images: Tensor
+) -> dict[str, float]:
+    """The loss, beside its value at collapse, and how the representation of held-out frames lies.
+
+    Args:
+        loss: Mean since the last time.
+        collapse: Its value if the encoder tells nothing.
+        objective: Has the encoder.
+        images: Held-out frames, (n, 3, h, w) uint8.
+    """
+    with preserved_generators():
+        torch.manual_seed(0)  # the same views each time
+        one, other = objective.augmentation.views(images.unsqueeze(1), copies=2).chunk(2)
+        features = encode(objective.encoder, images)
+        views = encode(objective.encoder, one), encode(objective.encoder, other)
+    return {
+        "loss": loss,
+        "loss_over_collapse": loss / collapse,
+        "alignment": alignment(*views),
+        "uniformity": uniformity(features),
+        "effective_rank": effective_rank(features),
+    }
+
+
+def find_collapse(objective: str, measured: Mapping[str, float]) -> str | None:
+    """Say in one line why an encoder tells nothing; None if it seems to tell something.
+
+    Args:
+        objective: Its name.
+        measured: What was measured in the end, see `measure`.
+    """
+    share, rank = measured["loss_over_collapse"], measured["effective_rank"]
+    if share > COLLAPSED_SHARE:
+        return (
+            f"{objective} has learned nothing: its loss {measured['loss']:.3f} is {share:.2f} of "
+            "that of an encoder to which all frames are alike; try more steps, another lr or "
+            "other options"
+        )
+    if rank < COLLAPSED_RANK:
+        return (
+            f"{objective} has collapsed: the features of all frames point in one direction "
+            f"(effective rank {rank:.2f}); try another lr, other options or another objective"
+        )
+    return None

@@ -1,0 +1,106 @@
+"""The folder that pretraining leaves behind.
+
+It holds `encoder.safetensors`, `manifest.json` (what was done, on what, with what), `metrics.jsonl`
+and `tb/` (the course of training) and `neighbours.png` (what the encoder finds alike).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from lifelong_rl.benchmark.atomic import write_file, write_json, writing
+from lifelong_rl.benchmark.metrics_log import MetricsLog, wait_for_next_name
+from lifelong_rl.benchmark.versions import describe_session, versions
+from lifelong_rl.errors import UserError
+from lifelong_rl.vision.encoder import save_encoder
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.neighbours import as_png, neighbour_grid
+from lifelong_rl.vision.pretrain import PretrainConfig, Pretrained, Report, pretrain
+from lifelong_rl.vision.sampling import camera_order, fingerprint, select, split_episodes
+
+ENCODER = "encoder.safetensors"
+MANIFEST = "manifest.json"
+
+
+def pretrain_into(
+    path: Path, frames: Frames, config: PretrainConfig, report: Report, camera: str | None = None
+) -> Pretrained:
+    """Learn an encoder from frames, and write the folder; the encoder comes last.
+
+    The test episodes (see `split_episodes`) are not learned from; what is measured in the course is
+    measured on them.
+
+    Args:
+        path: The folder: new, or left by a pretraining that was stopped.
+        frames: Of any cameras.
+        config: What is learned and how.
+        report: Called with what was measured.
+        camera: That the encoder is for; by default the first of the frames.
+
+    Raises:
+        UserError: The folder is in use, or the objective cannot be learned from these frames.
+        NonFiniteError: The loss is NaN or infinite.
+    """
+    refuse_occupied(path)
+    cameras = camera_order(frames, camera)
+    split = split_episodes(frames)
+    learned_from = select(frames, np.concatenate([split.train, split.validation]), cameras)
+    held_out = select(frames, split.test, cameras)
+    made: dict[str, Any] = {
+        "config": dataclasses.asdict(config),
+        "camera": cameras[0],
+        "frames": {
+            "sha256": fingerprint(frames),
+            "number": len(learned_from.images),
+            "metadata": dict(frames.metadata),
+        },
+        "versions": versions(),
+    }
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    write_json(path / MANIFEST, {**made, "session": describe_session()})
+
+    with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
+
+        def write(step: int, measured: dict[str, float]) -> None:
+            log.write("pretrain", step, None, measured)
+            report(step, measured)
+
+        result = pretrain(learned_from, held_out, config, write)
+    picture = neighbour_grid(result.encoder, held_out)
+    write_file(path / "neighbours.png", as_png(picture))
+    wait_for_next_name(path / "tb")
+    with writing(path / "tb"), closing(SummaryWriter(str(path / "tb"))) as events:
+        events.add_image("neighbours", picture, result.steps, dataformats="HWC")
+    made |= {"steps": result.steps, "measured": result.measured, "warning": result.warning}
+    save_encoder(path / ENCODER, result.encoder, made)
+    return result
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise UserError if pretraining into `path` would touch what is there already."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; choose another --out")
+    if (path / ENCODER).exists():
+        raise UserError(f"{path} holds an encoder already; choose another --out")
+    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
+        raise UserError(f"{path} is not empty and holds no pretraining; choose another --out")
+
+
+def find_encoder(path: Path) -> Path:
+    """The file of an encoder, given it or the folder that pretraining has written.
+
+    Raises:
+        UserError: The folder has none, because pretraining was stopped or something else made it.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / ENCODER).exists():
+        raise UserError(f"{path} holds no {ENCODER} (make one with: lifelong-rl pretrain)")
+    return path / ENCODER

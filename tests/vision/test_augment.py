@@ -1,0 +1,91 @@
+"""Augmentations: what changes, what does not, and what the views of a frame share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lifelong_rl.vision.augment import Augmentation, cutout_, jitter, random_shift
+
+
+def one_pixel(n: int, k: int = 1, size: int = 16) -> torch.Tensor:
+    """Black images with a white pixel in the middle."""
+    images = torch.zeros(n, k, 3, size, size, dtype=torch.uint8)
+    images[..., size // 2, size // 2] = 255
+    return images
+
+
+def where(images: torch.Tensor) -> torch.Tensor:
+    """The brightest place of each (..., h, w)."""
+    return images.flatten(-2).argmax(dim=-1)
+
+
+def test_views_of_a_frame_share_the_shift() -> None:
+    shifted = random_shift(one_pixel(200, k=4), 3)
+    places = where(shifted).flatten(1)
+    assert (places == places[:, :1]).all()
+    assert len(places[:, 0].unique()) == 49  # all of ±3 either way, and independent rows
+    views = Augmentation(shift=3, cutout=0).views(one_pixel(50, k=1), copies=2)
+    one, other = where(views[:, 0]).chunk(2)
+    assert torch.equal(one, other) and len(one.unique()) > 10
+
+
+def test_shift_repeats_the_edges_and_keeps_the_rest() -> None:
+    images = torch.randint(256, (60, 1, 3, 8, 8), dtype=torch.uint8)
+    shifted = random_shift(images, 2)
+    padded = torch.nn.functional.pad(images[:, 0].float(), (2,) * 4, mode="replicate").byte()
+    for image, found in zip(padded, shifted[:, 0], strict=True):
+        windows = [image[:, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
+        assert any(torch.equal(found, window) for window in windows)
+    assert random_shift(images, 0) is images
+
+
+def test_jitter_is_one_affine_map_of_each_image() -> None:
+    images = torch.rand(50, 3, 8, 8) * 0.2 + 0.4  # not clipped by what follows
+    changed = jitter(images, brightness=0.1, contrast=0.5)
+    assert changed.min() >= 0 and changed.max() <= 1
+    scale = changed.flatten(1).std(dim=1) / images.flatten(1).std(dim=1)
+    offset = changed.flatten(1).mean(dim=1) - 0.5 - scale * (images.flatten(1).mean(dim=1) - 0.5)
+    expected = 0.5 + scale.view(-1, 1, 1, 1) * (images - 0.5) + offset.view(-1, 1, 1, 1)
+    torch.testing.assert_close(changed, expected)
+    assert 0.5 <= scale.min() < 0.6 and 1.4 < scale.max() <= 1.5
+    assert -0.1 <= offset.min() < -0.08 and 0.08 < offset.max() <= 0.1
+
+
+def test_nothing_to_change() -> None:
+    images = torch.randint(256, (5, 1, 3, 8, 8), dtype=torch.uint8)
+    still = Augmentation(shift=0, brightness=0, contrast=0, cutout=0)
+    torch.testing.assert_close(still.views(images), images[:, 0] / 255)
+
+
+def test_cutout_is_one_rectangle_of_one_colour() -> None:
+    images = torch.full((5000, 3, 16, 16), 2.0)
+    cutout_(images, 6)
+    hidden = images[:, 0] != 2
+    rows, columns = hidden.any(dim=2).sum(dim=1), hidden.any(dim=1).sum(dim=1)
+    assert torch.equal(hidden.sum(dim=(1, 2)), rows * columns)
+    assert rows.max() == columns.max() == 6
+    assert hidden.any(dim=0).all()  # everywhere, edges too
+    one = images[hidden.sum(dim=(1, 2)) > 4][0]
+    assert len(one[:, one[0] != 2].unique(dim=1).T) == 1
+
+
+def test_the_generator_decides() -> None:
+    images = torch.randint(256, (6, 2, 3, 16, 16), dtype=torch.uint8)
+    once, again = (
+        Augmentation().views(images, 2, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert torch.equal(once, again)
+    assert not torch.equal(once, Augmentation().views(images, 2, torch.Generator().manual_seed(4)))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"shift": -1}, "shift must be at least 0 pixels, not -1"),
+        ({"contrast": 1.5}, r"contrast must lie in \[0, 1\), not 1.5"),
+    ],
+)
+def test_strengths_that_cannot_be(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**options)
