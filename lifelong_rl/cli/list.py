@@ -12,18 +12,18 @@ import tyro
 from lifelong_rl.cli.options import Command, Repeated
 from lifelong_rl.errors import UnknownNameError
 
-KINDS = ("tasks", "sequences", "agents", "methods")
+KINDS = ("tasks", "sequences", "agents", "methods", "objectives")
 
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, sequences, agents and methods, plug-ins included.
+    """List tasks, sequences, agents, methods and objectives, plug-ins included.
 
     The list of methods also tells which of them work with which agents.
 
     Attributes:
-        kind: One of tasks, sequences, agents, methods; all of them if it is left out.
-        plugin: Module to import first; it may register agents, methods and sequences.
+        kind: One of tasks, sequences, agents, methods, objectives; all of them if it is left out.
+        plugin: Module to import first; it may register any of them but tasks.
     """
 
     kind: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")] = None
@@ -56,8 +56,14 @@ def _entries(kind: str) -> Iterable[tuple[str, str]]:
         return _tasks()
     from lifelong_rl.benchmark import AGENTS, SEQUENCES
     from lifelong_rl.continual import METHODS
+    from lifelong_rl.vision.objectives import OBJECTIVES
 
-    registry = {"sequences": SEQUENCES, "agents": AGENTS, "methods": METHODS}[kind]
+    registry = {
+        "sequences": SEQUENCES,
+        "agents": AGENTS,
+        "methods": METHODS,
+        "objectives": OBJECTIVES,
+    }[kind]
     return [(name, _or_broken(partial(registry.describe, name))) for name in registry.names()]
 
 

@@ -17,6 +17,8 @@ from lifelong_rl.cli.frames import Frames
 from lifelong_rl.cli.list import List
 from lifelong_rl.cli.options import Command
 from lifelong_rl.cli.packages import refuse_shadowed
+from lifelong_rl.cli.pretrain import Pretrain
+from lifelong_rl.cli.probe import Probe
 from lifelong_rl.cli.record import Record
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
@@ -32,6 +34,8 @@ COMMANDS: dict[str, type[Command]] = {
     "record": Record,
     "demos": Demos,
     "frames": Frames,
+    "pretrain": Pretrain,
+    "probe": Probe,
     "list": List,
     "doctor": Doctor,
 }
