@@ -1,16 +1,7 @@
-"""Demonstrations in a file: one compressed `.npz` that says what it holds and is checked.
-
-Besides its arrays (see `Demonstrations`) the file holds `metadata`, a JSON text; `numpy.load`
-reads both without pickle. The same demonstrations make the same bytes.
-"""
+"""Demonstrations and their files; see `lifelong_rl.benchmark.dataset_file`."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,25 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_rl.benchmark.atomic import write_file, writing
-from lifelong_rl.errors import UserError
+from lifelong_rl.benchmark.dataset_file import (
+    METADATA,
+    DatasetError,
+    load_dataset,
+    save_dataset,
+)
 
-FORMAT = "lifelong-rl demonstrations 1"
-_METADATA = "metadata"
+_KIND = "demonstrations"
 _KEYS = ("task", "task_version", "layout", "reward_terms", "control_hz", "seed", "noise")
-
-
-class DemonstrationsError(UserError):
-    """A file of demonstrations that cannot be used.
-
-    Args:
-        path: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(f"{path} {reason}")
 
 
 @dataclass(frozen=True)
@@ -122,20 +103,17 @@ class Demonstrations:
         return float(first.mean()) if len(first) else None
 
 
+_ARRAYS = tuple(entry.name for entry in fields(Demonstrations) if entry.name != METADATA)
+
+
 def save_demonstrations(path: Path, demonstrations: Demonstrations) -> None:
     """Write a file of demonstrations; at any moment it is there completely or not at all.
 
     Raises:
         WriteError: The disk refused.
     """
-    arrays = _arrays_of(demonstrations)
-    document = {"format": FORMAT, **demonstrations.metadata}
-    document["sha256"] = _digest(document, arrays)
-    box = io.BytesIO()
-    np.savez_compressed(box, **{_METADATA: np.array(json.dumps(document))}, **arrays)  # type: ignore[arg-type]
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, box.getvalue())
+    arrays = {name: getattr(demonstrations, name) for name in _ARRAYS}
+    save_dataset(path, _KIND, demonstrations.metadata, arrays)
 
 
 def load_demonstrations(
@@ -149,66 +127,19 @@ def load_demonstrations(
         task_version: The version of the task that it must have been made with; None takes any.
 
     Raises:
-        DemonstrationsError: The file is missing, damaged, something else, or of another task or
-            another version of it.
+        DatasetError: The file is missing, damaged, something else, or of another task or another
+            version of it.
     """
-    arrays, document = _read(path)
-    if document.get("format") != FORMAT:
-        raise DemonstrationsError(
-            path, f"has the format {document.get('format')!r}; this version reads {FORMAT!r}"
-        )
-    digest = document.pop("sha256", None)
-    if digest != _digest(document, arrays):
-        raise DemonstrationsError(path, "was changed after it was written: its checksum differs")
-    there, version = document["task"], document["task_version"]
+    arrays, metadata = load_dataset(path, _KIND)
+    if set(arrays) != set(_ARRAYS):
+        raise DatasetError(path, f"is not a file of {_KIND}")
+    there, version = metadata["task"], metadata["task_version"]
     if task not in (None, there):
-        raise DemonstrationsError(path, f"holds demonstrations of '{there}', not of '{task}'")
+        raise DatasetError(path, f"holds demonstrations of '{there}', not of '{task}'")
     if task_version not in (None, version):
-        raise DemonstrationsError(
+        raise DatasetError(
             path,
             f"was made with {version} of '{there}', which is {task_version} now; make it anew: "
             f"lifelong-rl demos --task {there} --overwrite",
         )
-    del document["format"]
-    return Demonstrations(**arrays, metadata=document)
-
-
-def _arrays_of(demonstrations: Demonstrations) -> dict[str, npt.NDArray[Any]]:
-    return {
-        entry.name: getattr(demonstrations, entry.name)
-        for entry in fields(demonstrations)
-        if entry.name != _METADATA
-    }
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arrays and the metadata of a file, both unchecked."""
-    foreign = "is not a file of demonstrations (see: lifelong-rl demos --help)"
-    names = {entry.name for entry in fields(Demonstrations)}
-    try:
-        blob = path.read_bytes()
-    except OSError as error:
-        raise DemonstrationsError(path, f"cannot be read: {error.strerror}") from error
-    if not blob.startswith(b"PK"):
-        raise DemonstrationsError(path, foreign)
-    try:
-        with np.load(io.BytesIO(blob), allow_pickle=False) as file:
-            if set(file.files) != names:
-                raise DemonstrationsError(path, foreign)
-            arrays = {name: file[name] for name in names}
-        document = json.loads(str(arrays.pop(_METADATA)))
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise DemonstrationsError(path, "is truncated or damaged") from error
-    if not isinstance(document, dict):
-        raise DemonstrationsError(path, foreign)
-    return arrays, document
-
-
-def _digest(document: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """SHA-256 of the metadata and of every array's name, type, shape and content."""
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return Demonstrations(**arrays, metadata=metadata)

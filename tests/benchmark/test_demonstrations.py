@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lifelong_rl.benchmark.atomic import WriteError
+from lifelong_rl.benchmark.dataset_file import DatasetError
 from lifelong_rl.benchmark.demonstrations import (
     Demonstrations,
-    DemonstrationsError,
     load_demonstrations,
     save_demonstrations,
 )
@@ -104,7 +104,7 @@ def test_every_byte_matters(path: Path) -> None:
         path.write_bytes(bytes(changed))
         try:
             load_demonstrations(path)
-        except DemonstrationsError as error:
+        except DatasetError as error:
             assert str(error).startswith(f"{path} ")
             assert "\n" not in str(error)
         else:  # a byte that ZIP itself does not look at, such as a date
@@ -116,7 +116,7 @@ def test_every_byte_matters(path: Path) -> None:
 def test_truncated(path: Path, share: float) -> None:
     blob = path.read_bytes()
     path.write_bytes(blob[: int(share * len(blob))])
-    with pytest.raises(DemonstrationsError, match=r"truncated or damaged|is not a file of demon"):
+    with pytest.raises(DatasetError, match=r"truncated or damaged|is not a file of demon"):
         load_demonstrations(path)
 
 
@@ -134,16 +134,16 @@ def test_changed_numbers_and_metadata_are_noticed(path: Path, made: Demonstratio
     better = made.rewards.copy()
     better[1, 2] += 1e-9
     rewrite(path, rewards=better)
-    with pytest.raises(DemonstrationsError, match="was changed after it was written"):
+    with pytest.raises(DatasetError, match="was changed after it was written"):
         load_demonstrations(path)
     path.write_bytes(kept)
     with np.load(path) as file:
         document = json.loads(str(file["metadata"]))
     rewrite(path, metadata=np.array(json.dumps({**document, "noise": 0.0})))
-    with pytest.raises(DemonstrationsError, match="was changed after it was written"):
+    with pytest.raises(DatasetError, match="was changed after it was written"):
         load_demonstrations(path)
     rewrite(path, metadata=np.array(json.dumps({**document, "format": "a later one"})))
-    with pytest.raises(DemonstrationsError, match="has the format 'a later one'; this version"):
+    with pytest.raises(DatasetError, match="has the format 'a later one'; this version"):
         load_demonstrations(path)
 
 
@@ -153,25 +153,25 @@ def test_foreign_files(tmp_path: Path) -> None:
     np.savez(archive, observations=np.zeros(3))
     np.save(array, np.zeros(3))
     for path in (text, archive, array):
-        with pytest.raises(DemonstrationsError, match="is not a file of demonstrations"):
+        with pytest.raises(DatasetError, match="is not a file of demonstrations"):
             load_demonstrations(path)
     np.savez(pickled, **dict.fromkeys([*ARRAYS, "metadata"], np.array([{}], object)))  # type: ignore[arg-type]
-    with pytest.raises(DemonstrationsError, match="is truncated or damaged"):
+    with pytest.raises(DatasetError, match="is truncated or damaged"):
         load_demonstrations(pickled)
-    with pytest.raises(DemonstrationsError, match="cannot be read: No such file"):
+    with pytest.raises(DatasetError, match="cannot be read: No such file"):
         load_demonstrations(tmp_path / "nowhere.npz")
-    with pytest.raises(DemonstrationsError, match="cannot be read: Is a directory"):
+    with pytest.raises(DatasetError, match="cannot be read: Is a directory"):
         load_demonstrations(tmp_path)
 
 
 def test_another_task_or_version_is_refused(path: Path) -> None:
-    with pytest.raises(DemonstrationsError, match="holds demonstrations of 'lift', not of 'push'"):
+    with pytest.raises(DatasetError, match="holds demonstrations of 'lift', not of 'push'"):
         load_demonstrations(path, task="push")
     expected = (
         "was made with v1 of 'lift', which is v2 now; make it anew: "
         "lifelong-rl demos --task lift --overwrite"
     )
-    with pytest.raises(DemonstrationsError, match=expected):
+    with pytest.raises(DatasetError, match=expected):
         load_demonstrations(path, task="lift", task_version="v2")
 
 
