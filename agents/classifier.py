@@ -118,8 +118,8 @@ class Classifier(SupervisedLearner):
         if not hasattr(env, "labelled_data"):
             raise UserError(
                 "Classifier learns labelled data, such as that of the sequence 'split-digits', and "
-                "these tasks have none: tasks with continuous actions are for the agents 'sac', "
-                "'td3', 'ppo' and 'bc'"
+                "these tasks have none: tasks with continuous actions are for agents such as "
+                "'sac' and 'bc'"
             )
         one_hot = self.num_tasks if self.num_tasks > 1 else 0
         spec = NetworkSpec(

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
 
 from agents.buffers import buffer_state, load_buffer_state, stream
 from agents.callbacks import ProgressCallback
@@ -122,23 +120,6 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     @abstractmethod
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         """Update everything `gradient_steps` times."""
-
-    def _track_targets(self, *pairs: tuple[nn.Module, nn.Module]) -> None:
-        """Say which networks are followed by which targets."""
-        self._followed: list[Tensor] = [p for source, _ in pairs for p in source.parameters()]
-        self._following: list[Tensor] = [p for _, target in pairs for p in target.parameters()]
-        self._buffers = [
-            (target_buffer, buffer)
-            for source, target in pairs
-            for target_buffer, buffer in zip(target.buffers(), source.buffers(), strict=True)
-        ]
-
-    def _update_targets(self) -> None:
-        """Move the targets by `tau` towards the networks."""
-        with torch.no_grad():
-            torch._foreach_lerp_(self._following, self._followed, self.tau)
-            for target, buffer in self._buffers:
-                target.copy_(buffer)  # such as a method's masks: they have no values in between
 
     def _sample_batch(self, batch_size: int) -> Batch:
         sampled = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)

@@ -89,6 +89,10 @@ class Actor(BasePolicy):
         mean, log_std = self.network(inputs, task)[0].chunk(2, dim=-1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
+    def mean(self, observations: PyTorchObs) -> Tensor:
+        """Means before the squashing tanh, (n, action_dim)."""
+        return self.gaussian(observations)[0]
+
     def action_log_prob(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
         """A reparametrised action (n, action_dim) in (-1, 1) and its log density (n,).
 

@@ -19,6 +19,7 @@ from agents.learner import check
 from agents.off_policy import OffPolicyLearner
 from agents.policies import Actor, ContinualSACPolicy, Critic
 from agents.sac_components import EntropyCoefficient, SACActor, SACCritic
+from agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Component, Objective, StateTree, gradient_step
@@ -198,7 +199,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             if self._entropy is not None:
                 self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
-                self._update_targets()
+                self._targets.update(self.tau)
 
         self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
@@ -207,7 +208,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._track_targets((self.critic, self.critic_target))
+        self._targets = TargetNetworks((self.critic, self.critic_target))
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)

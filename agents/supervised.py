@@ -22,7 +22,7 @@ from lifelong_rl.learning.protocols import Progress
 
 
 class SupervisedLearner(TaskLearner):
-    """Learns one component by gradient steps on rows drawn uniformly from a task's data.
+    """Learns by gradient steps on rows drawn uniformly from a task's data.
 
     Batch: "observations" (n, obs_dim), which end with the task one-hot, and what is to be learned
     of them. The data is made anew when a task begins and is no part of the state.
@@ -59,7 +59,7 @@ class SupervisedLearner(TaskLearner):
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
         self.policy: nn.Module = self._make_policy(env)
-        self.optimizer = Adam(self.policy.parameters(), lr=learning_rate, fused=True)
+        self._make_optimizers(learning_rate)
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Switch to a task: its data, resets, then the method's `begin_task`."""
@@ -116,10 +116,17 @@ class SupervisedLearner(TaskLearner):
         self.policy.train()
         rows = torch.randint(len(self._data["observations"]), (self.batch_size,))
         batch = {name: values[rows] for name, values in self._data.items()}
-        with self.update_clock.measure():
-            for component in self.components.values():
-                self._record(component.name, gradient_step(component, batch, self.method))
         self._n_updates += 1
+        with self.update_clock.measure():
+            self._step(batch)
+
+    def _make_optimizers(self, learning_rate: float) -> None:
+        self.optimizer = Adam(self.policy.parameters(), lr=learning_rate, fused=True)
+
+    def _step(self, batch: Batch) -> None:
+        """Update everything on one batch."""
+        for component in self.components.values():
+            self._record(component.name, gradient_step(component, batch, self.method))
 
 
 class SupervisedComponent(AgentComponent):

@@ -20,6 +20,7 @@ from agents.components import AgentComponent, TwinCritic, gaussian
 from agents.learner import check
 from agents.off_policy import OffPolicyLearner
 from agents.policies import ContinualTD3Policy, Critic, DeterministicActor
+from agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
 
@@ -142,11 +143,13 @@ class TD3(OffPolicyLearner, sb3.TD3):
             self._record("critic", gradient_step(self._components["critic"], batch, self.method))
             if self._n_updates % self.policy_delay == 0:
                 self._record("actor", gradient_step(self._components["actor"], batch, self.method))
-                self._update_targets()
+                self._targets.update(self.tau)
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._track_targets((self.critic, self.critic_target), (self.actor, self.actor_target))
+        self._targets = TargetNetworks(
+            (self.critic, self.critic_target), (self.actor, self.actor_target)
+        )
 
 
 class TD3Actor(AgentComponent):
@@ -178,7 +181,8 @@ class TD3Critic(TwinCritic):
         with torch.no_grad():
             noise = torch.randn_like(batch["actions"]) * agent.target_policy_noise
             noise = noise.clamp(-agent.target_noise_clip, agent.target_noise_clip)
-            next_actions = (agent.actor_target(next_observations) + noise).clamp(-1, 1)
+            next_actions = torch.tanh(agent.actor_target.mean(next_observations))
+            next_actions = (next_actions + noise).clamp(-1, 1)
             next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
             targets = self.targets(batch, next_values)
         values = agent.critic(batch["observations"], batch["actions"])

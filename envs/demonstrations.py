@@ -89,6 +89,30 @@ def collect(
     )
 
 
+def describe(task: Task[Any, Any], *, seed: int, noise: float) -> dict[str, Any]:
+    """Return, as JSON, what demonstrations of a task hold and what decides them.
+
+    Args:
+        task: what was run.
+        seed: see `collect`.
+        noise: see `collect`.
+    """
+    return {
+        "task": task.name,
+        "task_version": task.version,
+        "layout": {name: [entry.start, entry.stop] for name, entry in task.layout.items()},
+        "reward_terms": list(task.weights),
+        "control_hz": task.control_hz,
+        "seed": seed,
+        "noise": noise,
+    }
+
+
+def choose(expert: Expert, env: BatchEnv) -> npt.NDArray[np.float32]:
+    """Return what an expert does in the current state of every row, (n, action_dim), in [-1, 1]."""
+    return np.clip(expert(env.state()), -1.0, 1.0).astype(np.float32)
+
+
 def _arrays(episodes: Episodes) -> Iterator[npt.NDArray[Any]]:
     """Yield the arrays in the order of the fields."""
     yield from vars(episodes).values()
@@ -123,7 +147,7 @@ def _run_round(env: BatchEnv, expert: Expert, disturbance: Array) -> Episodes:
     out.observations[:, 0] = env.reset()
     running = np.ones(rows, bool)
     for t in range(task.horizon):
-        chosen = np.clip(expert(env.state()), -1.0, 1.0).astype(np.float32)
+        chosen = choose(expert, env)
         # the action taken is the one that is kept, rounding included
         taken = np.clip(chosen + disturbance[t], -1.0, 1.0).astype(np.float32)
         step = env.step(taken)

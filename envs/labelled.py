@@ -12,8 +12,8 @@ environment begins with test sample i, whatever the seed: n rows that are evalua
 each are the first n test samples, and `NUM_TEST` rows are each of them equally often (the option
 ``eval_episodes`` of a run says how many). The samples are in random order, so fewer are fair too.
 
-The data are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one split
-of them serves every task, run and seed.
+The data here are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one
+split of them serves every task, run and seed. `envs.labelled_frames` has data of this suite's own.
 
 References:
     Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
@@ -23,13 +23,15 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+
+from envs.datasets import Store, make_anew
 
 NUM_TEST = 360
 """Digits held out for testing, equally many of each; a fifth of all."""
@@ -154,9 +156,28 @@ class LabelledEnv:
         """Release nothing: there is nothing to release."""
 
 
+class Problem(Protocol):
+    """A classification problem."""
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+
+    @property
+    def version(self) -> str:
+        """Changes when results are no longer comparable."""
+
+    def dataset(self, store: Store) -> Dataset:
+        """Return its dataset, the same every time.
+
+        Args:
+            store: has or makes what is worth keeping.
+        """
+
+
 @dataclass(frozen=True)
 class LabelledTask:
-    """A classification problem.
+    """A classification problem whose data is at hand.
 
     Attributes:
         name: the task's name.
@@ -167,6 +188,10 @@ class LabelledTask:
     name: str
     load: Callable[[], Dataset]
     version: str = "v0"
+
+    def dataset(self, store: Store) -> Dataset:
+        """Return the dataset; there is nothing to keep."""
+        return self.load()
 
 
 @dataclass(frozen=True)
@@ -180,13 +205,15 @@ class LabelledSequence:
         description: one line.
         steps_per_task: steps that are enough to learn each of its tasks; see
             `agents.supervised.SupervisedLearner.learn_task`.
+        store: has or makes the datasets that are worth keeping.
     """
 
     name: str
-    problems: tuple[LabelledTask, ...]
+    problems: tuple[Problem, ...]
     num_classes: int
     description: str
     steps_per_task: int
+    store: Store = field(default=make_anew, compare=False, repr=False)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -240,12 +267,16 @@ class LabelledSequence:
         order = np.random.default_rng(seed).permutation(self.num_tasks)
         return replace(self, problems=tuple(self.problems[k] for k in order))
 
+    def with_store(self, store: Store) -> LabelledSequence:
+        """Return the same sequence with another store."""
+        return replace(self, store=store)
+
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
         return {problem.name: problem.version for problem in self.problems}
 
     def _dataset(self, task_id: int) -> Dataset:
-        return self.problems[task_id].load().in_task(task_id, self.num_tasks)
+        return self.problems[task_id].dataset(self.store).in_task(task_id, self.num_tasks)
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:

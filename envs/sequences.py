@@ -5,11 +5,12 @@ All tasks of a sequence share one observation and one action space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from envs.datasets import Store, make_anew
 from envs.names import lookup
 from envs.tasks import ARM_TASKS, TASKS, get_task
 from envs.tasks.valve import MORE_VALVES, VALVES
@@ -28,6 +29,7 @@ class Sequence:
         tasks: the tasks' names, in the order they are learned; a name may recur.
         description: one line.
         steps_per_task: environment steps that are enough to learn each of its tasks.
+        store: has or makes the demonstrations of its tasks.
 
     Raises:
         ValueError: if there is no task, or not all have the same observation and action space.
@@ -38,6 +40,7 @@ class Sequence:
     tasks: tuple[str, ...]
     description: str
     steps_per_task: int = 10_000
+    store: Store = field(default=make_anew, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check that the tasks exist and share their spaces."""
@@ -92,6 +95,7 @@ class Sequence:
         env = BatchVecEnv(
             BatchEnv(task, num_envs, num_threads),
             one_hot=(task_id, self.num_tasks),
+            store=self.store,
             observation=observation,
             **pixels,
         )
@@ -144,6 +148,10 @@ class Sequence:
         """Return the same tasks in an order that depends on nothing but ``seed``, at least 0."""
         order = np.random.default_rng(seed).permutation(self.num_tasks)
         return replace(self, tasks=tuple(self.tasks[k] for k in order))
+
+    def with_store(self, store: Store) -> Sequence:
+        """Return the same sequence with another store."""
+        return replace(self, store=store)
 
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""

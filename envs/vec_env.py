@@ -12,7 +12,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
 from envs.batch_env import BatchEnv
-from envs.demonstrations import collect
+from envs.datasets import Store, made_with, make_anew
+from envs.demonstrations import Episodes, choose, collect, describe
 from envs.experts import get_expert
 from envs.pixels import Observation, PixelOptions, make_observer, map_arrays
 from envs.rendering import Renderer, check_render_mode
@@ -90,6 +91,7 @@ class BatchVecEnv(_Rows):
         env: BatchEnv,
         one_hot: tuple[int, int] | None = None,
         render_mode: str | None = None,
+        store: Store = make_anew,
         observation: str = "state",
         **pixels: Unpack[PixelOptions],
     ) -> None:
@@ -100,6 +102,7 @@ class BatchVecEnv(_Rows):
             one_hot: (task id, number of tasks) of the one-hot appended to every observation;
                 None appends nothing.
             render_mode: None or ``"rgb_array"``.
+            store: has or makes the demonstrations.
             observation: ``"state"`` or ``"pixels"``.
             **pixels: how pixel observations look, see `envs.pixels.Pixels`.
 
@@ -110,6 +113,7 @@ class BatchVecEnv(_Rows):
         check_render_mode(render_mode)
         self.batch_env = env
         self.render_mode = render_mode
+        self._store = store
         task_id, num_tasks = one_hot or (0, 0)
         self._tail = np.zeros((env.num_envs, num_tasks), np.float32)
         self._tail[:, task_id : task_id + 1] = 1.0
@@ -118,6 +122,7 @@ class BatchVecEnv(_Rows):
         self._solved = np.zeros(env.num_envs, bool)
         self._actions: npt.ArrayLike = np.zeros((env.num_envs, env.task.action_dim))
         self._renderer: Renderer | None = None
+        self._shows_pixels = observation == "pixels"
         self._observer = make_observer(env, observation, self._tail[0], **pixels)
         super().__init__(
             env.num_envs,
@@ -186,25 +191,51 @@ class BatchVecEnv(_Rows):
         Args:
             episodes: how many whole episodes it acts for, at least 1.
             seed: of their starts and of the noise, at least 0.
-            noise: standard deviation of what is added to its actions; the actions returned are
-                without it.
+            noise: standard deviation of what is added to its actions.
 
         Returns:
-            ``observations`` (n, obs_dim), with the one-hot if there is one, and the expert's
-            ``actions`` (n, action_dim) there: one row for each control step, episode by episode.
+            One row for each control step, episode by episode: ``observations`` and
+            ``next_observations`` (n, obs_dim), with the one-hot if there is one; the ``actions``
+            taken, noise included, and the ``expert_actions`` without it, (n, action_dim);
+            ``rewards`` (n,); and ``dones`` (n,), which are all 0: episodes are only ever truncated.
 
         Raises:
-            ValueError: if a number is out of its range, or the task has no expert.
+            ValueError: if a number is out of its range, the task has no expert, or the environment
+                shows pixels: demonstrations hold states.
         """
+        if self._shows_pixels:
+            raise ValueError("demonstrations hold states, and this environment shows pixels")
         task = self.batch_env.task
-        found = collect(task, get_expert(task.name), episodes=episodes, seed=seed, noise=noise)
+        expert = get_expert(task.name)
+        found = Episodes(
+            **self._store(
+                {
+                    "kind": "demonstrations",
+                    "episodes": episodes,
+                    **describe(task, seed=seed, noise=noise),
+                    "made_with": made_with(),
+                },
+                lambda: vars(collect(task, expert, episodes=episodes, seed=seed, noise=noise)),
+            )
+        )
         taken = np.arange(task.horizon) < found.lengths[:, None]
-        observations = found.observations[:, :-1][taken]
-        tail = np.repeat(self._tail[:1], len(observations), axis=0)
+        tail = np.repeat(self._tail[:1], taken.sum(), axis=0)
         return {
-            "observations": np.concatenate([observations, tail], axis=1),
-            "actions": found.expert_actions[taken],
+            "observations": np.concatenate([found.observations[:, :-1][taken], tail], axis=1),
+            "next_observations": np.concatenate([found.observations[:, 1:][taken], tail], axis=1),
+            "actions": found.actions[taken],
+            "expert_actions": found.expert_actions[taken],
+            "rewards": found.rewards[taken].astype(np.float32),
+            "dones": np.zeros(len(tail), np.float32),
         }
+
+    def expert_actions(self) -> npt.NDArray[np.float32]:
+        """Return what the task's expert would do now in every row, (n, action_dim), in [-1, 1].
+
+        Raises:
+            ValueError: if the task has no expert.
+        """
+        return choose(get_expert(self.batch_env.task.name), self.batch_env)
 
     def close(self) -> None:
         """Free the OpenGL contexts, if there are any."""
@@ -297,6 +328,10 @@ class JointVecEnv(_Rows):
         """
         shown = [part.demonstrations(episodes, seed, noise) for part in self.parts]
         return {name: np.concatenate([rows[name] for rows in shown]) for name in shown[0]}
+
+    def expert_actions(self) -> npt.NDArray[np.float32]:
+        """Return what the experts would do now in every row; see `BatchVecEnv.expert_actions`."""
+        return np.concatenate([part.expert_actions() for part in self.parts])
 
     def close(self) -> None:
         """Free what the environments hold."""

@@ -1,7 +1,20 @@
-"""For all tests."""
+"""What all tests share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
+import envs  # noqa: F401 (chooses how to render, before a test imports mujoco)
+
 torch.set_num_threads(1)  # networks here are small: threads would only wait for each other
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither use nor fill the user's cache of datasets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIFELONG_RL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

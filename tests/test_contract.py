@@ -44,6 +44,8 @@ SMALL_AGENT: dict[str, dict[str, Any]] = {
     "td3": {"batch_size": 16, "learning_starts": 20},
     "ppo": {"batch_size": 32, "rollout_steps": 16, "epochs": 2},
     "bc": {"batch_size": 16},
+    "bc-stream": {"batch_size": 16, "learning_starts": 20},
+    "offline-rl": {"batch_size": 16},
     "classifier": {"batch_size": 16},
 }
 STEPS = {"ppo": (64, 128)}
@@ -92,7 +94,7 @@ class Point(gym.Env[np.ndarray, np.ndarray]):
 
 
 class Points(DummyVecEnv):
-    """Four points, and an expert to show what to do."""
+    """Four points, and an expert that shows and says what to do."""
 
     def __init__(self, task_id: int) -> None:
         super().__init__([lambda: Point(task_id)] * 4)
@@ -100,9 +102,22 @@ class Points(DummyVecEnv):
 
     def demonstrations(self, episodes: int, seed: int, noise: float) -> dict[str, np.ndarray]:
         rows = 60 * (1 + self.task_id)
-        inputs = np.random.default_rng(seed).normal(size=(rows, OBS_DIM))
+        rng = np.random.default_rng(seed)
         tail = np.eye(NUM_TASKS)[[self.task_id] * rows]
-        return {"observations": np.hstack([inputs, tail]), "actions": np.tanh(inputs[:, :2])}
+        inputs, next_inputs = rng.normal(size=(2, rows, OBS_DIM))
+        right = np.tanh(inputs[:, :2])
+        taken = np.clip(right + noise * rng.normal(size=right.shape), -1, 1)
+        return {
+            "observations": np.hstack([inputs, tail]),
+            "next_observations": np.hstack([next_inputs, tail]),
+            "actions": taken,
+            "expert_actions": right,
+            "rewards": 1.0 - np.square(taken - right).mean(axis=1),
+            "dones": np.zeros(rows),
+        }
+
+    def expert_actions(self) -> np.ndarray:
+        return np.tanh([env.inputs[:2] for env in self.envs])
 
 
 class Labels:

@@ -13,6 +13,8 @@ AGENTS = Registry(
         "td3": "agents.td3:TD3",
         "ppo": "agents.ppo:PPO",
         "bc": "agents.bc:BC",
+        "bc-stream": "agents.bc_stream:BCStream",
+        "offline-rl": "agents.offline_rl:OfflineRL",
         "classifier": "agents.classifier:Classifier",
     },
 )
@@ -25,7 +27,8 @@ SEQUENCES = Registry(
     | {
         name: f"envs.labelled:{name.upper().replace('-', '_')}"
         for name in ("split-digits", "permuted-digits", "noisy-digits")
-    },
+    }
+    | {"frames": "envs.labelled_frames:FRAMES"},
 )
 SEQUENCES_OF_TASKS = "envs.sequences:get_sequence"
 """Makes a sequence of the names of tasks, joined by commas."""

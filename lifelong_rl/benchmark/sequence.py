@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lifelong_rl.benchmark import SEQUENCES, SEQUENCES_OF_TASKS
+from lifelong_rl.benchmark.dataset_cache import get_dataset
 from lifelong_rl.errors import UnknownNameError, UserError
 
 DEFAULT_STEPS_PER_TASK = 10_000
@@ -54,8 +55,9 @@ class BatchEnv(Protocol):
 class Sequence(Protocol):
     """Tasks to be learned one after another.
 
-    It may also have `steps_per_task`, the environment steps that its tasks need, and
-    `reordered(seed)`, the same tasks in another order.
+    It may also have `steps_per_task`, the environment steps that its tasks need, `reordered(seed)`,
+    the same tasks in another order, and `with_store(store)`, the same with another store of its
+    datasets, such as `dataset_cache.get_dataset`.
 
     Attributes:
         name: As registered.
@@ -87,6 +89,8 @@ class Sequence(Protocol):
 def load_sequence(name: str, order: int | None = None) -> Sequence:
     """The sequence called `name`; what is registered may be one or make one without arguments.
 
+    Its datasets, if it has any, are kept in the user's cache: see `dataset_cache`.
+
     Args:
         name: Of a sequence, or of one or several tasks, joined by commas.
         order: Seed that shuffles its tasks.
@@ -101,7 +105,7 @@ def load_sequence(name: str, order: int | None = None) -> Sequence:
         if not callable(found):
             raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
         found = found()
-    sequence: Sequence = found
+    sequence: Sequence = found.with_store(get_dataset) if hasattr(found, "with_store") else found
     try:
         sequence.versions()
     except ValueError as error:

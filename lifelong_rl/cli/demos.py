@@ -202,7 +202,7 @@ def demonstrate(
         noise: Standard deviation of what is added to the expert's actions.
         num_threads: Threads that step the physics.
     """
-    from envs.demonstrations import collect
+    from envs.demonstrations import collect, describe
     from envs.experts import get_expert
     from envs.tasks import get_task
     from lifelong_rl.benchmark.demonstrations import Demonstrations
@@ -217,16 +217,7 @@ def demonstrate(
         noise=noise,
         num_threads=num_threads,
     )
-    metadata = {
-        "task": task,
-        "task_version": found.version,
-        "layout": {name: [entry.start, entry.stop] for name, entry in found.layout.items()},
-        "reward_terms": list(found.weights),
-        "control_hz": found.control_hz,
-        "seed": seed,
-        "noise": noise,
-        "versions": versions(),
-    }
+    metadata = {**describe(found, seed=seed, noise=noise), "versions": versions()}
     return Demonstrations(**vars(recorded), metadata=metadata)
 
 

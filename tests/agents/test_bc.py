@@ -38,7 +38,7 @@ class Shown:
         tail = np.eye(NUM_TASKS)[[self.task_id] * len(inputs)]
         return {
             "observations": np.hstack([inputs, tail]).astype(np.float32),
-            "actions": np.clip(2 * inputs @ EXPERT[self.task_id], -2, 2).astype(np.float32),
+            "expert_actions": np.clip(2 * inputs @ EXPERT[self.task_id], -2, 2).astype(np.float32),
         }
 
 
@@ -124,7 +124,9 @@ def test_task_data_are_the_demonstrations_once_in_their_order() -> None:
     observations = torch.cat([batch["observations"] for batch in batches])
     actions = torch.cat([batch["actions"] for batch in batches])
     assert torch.equal(observations, torch.from_numpy(shown["observations"]))
-    torch.testing.assert_close(actions, torch.from_numpy(shown["actions"]) / 2)  # now in [-1, 1]
+    torch.testing.assert_close(
+        actions, torch.from_numpy(shown["expert_actions"]) / 2
+    )  # now in [-1, 1]
 
 
 def test_it_learns_what_the_expert_does() -> None:
@@ -132,9 +134,9 @@ def test_it_learns_what_the_expert_does() -> None:
     learn(agent, 0, steps=800)
     fresh = Shown(0).demonstrations(10, seed=99, noise=0.0)
     actions = agent.act(fresh["observations"])
-    assert actions.shape == fresh["actions"].shape
-    error = np.square(actions - fresh["actions"]).mean()
-    assert error < 0.02 < 0.5 < np.square(fresh["actions"]).mean()
+    assert actions.shape == fresh["expert_actions"].shape
+    error = np.square(actions - fresh["expert_actions"]).mean()
+    assert error < 0.02 < 0.5 < np.square(fresh["expert_actions"]).mean()
     assert np.abs(actions).max() > 1.8  # of an action space up to 2
 
 

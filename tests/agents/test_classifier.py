@@ -120,7 +120,7 @@ def test_tasks_without_labels_are_refused() -> None:
         observation_space = gym.spaces.Box(-1, 1, (4,))
         action_space = gym.spaces.Box(-1, 1, (2,))
 
-    with pytest.raises(UserError, match=r"these tasks have none: .*'sac', 'td3', 'ppo' and 'bc'"):
+    with pytest.raises(UserError, match=r"these tasks have none: .* such as 'sac' and 'bc'"):
         agents.Classifier.build(Unlabelled(), num_tasks=2, method=None, seed=0)
 
 

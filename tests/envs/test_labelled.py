@@ -157,7 +157,7 @@ def test_a_perfect_policy_has_accuracy_1_and_a_constant_one_that_of_its_class(
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
 def test_sequences_describe_themselves(sequence: LabelledSequence) -> None:
-    assert load_sequence(sequence.name) is sequence
+    assert load_sequence(sequence.name) == sequence
     assert sequence.num_tasks == len(sequence.tasks) == len(set(sequence.tasks))
     assert set(sequence.versions()) == set(sequence.tasks)
     assert sequence.description and sequence.steps_per_task > 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import envs
 from envs.arm.task import ArmTask
+from envs.datasets import Arrays
 from envs.demonstrations import Episodes, collect
 from envs.experts import get_expert
 from envs.names import UnknownNameError
@@ -161,15 +165,76 @@ def test_demonstrations_are_those_of_the_expert_with_the_one_hot() -> None:
     task = get_task("drawer-open")
     found = collect(task, get_expert("drawer-open"), episodes=3, seed=5, noise=0.2)
     size = 3 * task.horizon
-    assert shown["observations"].shape == (size, task.observation_dim + 3)
-    assert shown["observations"].dtype == shown["actions"].dtype == np.float32
-    np.testing.assert_array_equal(
-        shown["observations"][:, :-3], found.observations[:, :-1].reshape(size, -1)
-    )
-    np.testing.assert_array_equal(shown["observations"][:, -3:], [[0, 1, 0]] * size)
-    np.testing.assert_array_equal(shown["actions"], found.expert_actions.reshape(size, -1))
+    for name, recorded in (
+        ("observations", found.observations[:, :-1]),
+        ("next_observations", found.observations[:, 1:]),
+    ):
+        assert shown[name].shape == (size, task.observation_dim + 3)
+        np.testing.assert_array_equal(shown[name][:, :-3], recorded.reshape(size, -1))
+        np.testing.assert_array_equal(shown[name][:, -3:], [[0, 1, 0]] * size)
+    for name in ("actions", "expert_actions"):
+        np.testing.assert_array_equal(shown[name], getattr(found, name).reshape(size, -1))
+    np.testing.assert_array_equal(shown["rewards"], found.rewards.astype(np.float32).ravel())
+    np.testing.assert_array_equal(shown["dones"], np.zeros(size))  # time limits are no ends
+    assert {rows.dtype for rows in shown.values()} == {np.dtype(np.float32)}
     env.seed(0)  # the environments themselves were left alone
     np.testing.assert_array_equal(env.reset(), before)
+
+
+def test_the_actions_shown_lead_to_the_states_shown() -> None:
+    """Demonstrations start as the episodes of the environments do, and are transitions."""
+    env = envs.make_vec("button-press", num_envs=2)
+    shown = env.demonstrations(2, seed=5, noise=0.3)
+    of_rows = {name: rows.reshape(2, 50, *rows.shape[1:]) for name, rows in shown.items()}
+    env.seed(5)
+    observations = env.reset()
+    for t in range(50):
+        np.testing.assert_array_equal(observations, of_rows["observations"][:, t])
+        np.testing.assert_array_equal(env.expert_actions(), of_rows["expert_actions"][:, t])
+        observations, rewards, dones, infos = env.step(of_rows["actions"][:, t])
+        np.testing.assert_array_equal(rewards, of_rows["rewards"][:, t])
+        if not dones.any():
+            np.testing.assert_array_equal(observations, of_rows["next_observations"][:, t])
+    last = [info["terminal_observation"] for info in infos]
+    np.testing.assert_array_equal(last, of_rows["next_observations"][:, -1])
+
+
+def test_the_expert_is_asked_about_the_current_states() -> None:
+    parts = get_sequence("reach,button-press").make_joint_env(num_envs=3, seed=1)
+    parts.reset()
+    alone = [part.expert_actions() for part in parts.parts]
+    assert [len(actions) for actions in alone] == [2, 1]
+    actions = parts.expert_actions()
+    np.testing.assert_array_equal(actions, np.concatenate(alone))
+    assert actions.dtype == np.float32 and np.abs(actions).max() <= 1.0
+    parts.step(actions)
+    assert not np.array_equal(parts.expert_actions(), actions)
+
+
+def test_a_store_is_told_what_decides_the_demonstrations() -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def store(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        asked.append(json.loads(json.dumps(description)))
+        return make()
+
+    sequence = ARM3.with_store(store)
+    assert sequence == ARM3
+    shown = sequence.make_env(1, num_envs=2).demonstrations(2, seed=5, noise=0.2)
+    plain = ARM3.make_env(1, num_envs=2).demonstrations(2, seed=5, noise=0.2)
+    for name, rows in plain.items():
+        np.testing.assert_array_equal(shown[name], rows)
+    get_sequence("reach,reach").with_store(store).make_joint_env(num_envs=2).demonstrations(1, 0)
+    assert [(each["kind"], each["task"], each["seed"]) for each in asked] == [
+        ("demonstrations", "drawer-open", 5),
+        ("demonstrations", "reach", 0),
+        ("demonstrations", "reach", 0),
+    ]
+    assert asked[0]["episodes"] == 2 and asked[0]["noise"] == 0.2
+    assert asked[0]["task_version"] == "v0"
+    assert asked[0]["made_with"]["mujoco"] == version("mujoco")
+    assert asked[1] == asked[2]  # where a task stands in a sequence does not matter
+    assert sequence.reordered(1).store is store
 
 
 def test_demonstrations_leave_out_what_comes_after_an_episodes_end(
@@ -183,6 +248,7 @@ def test_demonstrations_leave_out_what_comes_after_an_episodes_end(
 
     monkeypatch.setattr("envs.vec_env.collect", shorter)
     short = env.demonstrations(2, seed=0)
-    for name in ("observations", "actions"):
+    assert set(short) == set(whole)
+    for name in short:
         np.testing.assert_array_equal(short[name][:3], whole[name][:3])
         np.testing.assert_array_equal(short[name][3:], whole[name][50:])

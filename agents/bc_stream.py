@@ -1,0 +1,162 @@
+"""Behaviour cloning on the states that the policy itself visits (DAgger, Ross et al. 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.demonstrations import refuse_without
+from agents.imitation import ImitationLearner
+from agents.learner import check
+from agents.policies import Actor
+from agents.supervised import check_options
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Batch
+from lifelong_rl.learning.protocols import Progress
+
+
+class BCStream(ImitationLearner):
+    """DAgger: behaviour cloning of an expert in the states that the current policy visits.
+
+    Between `BC` and `SAC`: the targets are fixed, as BC's are, and the data moves with the policy,
+    as SAC's does. The policy acts in the environments, the expert says at every step what it would
+    have done, and all that was said in the task so far is learned from. The mixture of both that
+    drives (Ross et al. 2011, section 3.1) is the expert alone at the beginning of a task, where
+    SAC acts at random, and the deterministic policy alone from then on: their βᵢ = I(i = 1).
+
+    Args:
+        env: Environment of the first task to learn, a Stable-Baselines3 `VecEnv` that has
+            `expert_actions()`, (n, action_dim) for its current states.
+        method: See `TaskLearner`.
+        learning_starts: Environment steps at the beginning of each task that the expert drives;
+            there are no updates until they are over.
+        **options: As for `ImitationLearner`.
+
+    Raises:
+        UserError: The environment has no expert.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        learning_starts: int = 500,
+        **options: Any,
+    ) -> None:
+        self.learning_starts = learning_starts
+        self._env = env
+        super().__init__(env, method, **options)
+
+    @classmethod
+    def build(
+        cls,
+        env: Any,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        learning_starts: int = 500,
+        updates_per_step: float = 0.5,
+        reset_optimizers: bool = True,
+    ) -> BCStream:
+        """Build the agent as benchmark runs use it.
+
+        Args:
+            env: Environment of the first task to learn; see the class.
+            num_tasks: Number of tasks in the sequence.
+            method: The continual method.
+            seed: Of the network.
+            hidden: Units of each hidden layer.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of the optimizer.
+            batch_size: Rows in an update.
+            learning_starts: See the class.
+            updates_per_step: Updates for each environment step; they are done after a step of all
+                environments together, and fractions of an update are owed to later steps.
+            reset_optimizers: See `TaskLearner`.
+
+        Raises:
+            ValueError: A number outside its range.
+            UserError: The environment has no expert.
+        """
+        check_options(hidden, learning_rate, batch_size, updates_per_step)
+        check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
+        return cls(
+            env,
+            method,
+            num_tasks=num_tasks,
+            seed=seed,
+            hidden=hidden,
+            layer_norm=layer_norm,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            learning_starts=learning_starts,
+            updates_per_step=updates_per_step,
+            reset_optimizers=reset_optimizers,
+        )
+
+    def begin_task(self, task_id: int, env: Any) -> None:
+        """Switch to a task: new environments, no data, resets, then the method's `begin_task`."""
+        self._env = env
+        super().begin_task(task_id, env)
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        """Learn the current task for `steps` environment steps.
+
+        Raises:
+            UserError: There would be no update.
+        """
+        if steps <= self.learning_starts:
+            raise UserError(
+                f"{steps} steps per task are not more than the {self.learning_starts} of the "
+                "expert that a task begins with (agent option learning_starts): nothing would be "
+                "learned"
+            )
+        at_once = self._env.num_envs
+        rounds = -(-steps // at_once)
+        held = {
+            name: values.new_empty((rounds * at_once, values.shape[1]))
+            for name, values in self._data.items()
+        }
+        owed = 0.0
+        observations = self._env.reset()
+        for done in range(at_once, rounds * at_once + 1, at_once):
+            expert_actions = self._env.expert_actions()
+            new = self._rows(observations, expert_actions)
+            for name, values in held.items():
+                values[done - at_once : done] = new[name]
+            self._data = {name: values[:done] for name, values in held.items()}
+            driven_by_expert = done - at_once < self.learning_starts
+            actions = expert_actions if driven_by_expert else self.act(observations)
+            observations = self._env.step(actions)[0]
+            if done > self.learning_starts:
+                owed += self.updates_per_step * at_once
+                updates = int(owed + 1e-9)  # 10 × 0.1 is a whole update
+                owed -= updates
+                self.rehearse(updates)
+            progress(done)
+
+    def _make_policy(self, env: Any) -> Actor:
+        refuse_without("expert_actions", env, self, "experts that it asks")
+        return super()._make_policy(env)
+
+    def _load_data(self, task_id: int, env: Any) -> Batch:
+        (obs_dim,), (action_dim,) = env.observation_space.shape, env.action_space.shape
+        return self._rows(np.empty((0, obs_dim)), np.empty((0, action_dim)))
+
+    def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
+        return {
+            "observations": torch.as_tensor(observations, dtype=torch.float32),
+            "actions": torch.as_tensor(
+                self.policy.scale_action(expert_actions), dtype=torch.float32
+            ),
+        }

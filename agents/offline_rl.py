@@ -1,0 +1,266 @@
+"""Offline reinforcement learning from demonstrations: TD3+BC (Fujimoto & Gu 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from agents.demonstrations import check_demonstration_options, demonstrate, refuse_without
+from agents.learner import check
+from agents.policies import Actor, ContinualSACPolicy, Critic
+from agents.supervised import SupervisedLearner, check_options
+from agents.targets import TargetNetworks
+from agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Batch, Component, gradient_step
+
+
+class OfflineRL(SupervisedLearner):
+    """TD3+BC: TD3 on recorded demonstrations, its policy held near the recorded actions.
+
+    Between `BC` and `SAC`: the data is that of BC for the same seed, and the targets move, as SAC's
+    do. Actor and critics are SAC's, with the same initial weights for the same seed. The
+    transitions are those of the actions taken, noise included, and so is what the policy is held
+    near; the expert's own actions in states that the noise has led to, which BC learns, are not
+    known to a reinforcement learner. The states are not normalised as in the paper: observations
+    are scaled already, and the networks are to be SAC's.
+
+    Args:
+        env: Environment of the first task to learn. It has `demonstrations(episodes, seed, noise)`
+            with "observations" and "next_observations" (n, obs_dim), the "actions" taken
+            (n, action_dim), "rewards" (n,) and "dones" (n,).
+        method: Reacts around the gradient steps of "actor" and "critic"; None for plain learning.
+        hidden: Units of each hidden layer, of the actor and of each critic.
+        layer_norm: LayerNorm and tanh after the first layer.
+        gamma: Discount per control step.
+        tau: Step of the target networks towards the networks at each of the actor's updates.
+        alpha: Weight of the critic against the recorded actions (paper: 2.5). The valves need less,
+            such as 0.1: so few demonstrations do not tell the critic what nine joints could do.
+        policy_delay: Critic updates for each update of the actor and the targets (paper: 2). With
+            1 the policy makes as many updates as those of BC and SAC do.
+        target_policy_noise: Standard deviation of the noise on the target policy.
+        target_noise_clip: Bound of that noise.
+        episodes: Demonstrations of each task.
+        noise: Standard deviation of what is added to the expert's actions while it demonstrates.
+        seed: Of the networks and the demonstrations.
+        **options: As for `SupervisedLearner`.
+
+    Raises:
+        UserError: The environment has no demonstrations.
+    """
+
+    policy: _ActorCritic
+
+    def __init__(
+        self,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        gamma: float = 0.97,
+        tau: float = 0.005,
+        alpha: float = 2.5,
+        policy_delay: int = 1,
+        target_policy_noise: float = 0.2,
+        target_noise_clip: float = 0.5,
+        episodes: int = 100,
+        noise: float = 0.1,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        self.hidden = list(hidden)
+        self.layer_norm = layer_norm
+        self.gamma = gamma
+        self.tau = tau
+        self.alpha = alpha
+        self.policy_delay = policy_delay
+        self.target_policy_noise = target_policy_noise
+        self.target_noise_clip = target_noise_clip
+        self.episodes = episodes
+        self.noise = noise
+        self.seed = seed
+        super().__init__(env, method, seed=seed, **options)
+        self._targets = TargetNetworks(
+            (self.critic, self.critic_target), (self.actor, self.actor_target)
+        )
+
+    @classmethod
+    def build(
+        cls,
+        env: Any,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        hidden: Sequence[int] = (128, 128),
+        layer_norm: bool = True,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        gamma: float = 0.97,
+        tau: float = 0.005,
+        alpha: float = 2.5,
+        policy_delay: int = 1,
+        target_policy_noise: float = 0.2,
+        target_noise_clip: float = 0.5,
+        episodes: int = 100,
+        noise: float = 0.1,
+        updates_per_step: float = 0.5,
+        reset_optimizers: bool = True,
+    ) -> OfflineRL:
+        """Build the agent as benchmark runs use it.
+
+        Args:
+            env: Environment of the first task to learn; see the class.
+            num_tasks: Number of tasks in the sequence.
+            method: The continual method.
+            seed: Of the networks and the demonstrations.
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of all optimizers.
+            batch_size: Transitions in an update.
+            gamma: Discount per control step.
+            tau: See the class.
+            alpha: See the class.
+            policy_delay: See the class.
+            target_policy_noise: See the class.
+            target_noise_clip: See the class.
+            episodes: Demonstrations of each task.
+            noise: See the class.
+            updates_per_step: Critic updates for each step; see `SupervisedLearner.learn_task`.
+            reset_optimizers: See `TaskLearner`.
+
+        Raises:
+            ValueError: A number outside its range.
+            UserError: The environment has no demonstrations.
+        """
+        check_options(hidden, learning_rate, batch_size, updates_per_step)
+        check_demonstration_options(episodes, noise)
+        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
+        check("tau", tau, 0 < tau <= 1, "in (0, 1]")
+        check("alpha", alpha, 0 <= alpha < math.inf, "at least 0 and finite")
+        check("policy_delay", policy_delay, policy_delay > 0, "at least 1")
+        check("target_policy_noise", target_policy_noise, target_policy_noise >= 0, "at least 0")
+        check("target_noise_clip", target_noise_clip, target_noise_clip >= 0, "at least 0")
+        return cls(
+            env,
+            method,
+            num_tasks=num_tasks,
+            seed=seed,
+            hidden=hidden,
+            layer_norm=layer_norm,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            gamma=gamma,
+            tau=tau,
+            alpha=alpha,
+            policy_delay=policy_delay,
+            target_policy_noise=target_policy_noise,
+            target_noise_clip=target_noise_clip,
+            episodes=episodes,
+            noise=noise,
+            updates_per_step=updates_per_step,
+            reset_optimizers=reset_optimizers,
+        )
+
+    @property
+    def actor(self) -> Actor:
+        """The policy network; its log standard deviations are not used."""
+        return self.policy.actor
+
+    @property
+    def actor_target(self) -> Actor:
+        """Follows the policy network."""
+        return self.policy.actor_target
+
+    @property
+    def critic(self) -> Critic:
+        """The twin action-value functions."""
+        return self.policy.critic
+
+    @property
+    def critic_target(self) -> Critic:
+        """Follows the action-value functions."""
+        return self.policy.critic_target
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions (n, action_dim) for observations (n, obs_dim)."""
+        return self.policy.predict(observations, deterministic=True)[0]
+
+    def _make_components(self) -> dict[str, Component]:
+        return {"actor": OfflineActor(self), "critic": TD3Critic(self)}
+
+    def _make_policy(self, env: Any) -> _ActorCritic:
+        refuse_without("demonstrations", env, self, "demonstrations")
+        return _ActorCritic(
+            env.observation_space,
+            env.action_space,
+            lambda remaining: 0.0,
+            net_arch=self.hidden,
+            layer_norm=self.layer_norm,
+            num_tasks=self.num_tasks,
+            build_network=self._build_network,
+        )
+
+    def _make_optimizers(self, learning_rate: float) -> None:
+        for network in (self.actor, self.critic):
+            network.optimizer = Adam(network.parameters(), lr=learning_rate, fused=True)
+
+    def _load_data(self, task_id: int, env: Any) -> Batch:
+        shown = demonstrate(env, task_id, episodes=self.episodes, seed=self.seed, noise=self.noise)
+        columns = {
+            "observations": shown["observations"],
+            "actions": self.policy.scale_action(shown["actions"]),
+            "next_observations": shown["next_observations"],
+            "rewards": shown["rewards"][:, None],
+            "dones": shown["dones"][:, None],
+        }
+        return {
+            name: torch.as_tensor(values, dtype=torch.float32) for name, values in columns.items()
+        }
+
+    def _step(self, batch: Batch) -> None:
+        self._record("critic", gradient_step(self._components["critic"], batch, self.method))
+        if self._n_updates % self.policy_delay == 0:
+            self._record("actor", gradient_step(self._components["actor"], batch, self.method))
+            self._targets.update(self.tau)
+
+
+class OfflineActor(TD3Actor):
+    """The deterministic policy as a component.
+
+    Batch: "observations" (n, obs_dim) and the recorded "actions" (n, action_dim) in [-1, 1].
+    """
+
+    _agent: OfflineRL  # type: ignore[assignment]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of (π(s) − a)² − λ Q₁(s, π(s)), with λ = α / mean |Q₁| (Fujimoto & Gu 2021, eq. 5).
+
+        λ is that of the batch's rows, whatever their tasks, and has no gradient.
+        """
+        observations = batch["observations"]
+        actions = torch.tanh(self._agent.actor.mean(observations))
+        values = self._agent.critic(observations, actions)[0]
+        weight = self._agent.alpha / values.detach().abs().mean()
+        loss: Tensor = F.mse_loss(actions, batch["actions"]) - weight * values.mean()
+        return loss
+
+
+class _ActorCritic(ContinualSACPolicy):
+    """SAC's policy class, which also has a target of the actor."""
+
+    actor_target: Actor
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        self.actor_target = self.make_actor()
+        self.actor_target.load_state_dict(self.actor.state_dict())
