@@ -45,6 +45,10 @@ class Record:
     diverged_training: int = 0
     diverged_evaluation: int = 0
 
+    def __post_init__(self) -> None:
+        """Take over what a checkpoint of an earlier version holds, which did not time updates."""
+        self.updates = [None] * (len(self.learn_seconds) - len(self.updates)) + self.updates
+
     @property
     def tasks_done(self) -> int:
         """Tasks learned and evaluated."""

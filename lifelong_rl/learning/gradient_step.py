@@ -124,9 +124,16 @@ def gradients(component: Component, *, copy: bool = True) -> ParamDict:
 
 
 def loss_gradient(component: Component, batch: Batch) -> ParamDict:
-    """Gradient of the component's loss on `batch`; the gradients that it holds are untouched."""
+    """Gradient of the component's loss on `batch`; the gradients that it holds are untouched.
+
+    It is zero where the loss depends on nothing that is trained, such as that of an old task whose
+    parameters are frozen.
+    """
     named = trainable(component)
-    found = torch.autograd.grad(component.loss(batch), list(named.values()), allow_unused=True)
+    loss = component.loss(batch)
+    found: tuple[Tensor | None, ...] = (None,) * len(named)
+    if loss.requires_grad:
+        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {
         name: torch.zeros_like(parameter) if gradient is None else gradient
         for (name, parameter), gradient in zip(named.items(), found, strict=True)

@@ -79,6 +79,34 @@ def test_a_frozen_task_is_not_interfered_with() -> None:
     assert gradient_cosine(torch.ones(3), torch.zeros(3)) == 0.0
 
 
+class TwoTugs(Tug):
+    """Each task has a vector of its own, of which the first is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = nn.ModuleList([nn.Linear(2, 1, bias=False) for _ in range(2)])
+        self.module[0].requires_grad_(False)
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        own = self.module[int(batch["target"][0, 0] < 0)]
+        return (own.weight - batch["target"]).square().sum(dim=1).mean()
+
+    def predict(self, batch: dict[str, Tensor]) -> Any:
+        return self.module[0](batch["target"])
+
+
+def test_a_loss_of_frozen_parameters_has_no_gradient() -> None:
+    agent: Any = TugAgent()
+    agent.components = {"policy": TwoTugs()}
+    diagnostics = Diagnostics()
+    agent.target = torch.tensor([[1.0, 0.0]])
+    diagnostics.end_task("frozen", agent)
+    agent.target = torch.tensor([[-1.0, 0.0]])
+    found = diagnostics.measure(agent)
+    assert found["policy/gradient_norm"] > 0
+    assert found["policy/gradient_cosine/frozen"] == 0.0
+
+
 @pytest.mark.parametrize("agent", ["sac", "ppo", "classifier"])
 def test_measuring_changes_nothing(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

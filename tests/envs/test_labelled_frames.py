@@ -119,7 +119,7 @@ def test_frames_are_rendered_once(
     sequence = load_sequence("frames")
     assert sequence == FRAMES
     rendered = sequence.make_env(3, num_envs=20, num_threads=1, seed=0)
-    assert [path.parent.name for path in tmp_path.rglob("push-*.npz")] == ["frames"]
+    assert [path.parent.name for path in tmp_path.rglob("push-*.npz")] == ["labelled frames"]
     monkeypatch.setattr(frames, "film", None)  # would fail if it were called
     read = sequence.make_env(3, num_envs=20, num_threads=1, seed=1)
     for name, rows in rendered.labelled_data().items():
@@ -152,7 +152,7 @@ def test_without_a_renderer_a_run_is_refused_in_one_line(
         main(["run", "--sequence", "frames", "--agent", "classifier", "--run-dir", str(path)]) == 2
     )
     (line,) = capsys.readouterr().err.splitlines()
-    assert "the frames of 'reach' cannot be made: cannot render: no OpenGL context" in line
+    assert "the labelled frames of 'reach' cannot be made: cannot render: no OpenGL context" in line
     assert not path.exists()
 
 
