@@ -47,7 +47,8 @@ class Record:
 
     def __post_init__(self) -> None:
         """Take over what a checkpoint of an earlier version holds, which did not time updates."""
-        self.updates = [None] * (len(self.learn_seconds) - len(self.updates)) + self.updates
+        for _ in range(len(self.learn_seconds) - len(self.updates)):
+            self.updates.insert(0, None)
 
     @property
     def tasks_done(self) -> int:

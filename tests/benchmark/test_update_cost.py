@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lifelong_rl.benchmark.record import Record
 from lifelong_rl.benchmark.update_cost import BLOCK, UpdateCost
 from lifelong_rl.learning import UpdateClock
 
@@ -80,3 +81,9 @@ def test_the_clock_counts_cpu_time() -> None:
         pass
     assert clock.updates == 4
     assert 1e-4 < clock.seconds < 1.0
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_times_of_updates() -> None:
+    times = {"seconds": 2.0, "finetune_seconds": 1.0, "ratio": 2.0}
+    assert Record(learn_seconds=[5.0, 6.0], updates=[]).updates == [None, None]
+    assert Record(learn_seconds=[5.0, 6.0], updates=[times, None]).updates == [times, None]
