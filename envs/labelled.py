@@ -321,13 +321,19 @@ def permuted(number: int) -> Dataset:
     return Dataset(reorder(digits().train), reorder(digits().test))
 
 
-def with_wrong_labels(share: float) -> Dataset:
-    """Return all digits; of the training labels this share is drawn anew, from all classes."""
+def with_noise(std: float) -> Dataset:
+    """Return all digits with Gaussian noise on every pixel, drawn once for each of them.
+
+    Args:
+        std: standard deviation of the noise; clean pixels lie in [0, 1].
+    """
     rng = np.random.default_rng(NOISE_SEED)
-    train = digits().train
-    drawn = rng.integers(0, 10, len(train.labels))
-    labels = np.where(rng.random(len(train.labels)) < share, drawn, train.labels)
-    return Dataset(Samples(train.features, labels), digits().test)
+
+    def disturb(samples: Samples) -> Samples:
+        noise = std * rng.standard_normal(samples.features.shape)
+        return Samples((samples.features + noise).astype(np.float32), samples.labels)
+
+    return Dataset(disturb(digits().train), disturb(digits().test))
 
 
 SPLIT_DIGITS = LabelledSequence(
@@ -349,11 +355,11 @@ PERMUTED_DIGITS = LabelledSequence(
 NOISY_DIGITS = LabelledSequence(
     "noisy-digits",
     (
-        LabelledTask("noisy-labels", partial(with_wrong_labels, 0.5)),
-        LabelledTask("clean-labels", digits),
+        LabelledTask("noisy-pixels", partial(with_noise, 0.5)),
+        LabelledTask("clean-pixels", digits),
     ),
     num_classes=10,
-    description="the ten handwritten digits with half of the training labels drawn at random, "
-    "then with the right ones",
+    description="the ten handwritten digits under noise, then without: what clean pictures teach "
+    "is wrong for noisy ones",
     steps_per_task=2_000,
 )

@@ -17,7 +17,7 @@ from envs.labelled import (
     digits,
     permuted,
     two_digits,
-    with_wrong_labels,
+    with_noise,
 )
 from lifelong_rl.benchmark.evaluation import Evaluator
 from lifelong_rl.benchmark.sequence import load_sequence
@@ -86,15 +86,16 @@ def test_permutations_move_pixels_alike_in_training_and_testing() -> None:
     np.testing.assert_array_equal(permuted(3).train.features, moved.train.features)
 
 
-def test_wrong_labels_are_only_for_training() -> None:
-    noisy, clean = with_wrong_labels(0.5), digits()
-    np.testing.assert_array_equal(noisy.train.features, clean.train.features)
-    # half are drawn anew, and of these a tenth comes out right
-    wrong = (noisy.train.labels != clean.train.labels).mean()
-    assert wrong == pytest.approx(0.45, abs=0.03)
-    np.testing.assert_array_equal(noisy.test.labels, clean.test.labels)
-    np.testing.assert_array_equal(with_wrong_labels(0.0).train.labels, clean.train.labels)
-    np.testing.assert_array_equal(with_wrong_labels(0.5).train.labels, noisy.train.labels)
+def test_noise_is_on_the_pixels_of_training_and_testing_alike() -> None:
+    noisy, clean = with_noise(0.5), digits()
+    for part in ("train", "test"):
+        of_noisy, of_clean = getattr(noisy, part), getattr(clean, part)
+        noise = of_noisy.features - of_clean.features
+        assert abs(noise.mean()) < 0.01
+        assert noise.std() == pytest.approx(0.5, abs=0.01)
+        np.testing.assert_array_equal(of_noisy.labels, of_clean.labels)
+    np.testing.assert_array_equal(with_noise(0.0).train.features, clean.train.features)
+    np.testing.assert_array_equal(with_noise(0.5).test.features, noisy.test.features)
 
 
 def test_rows_go_through_the_test_samples_in_order_and_seeding_starts_anew() -> None:
