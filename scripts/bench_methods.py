@@ -70,8 +70,8 @@ def main() -> int:
                 continue
             rows.append({"agent": agent, "method": method, "ratios": ratios})
             print(f"{method:>18} " + " ".join(f"{ratio:6.2f}" for ratio in ratios), flush=True)
-    if args.json:
-        write_json(args.json, rows)
+            if args.json:
+                write_json(args.json, rows)
     return 0
 
 
