@@ -220,7 +220,8 @@ def _parse(path: Path, order: int | None, results: Mapping[str, Any]) -> Run:
         raise ValueError("success outside [0, 1]")
     cost = results["cost"]
     seconds = {str(entry["task"]): entry["learn"] for entry in cost["seconds_per_task"]}
-    ratios = {str(entry["task"]): entry.get("ratio") for entry in cost.get("updates") or ()}
+    timed = [entry for entry in cost.get("updates") or () if entry is not None]
+    ratios = {str(entry["task"]): entry.get("ratio") for entry in timed}
     return Run(
         path=path,
         sequence=str(results["sequence"]),

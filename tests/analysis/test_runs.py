@@ -71,7 +71,7 @@ def test_runs_are_found_at_any_depth_and_each_once(add, tmp_path):
     assert [run.seed for run in runs] == [0, 2, 1] and not left_out
 
 
-@pytest.mark.parametrize("updates", [None, [], [{"task": "reach", "ratio": None}]])
+@pytest.mark.parametrize("updates", [None, [], [None], [{"task": "reach", "ratio": None}]])
 def test_runs_from_before_updates_were_timed(add, updates):
     path = add("old")
     results = json.loads((path / "results.json").read_text())
