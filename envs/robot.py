@@ -31,7 +31,7 @@ class Marker:
 
     position: Array
     rgba: tuple[float, float, float, float]
-    radius: float = 0.02
+    radius: float
 
 
 class Robot(ABC, Generic[StartT, StateT]):

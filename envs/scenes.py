@@ -1,6 +1,6 @@
 """Scenes: MuJoCo models put together from the MJCF files in ``assets/``.
 
-Every scene is the workbench (room, light, table, front camera) with a robot on it, plus the
+Every scene is the workbench (room, light, table, cameras) with a robot on it, plus the
 objects of one task. Each part keeps its names behind a prefix of its own: ``arm/hand``,
 ``drawer/handle``.
 

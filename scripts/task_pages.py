@@ -48,8 +48,8 @@ INTRODUCTION = f"""# Tasks
 *Expert*: in how many random episodes the task's scripted expert succeeds
 (`lifelong-rl demos --verify`). *SAC*: what SAC with its defaults learns from scratch on this task
 alone, as the mean of the last evaluations and the steps after which success stays at {LEVEL} or
-more, mean and range over seeds (`python scripts/learnability.py`). Pictures: the front camera and
-the wrist's, at the start of an episode.
+more, mean and range over seeds (`python scripts/learnability.py`). Pictures: each of
+the robot's cameras, at the start of an episode.
 """
 
 

@@ -56,6 +56,7 @@ class ArmTask(Task[Start, State]):
         object_joint: the joint observed as the object's joint coordinate, if there is one.
         joint_range: the joint coordinate observed as 1, m or rad.
         goal_rgba: colour of the goal's marker in pictures; None draws none.
+        goal_size: radius of that marker, m.
     """
 
     expert_success = 0.95
@@ -64,12 +65,17 @@ class ArmTask(Task[Start, State]):
     action_dim = ACTION_DIM
     control_hz = CONTROL_HZ
     substeps = SUBSTEPS
-    cameras: ClassVar[Mapping[str, str]] = {"front": "front", "wrist": "arm/wrist"}
+    cameras: ClassVar[Mapping[str, str]] = {
+        "front": "front",
+        "wrist": "arm/wrist",
+        "across": "across",
+    }
     objects: ClassVar[tuple[str, ...]] = ()
     object_site: ClassVar[str]
     object_joint: ClassVar[str | None] = None
     joint_range: ClassVar[float] = 1.0
     goal_rgba: ClassVar[tuple[float, float, float, float] | None] = None
+    goal_size: ClassVar[float] = 0.02
 
     def spec(self) -> mujoco.MjSpec:
         """Put the arm and the task's objects on the workbench."""
@@ -167,4 +173,4 @@ class Arm(Robot[Start, State]):
     def markers(self, row: int) -> list[Marker]:
         """Draw the goal, if the task gives it a colour."""
         rgba = self._task.goal_rgba
-        return [] if rgba is None else [Marker(self.goal[row], rgba)]
+        return [] if rgba is None else [Marker(self.goal[row], rgba, self._task.goal_size)]

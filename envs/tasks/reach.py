@@ -47,6 +47,9 @@ class Reach(ArmTask):
     least 8 cm apart (a goal drawn closer is moved away from the hand along the line between
     them). An episode has 50 control steps (2 s) and is only ever truncated.
 
+    **In pictures** the goal is a ball of radius 4 cm. No single camera tells where it is: `front`
+    does not see how far away, `wrist` sees it only from nearby. `front` and `across` together do.
+
     **Version**: v0.
     """
 
@@ -55,6 +58,7 @@ class Reach(ArmTask):
     object_site = "arm/hand"
     weights: ClassVar[dict[str, float]] = {"proximity": 1.0}
     goal_rgba = (0.10, 0.75, 0.30, 0.85)
+    goal_size = 0.04  # a ball of 2 cm is three pixels wide at 64x64
 
     def sample(self, rng: np.random.Generator) -> Start:
         """Draw hand and goal, at least `MIN_DISTANCE` apart."""

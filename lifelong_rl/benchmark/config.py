@@ -58,7 +58,7 @@ class RunConfig:
             rank, norms.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
             robot feels of itself.
-        cameras: Cameras that take the pictures, such as front and wrist.
+        cameras: Cameras that take the pictures, such as front and across.
         frame_stack: Pictures of each camera in an observation, the latest one and those before it.
         proprioception: Let the agent feel the robot's own position, opening and velocity beside the
             pictures.

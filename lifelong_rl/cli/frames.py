@@ -30,7 +30,7 @@ class Frames(Command):
         sequence: Whose tasks to look at.
         policy: Who acts: expert, random, noisy (a disturbed expert), or mixed, which is all three.
         count: How many frames.
-        cameras: Cameras of the tasks, such as front and wrist; every frame is seen by all.
+        cameras: Cameras of the tasks, such as front and across; every frame is seen by all.
         size: Width and height of an image, in pixels.
         out: The file, which ends in .npz; by default frames/SEQUENCE-POLICY-COUNT-seedN.npz.
         seed: Decides the episodes.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Stage = Callable[[int], tuple[BatchEnv, Observer, Policy]]
     """A seed to one environment, not yet reset, what shows it, and who acts in it."""
 
-BOTH = "both"
+ALL = "all"
 LEAST_SIZE = 32
 """Of a picture, in pixels."""
 
@@ -45,7 +45,7 @@ class Record(Command):
         out: The clip, which ends in .mp4, .gif or .png (six pictures side by side); or a folder
             of clips called after their tasks.
         format: What the clips in a folder are, by default mp4.
-        camera: A camera of the task, front or wrist, or both side by side.
+        camera: A camera of the task, such as front, or all of them side by side.
         episodes: Episodes of a clip, one after another.
         seed: Decides the episodes.
         width: Of each camera's picture, in pixels.
@@ -152,8 +152,8 @@ class Record(Command):
 
     def _open_cameras(self, env: BatchEnv) -> Cameras:
         known = list(env.task.cameras)
-        if self.camera not in (*known, BOTH):
-            raise UnknownNameError("camera", self.camera, [*known, BOTH], see="")
+        if self.camera not in (*known, ALL):
+            raise UnknownNameError("camera", self.camera, [*known, ALL], see="")
         largest = env.batch.model.vis.global_
         for name, most in (("width", largest.offwidth), ("height", largest.offheight)):
             size = getattr(self, name)
@@ -161,7 +161,7 @@ class Record(Command):
                 raise UserError(
                     f"{name} must be an even number of {LEAST_SIZE} to {most}, not {size}"
                 )
-        names = known if self.camera == BOTH else [self.camera]
+        names = known if self.camera == ALL else [self.camera]
         return Cameras(env, names, self.width, self.height, high_quality=self.quality)
 
 

@@ -94,10 +94,10 @@ def test_mp4_has_every_state_and_holds_the_last(capsys):
 
 @pytest.mark.usefixtures("rendering")
 def test_gif_runs_at_the_speed_of_the_world(capsys):
-    arguments = ["--expert", "--task", "reach", *SMALL, "--camera", "both", "--out", "reach.gif"]
+    arguments = ["--expert", "--task", "reach", *SMALL, "--camera", "all", "--out", "reach.gif"]
     assert record(*arguments) == 0
     pictures, shown = read_gif("reach.gif")
-    assert pictures.shape == (HORIZON + 1, 48, 128, 3)
+    assert pictures.shape == (HORIZON + 1, 48, 192, 3)
     assert shown == [40] * HORIZON + [40 * (HOLD + 1)]
     assert "is there already; add --overwrite" in refused(capsys, *arguments)
     before = Path("reach.gif").read_bytes()

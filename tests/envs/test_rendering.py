@@ -84,9 +84,29 @@ def test_gymnasium_and_vec_env_render(env: BatchEnv) -> None:
     vec.close()
 
 
+def test_across_camera_tells_what_the_front_cannot(env: BatchEnv) -> None:
+    """A ball that moves along the front camera's line of sight moves in the across's picture."""
+    renderer = Renderer(env, width=64, height=64)
+    eye = env.batch.model.camera("front").pos
+    near = np.array([0.6, -0.24, 0.2])
+    before, places = env.robot.goal.copy(), []
+    for goal in (near, near + 0.12 * (near - eye)):
+        env.robot.goal[0] = goal
+        pictures = renderer.render_rows([0], ["front", "across"])[0].astype(int)
+        green = pictures[..., 1] > 1.5 * pictures[..., [0, 2]].max(axis=3)
+        places.append([np.argwhere(seen).mean(axis=0) for seen in green])
+    env.robot.goal[:] = before
+    renderer.close()
+    front, across = np.linalg.norm(np.subtract(*places), axis=1)
+    assert front < 1.0
+    assert across > 8.0
+
+
 def test_unknown_camera_is_refused() -> None:
     reach = BatchEnv(get_task("reach"), 1)
-    with pytest.raises(UnknownNameError, match=r"unknown camera 'top'; known: front, wrist$"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown camera 'top'; known: front, wrist, across$"
+    ):
         Renderer(reach, camera="top")
     with pytest.raises(UnknownNameError, match=r"unknown camera 'fron'; did you mean 'front'\?$"):
         Renderer(reach, camera="fron")
