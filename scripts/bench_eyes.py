@@ -1,8 +1,17 @@
 """SAC on the state, and from pictures: eyes that are frozen, fine-tuned or learned from scratch.
 
-    lifelong-rl frames --sequence reach,drawer-open --cameras front wrist --out frames/two.npz
-    lifelong-rl pretrain --frames frames/two.npz --objective cmc --out encoders/two
-    python scripts/bench_eyes.py --encoder encoders/two --json docs/results/bench_eyes.json
+    lifelong-rl frames --sequence reach,drawer-open --policy noisy --count 20000 \\
+        --cameras front across wrist --out frames/eyes.npz
+    for camera in front across wrist; do
+        lifelong-rl pretrain --frames frames/eyes.npz --camera $camera --objective atc \\
+            --options gap=10 --shift 0 --relative-shift 8 --out encoders/$camera
+    done
+    python scripts/bench_eyes.py --encoder encoders/front encoders/across encoders/wrist \\
+        --learned-options batch_size=64 --json docs/results/bench_eyes.json
+
+Frames 0.4 s apart share the goal beside much of where the hand is, and shifts of 8 pixels between
+them make features change smoothly with position: an agent that has seen some hundred goals then
+knows what to do about another.
 
 Each task, variant and seed is a cell: what `lifelong-rl run --sequence TASK --seed SEED` would
 learn in the same number of environment steps, with the same evaluations. The file is written after
@@ -195,7 +204,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=10_000, help="environment steps of a task")
     parser.add_argument("--encoder", nargs="+", default=[], help="as that of lifelong-rl run")
-    parser.add_argument("--cameras", nargs="+", default=["front", "wrist"])
+    parser.add_argument("--cameras", nargs="+", default=["front", "across", "wrist"])
     parser.add_argument("--frame-stack", type=int, default=1)
     parser.add_argument("--eval-points", type=int, default=10)
     parser.add_argument("--eval-episodes", type=int, default=50)
