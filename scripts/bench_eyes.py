@@ -1,13 +1,13 @@
-"""SAC on the state, and from pictures: eyes that are frozen, fine-tuned or learned from scratch.
+r"""SAC on the state, and from pictures: eyes that are frozen, fine-tuned or learned from scratch.
 
-    lifelong-rl frames --sequence reach,drawer-open --policy noisy --count 20000 \\
+    lifelong-rl frames --sequence reach,drawer-open --policy noisy --count 20000 \
         --cameras front across wrist --out frames/eyes.npz
     for camera in front across wrist; do
-        lifelong-rl pretrain --frames frames/eyes.npz --camera $camera --objective atc \\
+        lifelong-rl pretrain --frames frames/eyes.npz --camera $camera --objective atc \
             --options gap=10 --shift 0 --relative-shift 8 --out encoders/$camera
     done
-    python scripts/bench_eyes.py --encoder encoders/front encoders/across encoders/wrist \\
-        --learned-options batch_size=64 --json docs/results/bench_eyes.json
+    python scripts/bench_eyes.py --encoder encoders/front encoders/across encoders/wrist \
+        --learned-options batch_size=32 --json docs/results/bench_eyes.json
 
 Frames 0.4 s apart share the goal beside much of where the hand is, and shifts of 8 pixels between
 them make features change smoothly with position: an agent that has seen some hundred goals then

@@ -1,9 +1,12 @@
 """Random changes of images, for whole batches: what an encoder shall learn to see through.
 
 No flips and no rotations, because left and right matter to a robot; no hue, because the goal may be
-known by its colour; and shifts that both views of a frame share but for a pixel or two. Large
-independent ones would blur the position (±4 of 64 pixels are ±6 cm of a metre); with none at all
-between them two views lie pixel on pixel, and there is next to nothing to learn in matching them.
+known by its colour; and a shift that all views of a frame share, because places must not be lost.
+
+How far views are shifted apart besides (`relative_shift`) is a choice. With nothing between them
+two views lie pixel on pixel, and there is next to nothing to learn in matching them. A pixel or two
+keep places sharply apart; more of them make features of near places alike, from which a network
+that knows few places better tells new ones.
 """
 
 from __future__ import annotations
