@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 import envs  # noqa: F401 (chooses how to render, before a test imports mujoco)
 
 torch.set_num_threads(1)  # networks here are small: threads would only wait for each other
+# what was started in the background ignores Ctrl-C, and so would all that the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
