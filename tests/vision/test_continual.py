@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lifelong_rl.cli.main import main
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Batch, Component
 from lifelong_rl.vision.continual import ENCODER_METHODS
 from lifelong_rl.vision.continual import make as make_method
 from lifelong_rl.vision.continual.folder import pretrain_sequence_into
@@ -37,7 +38,7 @@ from lifelong_rl.vision.objectives import OBJECTIVES, make
 from lifelong_rl.vision.objectives.base import near_in_time
 from lifelong_rl.vision.pretrain import PretrainConfig
 from lifelong_rl.vision.probe import probe_features
-from lifelong_rl.vision.sampling import select, split_episodes
+from lifelong_rl.vision.sampling import fingerprint, select, split_episodes
 
 BATCH = 16
 SMALL = EncoderSpec(height=32, width=32)
@@ -79,6 +80,16 @@ def learner_of(
 def next_task(frames: Frames, learner: EncoderLearner) -> None:
     learner.end_task(0)
     learner.begin_task(1, task(frames, 1))
+
+
+def second_batch(frames: Frames, method: ContinualMethod) -> tuple[Component, Batch]:
+    """A batch of the second task, after a first one whose batch the method left alone."""
+    learner = learner_of(frames, method)
+    (component,) = learner.components.values()
+    batch = learner._sampler.draw(BATCH)
+    assert method.extend_batch(component, batch) is batch
+    next_task(frames, learner)
+    return component, learner._sampler.draw(BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +187,7 @@ def test_the_reservoir_holds_every_frame_as_often(few: Frames) -> None:
 
 def test_replay_adds_rows_of_the_old_task(few: Frames) -> None:
     method = make_method("replay", per_task=12, ratio=0.5)
-    learner = learner_of(few, method)
-    (component,) = learner.components.values()
-    batch = learner._sampler.draw(BATCH)
-    assert method.extend_batch(component, batch) is batch
-    next_task(few, learner)
-    batch = learner._sampler.draw(BATCH)
+    component, batch = second_batch(few, method)
     extended = method.extend_batch(component, batch)
     assert extended["images"].shape == (24, 1, 3, 32, 32)
     assert torch.equal(extended["images"][:BATCH], batch["images"])
@@ -202,12 +208,7 @@ def test_mixed_images_by_hand() -> None:
 
 def test_lump_mixes_images_and_nothing_else(few: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
     method = make_method("lump", per_task=48)
-    learner = learner_of(few, method)
-    (component,) = learner.components.values()
-    batch = learner._sampler.draw(BATCH)
-    assert method.extend_batch(component, batch) is batch
-    next_task(few, learner)
-    batch = learner._sampler.draw(BATCH)
+    component, batch = second_batch(few, method)
     share = 1.0
     beta = "lifelong_rl.vision.continual.lump.Beta.sample"
     monkeypatch.setattr(beta, lambda self: torch.tensor(share))
@@ -434,6 +435,16 @@ def test_bad_input(
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert expected in line and captured.out == ""
+
+
+def test_the_frames_are_known_whichever_camera_the_encoder_is_for(tmp_path: Path) -> None:
+    frames = moving_squares(episodes=12, length=8, cameras=2, size=32)
+    for camera in frames.metadata["cameras"]:
+        config = SequenceConfig(QUICK, "finetune")
+        pretrain_sequence_into(tmp_path / camera, frames, config, lambda *_: None, camera)
+        _, made = load_encoder(tmp_path / camera / "encoder.safetensors")
+        assert made["camera"] == camera
+        assert made["frames"]["sha256"] == fingerprint(frames)
 
 
 def test_every_objective_that_knows_its_frames_is_refused(few: Frames) -> None:

@@ -52,13 +52,13 @@ def pretrain_sequence_into(
     """
     refuse_occupied(path)
     cameras = camera_order(frames, camera)
-    frames = select(frames, np.arange(len(frames.images)), cameras)
     test = split_episodes(frames).test
     made = {
         **describe(frames, len(frames.images) - len(test), cameras[0], config.training),
         "method": config.method,
         "method_options": dict(config.method_options),
     }
+    frames = select(frames, np.arange(len(frames.images)), cameras)
     begin_folder(path, made)
     with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
 
