@@ -8,6 +8,8 @@ r"""SAC on the state, and from pictures: eyes that are frozen, fine-tuned or lea
     done
     python scripts/bench_eyes.py --encoder encoders/front encoders/across encoders/wrist \
         --learned-options batch_size=32 --json docs/results/bench_eyes.json
+    python scripts/bench_eyes.py --encoder encoders/front encoders/across encoders/wrist \
+        --variants state frozen --seeds 1 2 --json docs/results/bench_eyes.json
 
 Frames 0.4 s apart share the goal beside much of where the hand is, and shifts of 8 pixels between
 them make features change smoothly with position: an agent that has seen some hundred goals then
@@ -135,37 +137,31 @@ def train(setup: Setup) -> dict[str, Any]:
     }
 
 
-def run_cell(variant: str, task: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Learn one task in one variant with one seed."""
-    config = configure(variant, task, seed, args)
-    setup = prepare(config)
-    found = train(setup)
+def identify(setup: Setup, variant: str) -> dict[str, Any]:
+    """Return what tells a cell from all others."""
+    config = setup.config
     return {
-        "task": task,
+        "task": config.sequence,
         "variant": variant,
-        "seed": seed,
-        "steps": args.steps,
-        "agent_options": dict(setup.config.agent_options),
+        "seed": config.seed,
+        "steps": setup.steps_per_task,
+        "agent_options": dict(config.agent_options),
         "sight": setup.sight,
-        "task_version": envs.get_task(task).version,
-        "pretraining_frames": pretraining_frames(config),
-        "frames": args.steps + pretraining_frames(config),
-        **found,
-        "session": args.session,
-        "versions": versions(),
+        "task_version": envs.get_task(config.sequence).version,
     }
 
 
-def same_cell(cell: dict[str, Any], config: RunConfig, variant: str) -> bool:
-    """Return whether a cell of the file is what a run would be."""
-    setup = prepare(config)
-    return (
-        (cell["task"], cell["variant"], cell["seed"]) == (config.sequence, variant, config.seed)
-        and cell["steps"] == config.steps_per_task
-        and cell["sight"] == setup.sight
-        and cell["agent_options"] == setup.config.agent_options
-        and cell["task_version"] == envs.get_task(config.sequence).version
-    )
+def run_cell(setup: Setup, identity: dict[str, Any], session: int) -> dict[str, Any]:
+    """Learn one task in one variant with one seed."""
+    pretraining = pretraining_frames(setup.config)
+    return {
+        **identity,
+        "pretraining_frames": pretraining,
+        "frames": setup.steps_per_task + pretraining,
+        **train(setup),
+        "session": session,
+        "versions": versions(),
+    }
 
 
 def print_table(cells: list[dict[str, Any]]) -> None:
@@ -220,7 +216,7 @@ def main() -> None:
     if not args.encoder and {"frozen", "finetuned"} & set(args.variants):
         parser.error("the variants frozen and finetuned need --encoder")
     torch.set_num_threads(1)
-    args.session = int(time.time())
+    session = int(time.time())
     report: dict[str, Any] = {"command": "python scripts/bench_eyes.py", "cells": []}
     if args.json and args.json.exists():
         report = json.loads(args.json.read_text())
@@ -229,10 +225,11 @@ def main() -> None:
     for seed in args.seeds:
         for task in args.tasks:
             for variant in args.variants:
-                config = configure(variant, task, seed, args)
-                if any(same_cell(cell, config, variant) for cell in cells):
+                setup = prepare(configure(variant, task, seed, args))
+                identity = identify(setup, variant)
+                if any(identity.items() <= cell.items() for cell in cells):
                     continue
-                cells.append(run_cell(variant, task, seed, args))
+                cells.append(run_cell(setup, identity, session))
                 print_table(cells[-1:])
                 if args.json:
                     args.json.parent.mkdir(parents=True, exist_ok=True)
