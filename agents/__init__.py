@@ -4,12 +4,12 @@ SAC, TD3 and PPO are Stable-Baselines3's algorithms; BC, BCStream and Classifier
 learners; OfflineRL is TD3+BC.
 """
 
-from agents.bc import BC
-from agents.bc_stream import BCStream
-from agents.classifier import Classifier
-from agents.offline_rl import OfflineRL
-from agents.ppo import PPO
-from agents.sac import SAC
-from agents.td3 import TD3
+from lifelong_rl.agents.bc import BC
+from lifelong_rl.agents.bc_stream import BCStream
+from lifelong_rl.agents.classifier import Classifier
+from lifelong_rl.agents.offline_rl import OfflineRL
+from lifelong_rl.agents.ppo import PPO
+from lifelong_rl.agents.sac import SAC
+from lifelong_rl.agents.td3 import TD3
 
 __all__ = ["BC", "PPO", "SAC", "TD3", "BCStream", "Classifier", "OfflineRL"]

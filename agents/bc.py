@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.demonstrations import check_demonstration_options, demonstrate, refuse_without
-from agents.imitation import ImitationLearner
-from agents.policies import Actor
-from agents.sight import Sight, open_sight
-from agents.supervised import check_options
+from lifelong_rl.agents.demonstrations import (
+    check_demonstration_options,
+    demonstrate,
+    refuse_without,
+)
+from lifelong_rl.agents.imitation import ImitationLearner
+from lifelong_rl.agents.policies import Actor
+from lifelong_rl.agents.sight import Sight, open_sight
+from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch
 from lifelong_rl.vision.eyes import Eyes

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.demonstrations import refuse_without
-from agents.imitation import ImitationLearner
-from agents.learner import check
-from agents.policies import Actor
-from agents.supervised import check_options
+from lifelong_rl.agents.demonstrations import refuse_without
+from lifelong_rl.agents.imitation import ImitationLearner
+from lifelong_rl.agents.learner import check
+from lifelong_rl.agents.policies import Actor
+from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch

@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 
-from agents.sight import LearnedSight
+from lifelong_rl.agents.sight import LearnedSight
 from lifelong_rl.learning import Batch, StateTree
 
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

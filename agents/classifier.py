@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
-from agents.policies import split_task
-from agents.supervised import SupervisedComponent, SupervisedLearner, check_options
+from lifelong_rl.agents.policies import split_task
+from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component

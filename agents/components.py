@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.optim import Optimizer
 
-from agents.policies import with_task
+from lifelong_rl.agents.policies import with_task
 from lifelong_rl.learning import Batch, Role
 
 

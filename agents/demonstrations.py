@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.learner import check
+from lifelong_rl.agents.learner import check
 from lifelong_rl.benchmark.seeding import derive_seed
 from lifelong_rl.errors import UserError
 
@@ -47,7 +47,7 @@ def demonstrate(
         noise: Standard deviation of what is added to the expert's actions.
 
     Returns:
-        What `envs.vec_env.BatchVecEnv.demonstrations` does.
+        What `lifelong_rl.envs.vec_env.BatchVecEnv.demonstrations` does.
     """
     shown: dict[str, np.ndarray] = env.demonstrations(
         episodes, seed=derive_seed(seed, 1 + task_id), noise=noise

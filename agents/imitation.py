@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.components import gaussian
-from agents.policies import Actor, ContinualSACPolicy
-from agents.supervised import SupervisedComponent, SupervisedLearner
+from lifelong_rl.agents.components import gaussian
+from lifelong_rl.agents.policies import Actor, ContinualSACPolicy
+from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component
 

@@ -12,10 +12,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
-from agents.callbacks import ProgressCallback
-from agents.learner import NEVER, ContinualLearner
-from agents.sight import LearnedSight, Sight, open_sight
+from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
+from lifelong_rl.agents.callbacks import ProgressCallback
+from lifelong_rl.agents.learner import NEVER, ContinualLearner
+from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, StateTree

@@ -13,12 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from agents.demonstrations import check_demonstration_options, demonstrate, refuse_without
-from agents.learner import check
-from agents.policies import Actor, ContinualSACPolicy, Critic
-from agents.supervised import SupervisedLearner, check_options
-from agents.targets import TargetNetworks
-from agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.agents.demonstrations import (
+    check_demonstration_options,
+    demonstrate,
+    refuse_without,
+)
+from lifelong_rl.agents.learner import check
+from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
+from lifelong_rl.agents.supervised import SupervisedLearner, check_options
+from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.callbacks import ProgressCallback
-from agents.components import AgentComponent, gaussian
-from agents.learner import NEVER, ContinualLearner, check
-from agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.agents.callbacks import ProgressCallback
+from lifelong_rl.agents.components import AgentComponent, gaussian
+from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
+from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, Component, gradient_step

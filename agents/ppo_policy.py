@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from agents.policies import NetworkBuilder, build_plain_network, split_task
+from lifelong_rl.agents.policies import NetworkBuilder, build_plain_network, split_task
 from lifelong_rl.learning import Role
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLinear

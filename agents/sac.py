@@ -15,11 +15,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.optim import Adam
 
-from agents.learner import check
-from agents.off_policy import OffPolicyLearner
-from agents.policies import Actor, ContinualSACPolicy, Critic
-from agents.sac_components import EntropyCoefficient, SACActor, SACCritic
-from agents.targets import TargetNetworks
+from lifelong_rl.agents.learner import check
+from lifelong_rl.agents.off_policy import OffPolicyLearner
+from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
+from lifelong_rl.agents.sac_components import EntropyCoefficient, SACActor, SACCritic
+from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Component, Objective, StateTree, gradient_step

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from agents.components import AgentComponent, TwinCritic, gaussian
-from agents.policies import split_task
+from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
+from lifelong_rl.agents.policies import split_task
 from lifelong_rl.learning import Batch
 
 if TYPE_CHECKING:
-    from agents.sac import SAC
+    from lifelong_rl.agents.sac import SAC
 
 
 class SACActor(AgentComponent):

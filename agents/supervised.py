@@ -13,8 +13,8 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from agents.components import AgentComponent
-from agents.learner import TaskLearner, check
+from lifelong_rl.agents.components import AgentComponent
+from lifelong_rl.agents.learner import TaskLearner, check
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, gradient_step

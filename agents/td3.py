@@ -16,11 +16,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 
-from agents.components import AgentComponent, TwinCritic, gaussian
-from agents.learner import check
-from agents.off_policy import OffPolicyLearner
-from agents.policies import ContinualTD3Policy, Critic, DeterministicActor
-from agents.targets import TargetNetworks
+from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
+from lifelong_rl.agents.learner import check
+from lifelong_rl.agents.off_policy import OffPolicyLearner
+from lifelong_rl.agents.policies import ContinualTD3Policy, Critic, DeterministicActor
+from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
 

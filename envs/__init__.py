@@ -1,8 +1,8 @@
 """MuJoCo manipulation tasks for continual reinforcement learning.
 
 ``gymnasium.make("LifelongRL/DrawerOpen-v0")`` makes a single environment,
-``envs.make_vec("drawer-open", num_envs=32)`` many at once for Stable-Baselines3. Importing this
-package registers the single environments.
+``lifelong_rl.envs.make_vec("drawer-open", num_envs=32)`` many at once for Stable-Baselines3.
+Importing this package registers the single environments.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     # has to be decided before mujoco is first imported; EGL renders without a display
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-from envs.registration import import_entry_points, register_environment, register_task
-from envs.tasks import TASKS, get_task
+from lifelong_rl.envs.registration import import_entry_points, register_environment, register_task
+from lifelong_rl.envs.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
-    from envs.pixels import PixelOptions
-    from envs.vec_env import BatchVecEnv
+    from lifelong_rl.envs.pixels import PixelOptions
+    from lifelong_rl.envs.vec_env import BatchVecEnv
 
 __all__ = ["TASKS", "get_task", "make_vec", "register_task"]
 
@@ -45,13 +45,13 @@ def make_vec(
         render_mode: None or ``"rgb_array"``.
         observation: ``"state"`` or ``"pixels"``.
         **pixels: how pixel observations look: ``cameras``, ``size``, ``frame_stack`` and
-            ``proprioception``, see `envs.pixels.Pixels`.
+            ``proprioception``, see `lifelong_rl.envs.pixels.Pixels`.
 
     Raises:
         UnknownNameError: if there is no such task or camera.
     """
-    from envs.batch_env import BatchEnv
-    from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
+    from lifelong_rl.envs.batch_env import BatchEnv
+    from lifelong_rl.envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
 
     env = BatchVecEnv(
         BatchEnv(get_task(task), num_envs, num_threads),

@@ -1,7 +1,8 @@
 """The one stepping path: a task run as a batch of simulations.
 
-`BatchEnv` holds all the logic of the decision process; the single `envs.gym_env.TaskEnv` and the
-vectorised `envs.vec_env.BatchVecEnv` are thin adapters around it.
+`BatchEnv` holds all the logic of the decision process; the single
+`lifelong_rl.envs.gym_env.TaskEnv` and the vectorised `lifelong_rl.envs.vec_env.BatchVecEnv` are
+thin adapters around it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from envs.robot import Array
-from envs.task import Task
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import Task
 
 _LOGGER = logging.getLogger(__name__)
 # bad positions, velocities and accelerations, whose counters lie side by side

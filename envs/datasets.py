@@ -1,8 +1,9 @@
 """Datasets that are worth keeping: what tells one from another, and who keeps it.
 
-Whatever makes a dataset (`envs.vec_env.BatchVecEnv.demonstrations`, `envs.labelled_frames`)
-describes it first and leaves it to a store whether it is made or taken from where it was kept. This
-package keeps nothing itself; `lifelong_rl.benchmark.dataset_cache` does.
+Whatever makes a dataset (`lifelong_rl.envs.vec_env.BatchVecEnv.demonstrations`,
+`lifelong_rl.envs.labelled_frames`) describes it first and leaves it to a store whether it is made
+or taken from where it was kept. This package keeps nothing itself;
+`lifelong_rl.benchmark.dataset_cache` does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from envs.scenes import assets_dir
+from lifelong_rl.envs.scenes import ASSETS
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 """A dataset: its arrays by name."""
@@ -47,7 +48,7 @@ def _digest_of_sources() -> str:
     """
     digest = hashlib.sha256()
     code = sorted(Path(__file__).parent.rglob("*.py"))
-    for path in (*code, *sorted(assets_dir().glob("*.xml"))):
+    for path in (*code, *sorted(ASSETS.glob("*.xml"))):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

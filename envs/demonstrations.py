@@ -1,7 +1,7 @@
 """Demonstrations: whole episodes of a task, driven by its expert.
 
-Episode i is what row ``i % ROWS`` of ``envs.make_vec`` with the same seed meets in round
-``i // ROWS``, and its noise comes from a generator of its own. So an episode depends, to the
+Episode i is what row ``i % ROWS`` of ``lifelong_rl.envs.make_vec`` with the same seed meets in
+round ``i // ROWS``, and its noise comes from a generator of its own. So an episode depends, to the
 last bit, on nothing but task, expert, seed and noise: neither on threads nor on how many
 episodes are asked for.
 """
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv
-from envs.experts import Expert
-from envs.pixels import PixelObserver, Pixels
-from envs.robot import Array
-from envs.task import Task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import Expert
+from lifelong_rl.envs.pixels import PixelObserver, Pixels
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import Task
 
 ROWS = 100
 """Simulations that run side by side, at most."""
@@ -27,7 +27,7 @@ ROWS = 100
 
 @dataclass(frozen=True)
 class Episodes:
-    """E episodes of one task, of T = `envs.task.Task.horizon` control steps each.
+    """E episodes of one task, of T = `lifelong_rl.envs.task.Task.horizon` control steps each.
 
     Only a diverging simulation ends an episode earlier; what follows is then zero, except for the
     observations, which stay as they last were.

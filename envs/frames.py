@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv
-from envs.experts import EXPERTS, get_expert
-from envs.names import lookup
-from envs.pixels import PixelObserver, Pixels
-from envs.robot import Array
-from envs.task import Task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import EXPERTS, get_expert
+from lifelong_rl.envs.names import lookup
+from lifelong_rl.envs.pixels import PixelObserver, Pixels
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import Task
 
 POLICIES = ("expert", "random", "noisy")
 """Who can act."""
@@ -43,8 +43,9 @@ class TaskFrames:
         images: (n, cameras, 3, size, size) uint8.
         episodes: number of each frame's episode, from 0, (n,) int64.
         steps: control steps since its start, (n,) int64.
-        labels: see `envs.robot.Robot.labels`, (n, k) float32 by name; and "action", what the task's
-            expert would do in the state shown, whoever acts (NaN if the task has none).
+        labels: see `lifelong_rl.envs.robot.Robot.labels`, (n, k) float32 by name; and "action",
+            what the task's expert would do in the state shown, whoever acts (NaN if the task has
+            none).
     """
 
     images: npt.NDArray[np.uint8]

@@ -8,23 +8,23 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv
-from envs.pixels import Observation, PixelOptions, make_observer, map_arrays
-from envs.rendering import Renderer, check_render_mode
-from envs.tasks import get_task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.pixels import Observation, PixelOptions, make_observer, map_arrays
+from lifelong_rl.envs.rendering import Renderer, check_render_mode
+from lifelong_rl.envs.tasks import get_task
 
 Action = npt.NDArray[np.float32]
 
 
 class TaskEnv(gymnasium.Env[Any, Action]):
-    """One task; its manual is the docstring of the task's class in `envs.tasks`.
+    """One task; its manual is the docstring of the task's class in `lifelong_rl.envs.tasks`.
 
     ``info`` holds
     ``success`` (of the current state) and ``reward_terms``; at the end of an episode also
     ``is_success`` (whether any state of the episode was a success) and, where the simulation
     diverged, ``diverged``; return and length come from the usual wrappers
     (``RecordEpisodeStatistics``, ``Monitor``). For one seed, the episodes are those of row 0 of
-    `envs.make_vec`.
+    `lifelong_rl.envs.make_vec`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as in the base class)
@@ -48,7 +48,7 @@ class TaskEnv(gymnasium.Env[Any, Action]):
             width: of those pictures, in pixels.
             height: of those pictures, in pixels.
             observation: ``"state"`` or ``"pixels"``.
-            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
+            **pixels: how pixel observations look, see `lifelong_rl.envs.pixels.Pixels`.
 
         Raises:
             ValueError: if the task, the render mode, the observation or a camera is unknown, or a

@@ -13,7 +13,8 @@ each are the first n test samples, and `NUM_TEST` rows are each of them equally 
 ``eval_episodes`` of a run says how many). The samples are in random order, so fewer are fair too.
 
 The data here are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one
-split of them serves every task, run and seed. `envs.labelled_frames` has data of this suite's own.
+split of them serves every task, run and seed. `lifelong_rl.envs.labelled_frames` has data of this
+suite's own.
 
 References:
     Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
@@ -31,7 +32,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from envs.datasets import Store, make_anew
+from lifelong_rl.envs.datasets import Store, make_anew
 
 NUM_TEST = 360
 """Digits held out for testing, equally many of each; a fifth of all."""
@@ -204,7 +205,7 @@ class LabelledSequence:
         num_classes: classes of each task.
         description: one line.
         steps_per_task: steps that are enough to learn each of its tasks; see
-            `agents.supervised.SupervisedLearner.learn_task`.
+            `lifelong_rl.agents.supervised.SupervisedLearner.learn_task`.
         store: has or makes the datasets that are worth keeping.
     """
 

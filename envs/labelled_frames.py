@@ -1,10 +1,10 @@
 """Camera frames of the suite's own tasks, labelled with where the task's object is.
 
-A stream in the format of `envs.labelled`. Each of its tasks shows one skill of the arm through the
-front camera while its expert is at work, and asks in which of `NUM_BINS` slices of the table, from
-the robot's right to its left, the object lies: the puck, the button, the hand itself where the
-skill is to reach. The slices hold equally many training frames, so that a guess is right one time
-in `NUM_BINS`.
+A stream in the format of `lifelong_rl.envs.labelled`. Each of its tasks shows one skill of the arm
+through the front camera while its expert is at work, and asks in which of `NUM_BINS` slices of the
+table, from the robot's right to its left, the object lies: the puck, the button, the hand itself
+where the skill is to reach. The slices hold equally many training frames, so that a guess is right
+one time in `NUM_BINS`.
 
 An episode gives `PER_EPISODE` frames, evenly spaced in time, and belongs either to training or to
 testing as a whole. Frames are rendered at 64×64 pixels and averaged over 4×4 of them; an
@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv
-from envs.datasets import Store, made_with
-from envs.demonstrations import choose
-from envs.experts import get_expert
-from envs.labelled import Dataset, LabelledSequence, Samples
-from envs.rendering import Renderer
-from envs.sequences import ARM5
-from envs.tasks import get_task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.datasets import Store, made_with
+from lifelong_rl.envs.demonstrations import choose
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.labelled import Dataset, LabelledSequence, Samples
+from lifelong_rl.envs.rendering import Renderer
+from lifelong_rl.envs.sequences import ARM5
+from lifelong_rl.envs.tasks import get_task
 
 NUM_BINS = 5
 TRAIN_EPISODES, TEST_EPISODES = 320, 80

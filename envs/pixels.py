@@ -16,10 +16,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv, Step
-from envs.names import lookup
-from envs.rendering import Renderer
-from envs.robot import LIMIT
+from lifelong_rl.envs.batch_env import BatchEnv, Step
+from lifelong_rl.envs.names import lookup
+from lifelong_rl.envs.rendering import Renderer
+from lifelong_rl.envs.robot import LIMIT
 
 OBSERVATIONS = ("state", "pixels")
 """What an environment can show."""

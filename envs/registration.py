@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium
 
-from envs.experts import EXPERTS, Expert
-from envs.task import Task
-from envs.tasks import TASKS
+from lifelong_rl.envs.experts import EXPERTS, Expert
+from lifelong_rl.envs.task import Task
+from lifelong_rl.envs.tasks import TASKS
 
 ENTRY_POINTS = "lifelong_rl.tasks"
 """The group of entry points whose modules register tasks."""
@@ -42,7 +42,7 @@ def register_environment(task: Task[Any, Any]) -> None:
     title = "".join(word.capitalize() for word in task.name.split("-"))
     gymnasium.register(
         f"LifelongRL/{title}-{task.version}",
-        entry_point="envs.gym_env:TaskEnv",
+        entry_point="lifelong_rl.envs.gym_env:TaskEnv",
         kwargs={"task": task.name},
     )
 

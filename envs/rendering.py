@@ -19,9 +19,9 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from envs.batch_env import BatchEnv
-from envs.names import lookup
-from envs.skins import SLICES, STACKS, compile_with_skins
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.names import lookup
+from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
 
 MAX_MARKERS = 10
 """Balls that a picture may show beside the model's geoms."""
@@ -41,7 +41,7 @@ class Renderer:
     """Renders any row of a batch through any of its task's cameras.
 
     Without a GPU, the time goes into handing shapes to OpenGL one by one and into their vertices:
-    see `envs.skins`.
+    see `lifelong_rl.envs.skins`.
     """
 
     def __init__(

@@ -22,24 +22,8 @@ from pathlib import Path
 
 import mujoco
 
-
-def assets_dir() -> Path:
-    """Return the folder that holds the MJCF files.
-
-    It lies inside the package in a wheel, and beside it in a checkout.
-
-    Raises:
-        FileNotFoundError: if it is in neither place.
-    """
-    package = Path(__file__).resolve().parent
-    candidates = (package / "assets", package.parent / "assets")
-    for folder in candidates:
-        if (folder / "workbench.xml").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"the MuJoCo models are missing: looked for workbench.xml in {candidates[0]} and "
-        f"{candidates[1]} (reinstall lifelong-rl, or restore the assets folder of the checkout)"
-    )
+ASSETS = Path(__file__).parents[1] / "assets"
+"""The folder of the MJCF files."""
 
 
 def build_spec(
@@ -55,10 +39,9 @@ def build_spec(
     Returns:
         The scene, to be compiled.
     """
-    folder = assets_dir()
-    spec = mujoco.MjSpec.from_file(str(folder / "workbench.xml"))
+    spec = mujoco.MjSpec.from_file(str(ASSETS / "workbench.xml"))
     for name in parts:
-        part = mujoco.MjSpec.from_file(str(folder / f"{name}.xml"))
+        part = mujoco.MjSpec.from_file(str(ASSETS / f"{name}.xml"))
         spec.attach(part, prefix=f"{name}/", frame=spec.worldbody.add_frame(name=name))
     for name, (kind, site) in sensors.items():
         spec.add_sensor(name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from envs.datasets import Store, make_anew
-from envs.names import lookup
-from envs.tasks import ARM_TASKS, TASKS, get_task
-from envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.envs.datasets import Store, make_anew
+from lifelong_rl.envs.names import lookup
+from lifelong_rl.envs.tasks import ARM_TASKS, TASKS, get_task
+from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
 
 if TYPE_CHECKING:
-    from envs.pixels import PixelOptions
-    from envs.vec_env import BatchVecEnv, JointVecEnv
+    from lifelong_rl.envs.pixels import PixelOptions
+    from lifelong_rl.envs.vec_env import BatchVecEnv, JointVecEnv
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,15 @@ class Sequence:
             num_threads: threads that step them; 0 takes every CPU.
             seed: seeds the environments' episodes.
             observation: ``"state"`` or ``"pixels"``.
-            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
+            **pixels: how pixel observations look, see `lifelong_rl.envs.pixels.Pixels`.
 
         Raises:
             ValueError: if the sequence has no such task, or its robot no such camera.
         """
-        from envs.batch_env import BatchEnv
-        from envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and with it torch
+        from lifelong_rl.envs.batch_env import BatchEnv
+        from lifelong_rl.envs.vec_env import (
+            BatchVecEnv,  # imports Stable-Baselines3, and with it torch
+        )
 
         if not 0 <= task_id < self.num_tasks:
             raise ValueError(
@@ -122,7 +124,7 @@ class Sequence:
             observation: see `make_env`.
             **pixels: see `make_env`.
         """
-        from envs.vec_env import JointVecEnv
+        from lifelong_rl.envs.vec_env import JointVecEnv
 
         counts = [
             max(1, len(range(task_id, num_envs, self.num_tasks)))

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from envs.robot import Array
+from lifelong_rl.envs.robot import Array
 
 SLICES = 16
 """Corners of the polygon that a circle is drawn as."""

@@ -1,10 +1,10 @@
 """What a task is: a scene, a start distribution, reward terms and a success rule.
 
-A task holds no state that changes. `envs.batch_env.BatchEnv` asks it how an episode starts, one
-row at a time and with the row's own generator, and has it judge all rows at once.
+A task holds no state that changes. `lifelong_rl.envs.batch_env.BatchEnv` asks it how an episode
+starts, one row at a time and with the row's own generator, and has it judge all rows at once.
 
-To add a task, copy a file of `envs.tasks`, change what differs, and add the task to
-`envs.tasks.TASKS`; from outside, call `envs.register_task`.
+To add a task, copy a file of `lifelong_rl.envs.tasks`, change what differs, and add the task to
+`lifelong_rl.envs.tasks.TASKS`; from outside, call `lifelong_rl.envs.register_task`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from envs.robot import Array, Robot, StartT, StateT
+from lifelong_rl.envs.robot import Array, Robot, StartT, StateT
 
 
 def uniform(rng: np.random.Generator, low: Array, high: Array) -> Array:
@@ -27,7 +27,7 @@ def uniform(rng: np.random.Generator, low: Array, high: Array) -> Array:
 
 
 class Task(ABC, Generic[StartT, StateT]):
-    """One skill of one robot: what `envs.arm.task.ArmTask` and `envs.claw.task.ClawTask` share.
+    """One skill of one robot: what the tasks of the arm and of the claw share.
 
     Attributes:
         name: the task's name, in kebab-case.

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
-from envs.batch_env import BatchEnv
-from envs.datasets import Store, made_with, make_anew
-from envs.demonstrations import Episodes, choose, collect, describe, film
-from envs.experts import get_expert
-from envs.pixels import (
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.datasets import Store, made_with, make_anew
+from lifelong_rl.envs.demonstrations import Episodes, choose, collect, describe, film
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.pixels import (
     Observation,
     PixelObserver,
     PixelOptions,
@@ -24,7 +24,7 @@ from envs.pixels import (
     stack_frames,
     with_tail,
 )
-from envs.rendering import Renderer, check_render_mode
+from lifelong_rl.envs.rendering import Renderer, check_render_mode
 
 StepReturn = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations of n rows, rewards (n,) float32, dones (n,) bool, and an info per row."""
@@ -74,7 +74,7 @@ class _Rows(VecEnv):
 
 
 class BatchVecEnv(_Rows):
-    """`envs.batch_env.BatchEnv` behind Stable-Baselines3's interface.
+    """`lifelong_rl.envs.batch_env.BatchEnv` behind Stable-Baselines3's interface.
 
     Every step's ``info`` of a row holds
 
@@ -116,7 +116,7 @@ class BatchVecEnv(_Rows):
             render_mode: None or ``"rgb_array"``.
             store: has or makes the demonstrations.
             observation: ``"state"`` or ``"pixels"``.
-            **pixels: how pixel observations look, see `envs.pixels.Pixels`.
+            **pixels: how pixel observations look, see `lifelong_rl.envs.pixels.Pixels`.
 
         Raises:
             ValueError: if the render mode, the observation or a camera does not exist, or a value

@@ -23,7 +23,7 @@ import stable_baselines3 as sb3
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.continual import make
 
 OBSERVATION_DIM = 33  # about an arm task's observation with its one-hot

@@ -1,4 +1,4 @@
-"""Measure control steps per second of ``envs.make_vec`` against a plain loop over ``mj_step``.
+"""Measure control steps per second of ``make_vec`` against a plain loop over ``mj_step``.
 
 Each repeat times, one after another on the same task:
 
@@ -35,9 +35,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-import envs
-from envs.batch_env import BatchEnv
-from envs.vec_env import BatchVecEnv
+from lifelong_rl import envs
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.vec_env import BatchVecEnv
 
 NUM_ENVS = 32
 THREADS = (1, 2)

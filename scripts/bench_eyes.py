@@ -39,7 +39,7 @@ from typing import Any
 
 import torch
 
-import envs
+from lifelong_rl import envs
 from lifelong_rl.benchmark.atomic import write_json
 from lifelong_rl.benchmark.config import RunConfig
 from lifelong_rl.benchmark.evaluation import Evaluator

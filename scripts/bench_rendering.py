@@ -3,10 +3,10 @@
 Each repeat times, one after another on the same task:
 
 - ``default``: ``mujoco.Renderer`` as it comes, on the front camera and one simulation;
-- ``ours``: `envs.rendering.Renderer` on the same camera, size and states;
+- ``ours``: `lifelong_rl.envs.rendering.Renderer` on the same camera, size and states;
 - ``physics`` and ``rendering``: the batch's control steps, and pictures of every row after each;
-- ``pixels``: ``envs.make_vec(observation="pixels")`` taking the same steps, as a learner would
-  drive it, with rewards, infos, resets and terminal observations.
+- ``pixels``: ``lifelong_rl.envs.make_vec(observation="pixels")`` taking the same steps, as a
+  learner would drive it, with rewards, infos, resets and terminal observations.
 
 The table shows medians over the repeats; ratios are taken within a repeat. ``overhead`` is what
 the pixel ``VecEnv`` takes over the sum of its physics and its rendering. Run it on an otherwise
@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-import envs  # before mujoco: it chooses how to render without a display
-from envs.batch_env import BatchEnv
-from envs.rendering import Renderer
-from envs.vec_env import BatchVecEnv
+from lifelong_rl import envs  # before mujoco: it chooses how to render without a display
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer
+from lifelong_rl.envs.vec_env import BatchVecEnv
 
 import mujoco  # isort: skip
 

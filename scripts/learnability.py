@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-import envs
+from lifelong_rl import envs
 from lifelong_rl.benchmark.config import RunConfig
 from lifelong_rl.benchmark.evaluation import Evaluator
 from lifelong_rl.benchmark.seeding import seed_everything
@@ -176,7 +176,7 @@ def main() -> None:
 
 
 def get_tasks(sequence: str) -> tuple[str, ...]:
-    from envs.sequences import SEQUENCES
+    from lifelong_rl.envs.sequences import SEQUENCES
 
     return SEQUENCES[sequence].tasks
 

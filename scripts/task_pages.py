@@ -24,12 +24,12 @@ import numpy as np
 from contact_sheet import take_pictures
 from PIL import Image
 
-from envs.arm import controller, observation
-from envs.arm.task import ArmTask
-from envs.claw import observation as claw_observation
-from envs.claw.task import ClawTask
-from envs.task import Task
-from envs.tasks import TASKS
+from lifelong_rl.envs.arm import controller, observation
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.claw import observation as claw_observation
+from lifelong_rl.envs.claw.task import ClawTask
+from lifelong_rl.envs.task import Task
+from lifelong_rl.envs.tasks import TASKS
 
 FAMILIES: tuple[tuple[str, type[Task[Any, Any]], tuple[ModuleType, ...]], ...] = (
     ("The arm", ArmTask, (observation, controller)),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-import envs  # noqa: F401 (chooses how to render, before a test imports mujoco)
+from lifelong_rl import envs  # noqa: F401 (chooses how to render, before a test imports mujoco)
 
 torch.set_num_threads(1)  # networks here are small: threads would only wait for each other
 # what was started in the background ignores Ctrl-C, and so would all that the tests start

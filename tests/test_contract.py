@@ -270,7 +270,7 @@ def assert_refusal_is_fair(learner: str, error: UserError) -> None:
 
 def test_the_learners_are_all_there() -> None:
     assert set(SMALL_AGENT) <= set(AGENTS.names())
-    ours = {name for name in AGENTS.names() if AGENTS._targets.get(name, "").startswith("agents.")}
+    ours = {name for name in AGENTS.names() if AGENTS._targets.get(name, "").startswith("lifelong_rl.agents.")}
     assert ours == set(SMALL_AGENT)
 
 

@@ -52,7 +52,7 @@ def test_stable_baselines3_is_imported_only_by_the_vec_env_adapter() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import envs", ["torch", "stable_baselines3"]),
+        ("import lifelong_rl.envs", ["torch", "stable_baselines3"]),
         ("import lifelong_rl", ["torch", "numpy"]),
         ("import lifelong_rl.cli", ["torch", "mujoco"]),
     ],

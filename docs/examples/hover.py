@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-import envs
-from envs.arm.observation import MAX_OPENING, State, distance
-from envs.arm.task import ArmTask, Start
-from envs.experts.motion import OPEN, toward
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl import envs
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.experts.motion import OPEN, toward
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 PUCK_LOW, PUCK_HIGH = np.array([0.43, -0.10, 0.01589]), np.array([0.55, 0.10, 0.01589])
 ABOVE = np.array([0.0, 0.0, 0.12])

@@ -22,8 +22,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from envs.arm.observation import MAX_OPENING
-from envs.robot import Array
+from lifelong_rl.envs.arm.observation import MAX_OPENING
+from lifelong_rl.envs.robot import Array
 
 ACTION_DIM = 4
 """Hand displacement along x, y and z, and gripper opening."""
@@ -60,7 +60,7 @@ class HandController:
         """Bind the arrays the controller reads and writes.
 
         Args:
-            batch: simulations of a scene from `envs.scenes`.
+            batch: simulations of a scene from `lifelong_rl.envs.scenes`.
         """
         model = batch.model
         site = model.site("arm/hand").id

@@ -1,7 +1,7 @@
 """The one observation layout that all arm tasks share.
 
 Every task observes the hand, one object and a goal; what the object and the goal are, its
-docstring says. The entries are scaled to about ±1 and clipped to ±`envs.robot.LIMIT`:
+docstring says. The entries are scaled to about ±1 and clipped to ±`lifelong_rl.envs.robot.LIMIT`:
 
 ===== ================================================== =========== ==========================
 index entry                                              unit        scaled as
@@ -19,7 +19,8 @@ index entry                                              unit        scaled as
 ===== ================================================== =========== ==========================
 
 The world's x axis points from the arm's base over the table, y to the arm's left, z up; the
-table's surface is z = 0. A `envs.sequences.Sequence` appends the task's one-hot after entry 25.
+table's surface is z = 0. A `lifelong_rl.envs.sequences.Sequence` appends the task's one-hot after
+entry 25.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from envs.robot import Array, scaled
+from lifelong_rl.envs.robot import Array, scaled
 
 CENTRE = np.array([0.5, 0.0, 0.2])
 """Middle of the workspace, m."""
@@ -113,7 +114,7 @@ def encode(state: State, joint_range: float) -> npt.NDArray[np.float32]:
         joint_range: the joint coordinate that is written as 1, m or rad.
 
     Returns:
-        A fresh array; NaN becomes 0 and every entry lies within ±`envs.robot.LIMIT`.
+        A fresh array; NaN becomes 0 and every entry lies within ±`lifelong_rl.envs.robot.LIMIT`.
     """
     out = np.empty((len(state.hand), OBSERVATION_DIM))
     out[:, 0:3] = state.hand

@@ -13,11 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from envs.arm.controller import ACTION_DIM, CONTROL_HZ, NUM_JOINTS, SUBSTEPS, HandController
-from envs.arm.observation import SLICES, State, encode
-from envs.robot import Array, Marker, Robot
-from envs.scenes import build_spec
-from envs.task import Task
+from lifelong_rl.envs.arm.controller import (
+    ACTION_DIM,
+    CONTROL_HZ,
+    NUM_JOINTS,
+    SUBSTEPS,
+    HandController,
+)
+from lifelong_rl.envs.arm.observation import SLICES, State, encode
+from lifelong_rl.envs.robot import Array, Marker, Robot
+from lifelong_rl.envs.scenes import build_spec
+from lifelong_rl.envs.task import Task
 
 SENSORS = ("hand_position", "hand_velocity", "object_position", "object_axis", "object_velocity")
 """The sensors of every arm scene, three numbers each, in the order of ``sensordata``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.robot import Array
+from lifelong_rl.envs.robot import Array
 
 FINGER_ANGLES = np.array([0.0, 2.0, 4.0]) * np.pi / 3.0
 """Where the fingers hang around the valve's axis, rad."""

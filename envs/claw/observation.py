@@ -1,7 +1,7 @@
 """The one observation layout that all claw tasks share.
 
-The entries are scaled to about ±1 and clipped to ±`envs.robot.LIMIT`; finger by finger, joints go
-swing, shoulder, knee:
+The entries are scaled to about ±1 and clipped to ±`lifelong_rl.envs.robot.LIMIT`; finger by finger,
+joints go swing, shoulder, knee:
 
 ===== ================================================== ====== =============================
 index entry                                              unit   scaled as
@@ -13,8 +13,8 @@ index entry                                              unit   scaled as
 ===== ================================================== ====== =============================
 
 The last action is what the servos were last told to aim at. The valve's angle counts about the
-vertical from where its stripe starts. A `envs.sequences.Sequence` appends the task's one-hot after
-entry 20.
+vertical from where its stripe starts. A `lifelong_rl.envs.sequences.Sequence` appends the task's
+one-hot after entry 20.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from envs.robot import Array, scaled
+from lifelong_rl.envs.robot import Array, scaled
 
 NUM_JOINTS = 9
 """Three fingers of three joints: swing, shoulder, knee."""
@@ -99,7 +99,7 @@ def encode(state: State) -> npt.NDArray[np.float32]:
     """Write the states of n simulations as the scaled observation, (n, 21).
 
     Returns:
-        A fresh array; NaN becomes 0 and every entry lies within ±`envs.robot.LIMIT`.
+        A fresh array; NaN becomes 0 and every entry lies within ±`lifelong_rl.envs.robot.LIMIT`.
     """
     out = np.empty((len(state.joints), OBSERVATION_DIM))
     out[:, LAYOUT["joint_position"]] = state.joints

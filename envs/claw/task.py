@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from envs.claw.kinematics import FINGER_ANGLES, fingertips
-from envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, NUM_JOINTS, State, encode
-from envs.robot import Array, Marker, Robot
-from envs.scenes import build_spec
-from envs.task import Task
+from lifelong_rl.envs.claw.kinematics import FINGER_ANGLES, fingertips
+from lifelong_rl.envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, NUM_JOINTS, State, encode
+from lifelong_rl.envs.robot import Array, Marker, Robot
+from lifelong_rl.envs.scenes import build_spec
+from lifelong_rl.envs.task import Task
 
 CONTROL_HZ = 25
 """Control steps per second."""
@@ -51,7 +51,7 @@ class ClawTask(Task[Start, State]):
     """One valve under the claw.
 
     The action of every claw task has nine entries in [-1, 1], one for each joint in the order of
-    `envs.claw.observation`: the servo aims at ``HOME + JOINT_SCALE * action``.
+    `lifelong_rl.envs.claw.observation`: the servo aims at ``HOME + JOINT_SCALE * action``.
 
     Attributes:
         shape: the valve's MJCF file is ``assets/valve_SHAPE.xml``.

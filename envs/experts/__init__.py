@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from envs.experts.button_press import button_press
-from envs.experts.door_open import door_open
-from envs.experts.drawer_close import drawer_close
-from envs.experts.drawer_open import drawer_open
-from envs.experts.faucet_turn import faucet_turn
-from envs.experts.peg_unplug import peg_unplug
-from envs.experts.pick_place import pick_place
-from envs.experts.push import push
-from envs.experts.reach import reach
-from envs.experts.valve import VALVE_EXPERTS
-from envs.experts.window_slide import window_slide
-from envs.names import UnknownNameError
-from envs.robot import Array
+from lifelong_rl.envs.experts.button_press import button_press
+from lifelong_rl.envs.experts.door_open import door_open
+from lifelong_rl.envs.experts.drawer_close import drawer_close
+from lifelong_rl.envs.experts.drawer_open import drawer_open
+from lifelong_rl.envs.experts.faucet_turn import faucet_turn
+from lifelong_rl.envs.experts.peg_unplug import peg_unplug
+from lifelong_rl.envs.experts.pick_place import pick_place
+from lifelong_rl.envs.experts.push import push
+from lifelong_rl.envs.experts.reach import reach
+from lifelong_rl.envs.experts.valve import VALVE_EXPERTS
+from lifelong_rl.envs.experts.window_slide import window_slide
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.robot import Array
 
 Expert = Callable[[Any], Array]
 """The states of n simulations, as the task's robot tells them, to actions, (n, action_dim)."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.arm.observation import State
-from envs.experts.motion import CLOSED, UP, from_above, toward, where
-from envs.robot import Array
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.experts.motion import CLOSED, UP, from_above, toward, where
+from lifelong_rl.envs.robot import Array
 
 HEIGHT = 0.05
 """Clearance over the button while the hand crosses over to it or its fingers still close, m."""

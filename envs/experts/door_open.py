@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from envs.arm.observation import State
-from envs.experts.motion import (
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.experts.motion import (
     CLOSED,
     UP,
     ahead,
@@ -16,8 +16,8 @@ from envs.experts.motion import (
     toward,
     where,
 )
-from envs.robot import Array
-from envs.tasks.door_open import HANDLE, OPEN, hooking_point
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks.door_open import HANDLE, OPEN, hooking_point
 
 HEIGHT = 0.06
 """Clearance over the hooking point at which the hand crosses the bar, m."""

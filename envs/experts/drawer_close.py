@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.arm.observation import State
-from envs.experts.motion import CLOSED, ahead, from_above, horizontal_distance, toward, where
-from envs.robot import Array
-from envs.tasks.drawer_close import pushing_point
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.experts.motion import (
+    CLOSED,
+    ahead,
+    from_above,
+    horizontal_distance,
+    toward,
+    where,
+)
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks.drawer_close import pushing_point
 
 HEIGHT = 0.06
 """Clearance over the pushing point at which the hand crosses the bar, m."""

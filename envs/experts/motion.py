@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.arm.controller import STEP
-from envs.arm.observation import State
-from envs.robot import Array
+from lifelong_rl.envs.arm.controller import STEP
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.robot import Array
 
 OPEN, CLOSED = 1.0, -1.0
 """Gripper entries of the action."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.experts.motion import CLOSED, OPEN, UP, from_above, toward, where
-from envs.robot import Array
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.experts.motion import CLOSED, OPEN, UP, from_above, toward, where
+from lifelong_rl.envs.robot import Array
 
 CLEARANCE = 0.05
 """Height above the handle at which the hand crosses over, m."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.experts.motion import OPEN, from_above, toward, where
-from envs.robot import Array
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.experts.motion import OPEN, from_above, toward, where
+from lifelong_rl.envs.robot import Array
 
 BEHIND = np.array([-0.048, 0.0, 0.006])
 """Where the hand pushes from, from the puck's middle: both open fingers touch the rim, m."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from envs.arm.observation import State
-from envs.experts.motion import CLOSED, toward
-from envs.robot import Array
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.experts.motion import CLOSED, toward
+from lifelong_rl.envs.robot import Array
 
 
 def reach(state: State) -> Array:

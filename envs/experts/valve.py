@@ -17,10 +17,10 @@ from functools import partial
 
 import numpy as np
 
-from envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_for
-from envs.claw.observation import HOME, JOINT_SCALE, State, wrapped
-from envs.robot import Array
-from envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_for
+from lifelong_rl.envs.claw.observation import HOME, JOINT_SCALE, State, wrapped
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
 
 ARMS: Mapping[str, tuple[int, ...]] = {
     "tri": (60, 180, 300),

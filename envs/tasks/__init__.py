@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.arm.task import ArmTask
-from envs.names import lookup
-from envs.task import Task
-from envs.tasks.button_press import ButtonPress
-from envs.tasks.door_open import DoorOpen
-from envs.tasks.drawer_close import DrawerClose
-from envs.tasks.drawer_open import DrawerOpen
-from envs.tasks.faucet_turn import FaucetTurn
-from envs.tasks.peg_unplug import PegUnplug
-from envs.tasks.pick_place import PickPlace
-from envs.tasks.push import Push
-from envs.tasks.reach import Reach
-from envs.tasks.valve import MORE_VALVES, VALVES
-from envs.tasks.window_slide import WindowSlide
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.names import lookup
+from lifelong_rl.envs.task import Task
+from lifelong_rl.envs.tasks.button_press import ButtonPress
+from lifelong_rl.envs.tasks.door_open import DoorOpen
+from lifelong_rl.envs.tasks.drawer_close import DrawerClose
+from lifelong_rl.envs.tasks.drawer_open import DrawerOpen
+from lifelong_rl.envs.tasks.faucet_turn import FaucetTurn
+from lifelong_rl.envs.tasks.peg_unplug import PegUnplug
+from lifelong_rl.envs.tasks.pick_place import PickPlace
+from lifelong_rl.envs.tasks.push import Push
+from lifelong_rl.envs.tasks.reach import Reach
+from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.envs.tasks.window_slide import WindowSlide
 
 ARM_TASKS: tuple[ArmTask, ...] = (
     Reach(),

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import MAX_OPENING, State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 BOX_LOW, BOX_HIGH = np.array([0.42, -0.16, 0.0]), np.array([0.60, 0.16, 0.0])
 """Corners of the area the box stands in, m."""
@@ -29,11 +29,11 @@ class ButtonPress(ArmTask):
     The button is narrower than the open gripper, which starts open: the fingers would pass on
     either side of it and land on the box, so they have to close before the hand comes down.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    button's upper face, 13 is how far it is pressed (1: 2.2 cm), and the goal is where the face
-    is when the button is pressed by 2.2 cm. 10-12 are always (1, 0, 0).
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the button's upper face, 13 is how far it is pressed (1: 2.2 cm), and the goal is
+    where the face is when the button is pressed by 2.2 cm. 10-12 are always (1, 0, 0).
 
-    **Action**: `envs.arm.controller`; the gripper has to be closed to within some 3 cm.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper has to be closed to within some 3 cm.
 
     **Reward**, in [0, 1]:
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 CABINET_LOW, CABINET_HIGH = np.array([0.62, -0.12, 0.0]), np.array([0.68, 0.06, 0.0])
 """Corners of the area the middle of the cabinet's front edge stands in, m."""
@@ -36,13 +36,14 @@ class DoorOpen(ArmTask):
     The fingers have to go down behind the bar, between it and the door, and pull it along the
     arc about the hinge; nothing but contact moves the door.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    handle's bar, 13 is the door's angle (1: 60 degrees), and the goal is where the handle is when
-    the door is open by 60 degrees. 10-12 are the door's normal, which points into the cabinet
-    while the door is closed. Always the same are the heights of the object (9) and the goal (19),
-    and what follows from them: 12, 16 and 25.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the handle's bar, 13 is the door's angle (1: 60 degrees), and the goal is where the
+    handle is when the door is open by 60 degrees. 10-12 are the door's normal, which points into
+    the cabinet while the door is closed. Always the same are the heights of the object (9) and the
+    goal (19), and what follows from them: 12, 16 and 25.
 
-    **Action**: `envs.arm.controller`; behind the bar there is room for closed fingers to turn in.
+    **Action**: `lifelong_rl.envs.arm.controller`; behind the bar there is room for closed fingers
+    to turn in.
 
     **Reward**, in [0, 1]:
 

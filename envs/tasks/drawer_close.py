@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 CABINET_LOW, CABINET_HIGH = np.array([0.65, -0.12, 0.0]), np.array([0.70, 0.12, 0.0])
 """Corners of the area the middle of the cabinet's front edge stands in, m."""
@@ -36,12 +36,12 @@ class DrawerClose(ArmTask):
     The fingers have to come down in front of the handle's bar and push it towards the cabinet,
     which stands askew; nothing but contact moves the drawer.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    handle, 13 is how far the drawer is open (1: 17 cm), and the goal is where the handle is when
-    the drawer is closed. 10-12 point into the cabinet. Always the same are the heights of the
-    object (9) and the goal (19), and what follows from them: 12, 16 and 25.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the handle, 13 is how far the drawer is open (1: 17 cm), and the goal is where the
+    handle is when the drawer is closed. 10-12 point into the cabinet. Always the same are the
+    heights of the object (9) and the goal (19), and what follows from them: 12, 16 and 25.
 
-    **Action**: `envs.arm.controller`; the gripper may be open or closed.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper may be open or closed.
 
     **Reward**, in [0, 1]:
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 CABINET_LOW, CABINET_HIGH = np.array([0.64, -0.12, 0.0]), np.array([0.70, 0.12, 0.0])
 """Corners of the area the middle of the cabinet's front edge stands in, m."""
@@ -31,11 +31,11 @@ class DrawerOpen(ArmTask):
     The fingers have to go down behind the bar, between it and the drawer's front, and pull it
     towards the arm; nothing but contact moves the drawer.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    handle, 13 is how far the drawer is open (1: 10 cm), and the goal is where the handle is when
-    the drawer is open by 10 cm. 10-12 are always (1, 0, 0).
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the handle, 13 is how far the drawer is open (1: 10 cm), and the goal is where the
+    handle is when the drawer is open by 10 cm. 10-12 are always (1, 0, 0).
 
-    **Action**: `envs.arm.controller`; the gripper may be open or closed.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper may be open or closed.
 
     **Reward**, in [0, 1]:
 

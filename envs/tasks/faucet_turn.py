@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 FAUCET_LOW, FAUCET_HIGH = np.array([0.50, -0.14, 0.0]), np.array([0.60, 0.14, 0.0])
 """Corners of the area the faucet's foot stands in, m."""
@@ -36,13 +36,14 @@ class FaucetTurn(ArmTask):
     The fingers have to come down on the lever's clockwise side and push it along its arc;
     nothing but contact moves the lever.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the knob at the
-    lever's end, 13 is the lever's angle (1: 75 degrees), and the goal is where the knob is when
-    the lever is turned by 75 degrees. 10-12 are the direction in which the knob moves as the lever
-    turns. Always the same are the heights of the object (9) and the goal (19), and what follows
-    from them: 12, 16 and 25.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the knob
+    at the lever's end, 13 is the lever's angle (1: 75 degrees), and the goal is where the knob is
+    when the lever is turned by 75 degrees. 10-12 are the direction in which the knob moves as the
+    lever turns. Always the same are the heights of the object (9) and the goal (19), and what
+    follows from them: 12, 16 and 25.
 
-    **Action**: `envs.arm.controller`; closed fingers push best, wide open ones straddle the knob.
+    **Action**: `lifelong_rl.envs.arm.controller`; closed fingers push best, wide open ones straddle
+    the knob.
 
     **Reward**, in [0, 1]:
 

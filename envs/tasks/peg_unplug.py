@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import MAX_OPENING, State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 SOCKET_LOW, SOCKET_HIGH = np.array([0.42, -0.15, 0.0]), np.array([0.58, 0.15, 0.0])
 """Corners of the area the socket stands in, m."""
@@ -36,12 +36,12 @@ class PegUnplug(ArmTask):
     upwards, held by the friction of closed fingers. The open gripper, which it starts with,
     fits over the handle.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    handle, and the goal is where that is when the peg is out: 6 cm above where it is in. 13 and
-    19 are always 0 and -0.25.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the handle, and the goal is where that is when the peg is out: 6 cm above where it is
+    in. 13 and 19 are always 0 and -0.25.
 
-    **Action**: `envs.arm.controller`; the gripper has to be open on the way down and closed on
-    the way up.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper has to be open on the way down and
+    closed on the way up.
 
     **Reward**, in [0, 1]:
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import MAX_OPENING, State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 KNOB_HEIGHT = 0.04189
 """Height of the knob's middle when the weight rests on the table, m; its pads give under it by
@@ -43,11 +43,11 @@ class PickPlace(ArmTask):
     The open gripper, which it starts with, fits over the knob; only the friction of closed
     fingers holds the weight.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    knob, and the goal is where that is to end. 13 is always 0.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the knob, and the goal is where that is to end. 13 is always 0.
 
-    **Action**: `envs.arm.controller`; the gripper has to be open on the way down and closed from
-    there on.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper has to be open on the way down and
+    closed from there on.
 
     **Reward**, in [0, 1]:
 

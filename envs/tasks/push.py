@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import MAX_OPENING, State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 PUCK_LOW, PUCK_HIGH = np.array([0.43, -0.10, 0.01589]), np.array([0.50, 0.10, 0.01589])
 """Corners of the area the puck's middle starts in, m; at this height it rests on the table, which
@@ -36,11 +36,11 @@ class Push(ArmTask):
     fingers the hand can steer, while closed fingers let the puck slip off to one side. The puck
     glides on for a moment when the hand stops, and nothing pulls it back.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the middle of the
-    puck, and the goal is where that is to end. 13 and 19 are always 0 and -0.92, and 9 and 12
-    change only while the puck is tipped.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    middle of the puck, and the goal is where that is to end. 13 and 19 are always 0 and -0.92, and
+    9 and 12 change only while the puck is tipped.
 
-    **Action**: `envs.arm.controller`; the gripper should stay open.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper should stay open.
 
     **Reward**, in [0, 1]:
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 HAND_LOW, HAND_HIGH = np.array([0.40, -0.20, 0.14]), np.array([0.60, 0.20, 0.32])
 """Corners of the box the hand starts in, m."""
@@ -27,11 +27,11 @@ HALF_DISTANCE = 0.05
 class Reach(ArmTask):
     """Bring the hand to a marked point in the air.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the hand itself, so
-    entries 7-9 and 14-16 repeat the hand's position and velocity, 10-12 are the hand's x axis,
-    13 and 20-22 are always 0, and 23-25 lead from the hand to the goal.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the hand
+    itself, so entries 7-9 and 14-16 repeat the hand's position and velocity, 10-12 are the hand's x
+    axis, 13 and 20-22 are always 0, and 23-25 lead from the hand to the goal.
 
-    **Action**: `envs.arm.controller`; the gripper plays no part.
+    **Action**: `lifelong_rl.envs.arm.controller`; the gripper plays no part.
 
     **Reward**, in [0, 1]:
 

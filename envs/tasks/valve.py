@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.claw.observation import HOME, NUM_JOINTS, State, norm
-from envs.claw.task import ClawTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.claw.observation import HOME, NUM_JOINTS, State, norm
+from lifelong_rl.envs.claw.task import ClawTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 SHAPES: Mapping[str, str] = {
     "tri": "a valve with three lobes",
@@ -52,8 +52,8 @@ class Valve(ClawTask):
     again. Valves differ in shape and target alone; hinge and inertia are the same. The hinge has
     no stops, and its friction keeps the valve where it is let go.
 
-    **Observation**, 21 entries (`envs.claw.observation`), finger by finger and within a finger
-    swing, shoulder, knee:
+    **Observation**, 21 entries (`lifelong_rl.envs.claw.observation`), finger by finger and within a
+    finger swing, shoulder, knee:
 
     ===== ================================================== ====== ==========================
     index entry                                              unit   scaled as

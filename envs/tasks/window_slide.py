@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from envs.arm.observation import State, distance
-from envs.arm.task import ArmTask, Start
-from envs.robot import Array
-from envs.task import uniform
+from lifelong_rl.envs.arm.observation import State, distance
+from lifelong_rl.envs.arm.task import ArmTask, Start
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.task import uniform
 
 WINDOW_LOW, WINDOW_HIGH = np.array([0.56, -0.12, 0.0]), np.array([0.63, 0.08, 0.0])
 """Corners of the area the middle of the window's sill stands in, m."""
@@ -34,12 +34,14 @@ class WindowSlide(ArmTask):
     The fingers have to come down on the far side of the handle's post and push it along the
     frame, which stands askew; nothing but contact moves the pane.
 
-    **Observation** (the shared layout, `envs.arm.observation`): the object is the handle on the
-    pane, 13 is how far the pane has slid (1: 12 cm), and the goal is where the handle is when the
-    pane has slid by 12 cm. 10-12 are the direction in which the pane slides. Always the same are
-    the heights of the object (9) and the goal (19), and what follows from them: 12, 16 and 25.
+    **Observation** (the shared layout, `lifelong_rl.envs.arm.observation`): the object is the
+    handle on the pane, 13 is how far the pane has slid (1: 12 cm), and the goal is where the handle
+    is when the pane has slid by 12 cm. 10-12 are the direction in which the pane slides. Always the
+    same are the heights of the object (9) and the goal (19), and what follows from them: 12, 16 and
+    25.
 
-    **Action**: `envs.arm.controller`; closed fingers push best, wide open ones straddle the post.
+    **Action**: `lifelong_rl.envs.arm.controller`; closed fingers push best, wide open ones straddle
+    the post.
 
     **Reward**, in [0, 1]:
 

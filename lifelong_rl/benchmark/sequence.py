@@ -81,7 +81,8 @@ class Sequence(Protocol):
         """Environments of task `task_id` (from 0).
 
         It may also take `observation`, "state" or "pixels", and how pictures look, as
-        `envs.sequences.Sequence.make_env` does; without these its tasks cannot be learned by sight.
+        `lifelong_rl.envs.sequences.Sequence.make_env` does; without these its tasks cannot be
+        learned by sight.
         """
         ...
 

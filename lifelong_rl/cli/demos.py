@@ -122,9 +122,9 @@ class Demos(Command):
         return paths
 
     def _verify(self) -> int:
-        from envs.tasks import TASKS
         from lifelong_rl.benchmark.atomic import write_json, writing
         from lifelong_rl.benchmark.versions import versions
+        from lifelong_rl.envs.tasks import TASKS
 
         tasks = find_tasks(self.task, self.sequence) or find_tasks(TASKS, None)
         line = f"{{:<{max(map(len, tasks))}}}  {{:>9}}  {{:>9}}  {{:>6}}  {{:>16}}  {{}}"
@@ -173,9 +173,9 @@ def find_tasks(names: Iterable[str], sequence: str | None) -> list[str]:
         UnknownNameError: There is no such task or sequence.
         UserError: A task has no expert.
     """
-    from envs.experts import get_expert
-    from envs.tasks import TASKS
     from lifelong_rl.benchmark.sequence import load_sequence
+    from lifelong_rl.envs.experts import get_expert
+    from lifelong_rl.envs.tasks import TASKS
 
     found = dict.fromkeys(names)
     if sequence is not None:
@@ -202,11 +202,11 @@ def demonstrate(
         noise: Standard deviation of what is added to the expert's actions.
         num_threads: Threads that step the physics.
     """
-    from envs.demonstrations import collect, describe
-    from envs.experts import get_expert
-    from envs.tasks import get_task
     from lifelong_rl.benchmark.demonstrations import Demonstrations
     from lifelong_rl.benchmark.versions import versions
+    from lifelong_rl.envs.demonstrations import collect, describe
+    from lifelong_rl.envs.experts import get_expert
+    from lifelong_rl.envs.tasks import get_task
 
     found = get_task(task)
     recorded = collect(

@@ -13,7 +13,6 @@ from typing import Literal
 
 from lifelong_rl.benchmark.versions import cpu_model, installed
 from lifelong_rl.cli.options import Command
-from lifelong_rl.cli.packages import OURS, shadowed
 
 REASONS = {
     "torch": "older ones do not load weights safely",
@@ -37,7 +36,7 @@ Level = Literal["ok", "warn", "broken"]
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Command):
-    """Check versions, known-bad combinations, shadowed packages and rendering."""
+    """Check versions, known-bad combinations and rendering."""
 
     def __call__(self) -> int:
         """Print one line for each check; 1 if something is broken."""
@@ -57,9 +56,6 @@ def checks() -> Iterator[tuple[Level, str]]:
     yield check_python(sys.version_info[:2])
     for package, specifier in requirements().items():
         yield check_version(package, installed(package), specifier)
-    for name in OURS:
-        problem = shadowed(name)
-        yield ("broken", problem) if problem else ("ok", f"package '{name}' is ours")
     yield "ok", f"{os.cpu_count()} cores, {cpu_model()}, {platform.platform()}"
     yield check_rendering()
 

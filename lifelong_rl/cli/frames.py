@@ -11,7 +11,7 @@ from lifelong_rl.cli.options import Command, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
-    from envs.frames import TaskFrames
+    from lifelong_rl.envs.frames import TaskFrames
     from lifelong_rl.vision.frames import Frames as FramesOfTasks
 
 FOLDER = Path("frames")
@@ -67,12 +67,12 @@ class Frames(Command):
 
     def _request(self) -> dict[str, Any]:
         """What tells these frames from others, after checking that it can be had."""
-        from envs.experts import get_expert
-        from envs.frames import POLICIES
-        from envs.pixels import Pixels
-        from envs.tasks import TASKS
         from lifelong_rl.benchmark.sequence import load_sequence
         from lifelong_rl.benchmark.versions import installed
+        from lifelong_rl.envs.experts import get_expert
+        from lifelong_rl.envs.frames import POLICIES
+        from lifelong_rl.envs.pixels import Pixels
+        from lifelong_rl.envs.tasks import TASKS
 
         for name, least in (("seed", 0), ("num_threads", 1)):
             if getattr(self, name) < least:
@@ -167,9 +167,9 @@ class Frames(Command):
     def _collect_cell(self, task: str, policy: str, cell: int, count: int) -> TaskFrames:
         import numpy as np
 
-        from envs.frames import collect_frames
-        from envs.rendering import RenderingError
-        from envs.tasks import get_task
+        from lifelong_rl.envs.frames import collect_frames
+        from lifelong_rl.envs.rendering import RenderingError
+        from lifelong_rl.envs.tasks import get_task
 
         try:
             return collect_frames(

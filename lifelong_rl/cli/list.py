@@ -72,7 +72,7 @@ def _entries(kind: str) -> Iterable[tuple[str, str]]:
 
 def _tasks() -> list[tuple[str, str]]:
     try:
-        from envs.tasks import TASKS
+        from lifelong_rl.envs.tasks import TASKS
     except Exception as error:
         return [("-", f"broken: {type(error).__name__}: {error}")]
     return [(name, task.description) for name, task in TASKS.items()]

@@ -16,7 +16,6 @@ from lifelong_rl.cli.eval import Eval
 from lifelong_rl.cli.frames import Frames
 from lifelong_rl.cli.list import List
 from lifelong_rl.cli.options import Command
-from lifelong_rl.cli.packages import refuse_shadowed
 from lifelong_rl.cli.pretrain import Pretrain
 from lifelong_rl.cli.probe import Probe
 from lifelong_rl.cli.record import Record
@@ -77,10 +76,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Parse the arguments of a command and do it."""
     if name not in COMMANDS:
         raise UnknownNameError("command", name, COMMANDS, see="lifelong-rl --help")
-    command = COMMANDS[name].parse(name, arguments)
-    if not isinstance(command, Doctor):
-        refuse_shadowed()
-    return command()
+    return COMMANDS[name].parse(name, arguments)()
 
 
 def explain(error: Exception) -> tuple[str, int]:

@@ -50,14 +50,14 @@ def export_minari(name: str, demonstrations: Demonstrations) -> str:
     """
     from gymnasium import registry
 
-    import envs  # noqa: F401 (registers the environments)
+    from lifelong_rl import envs  # noqa: F401 (registers the environments)
 
     minari = _import_minari()
     dataset = dataset_id(name)
     spec = next(
         spec
         for spec in registry.values()
-        if spec.entry_point == "envs.gym_env:TaskEnv"
+        if spec.entry_point == "lifelong_rl.envs.gym_env:TaskEnv"
         and spec.kwargs["task"] == demonstrations.metadata["task"]
     )
     path = minari.storage.get_dataset_path(dataset)

@@ -18,9 +18,9 @@ from lifelong_rl.errors import UnknownNameError, UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from envs.batch_env import BatchEnv
-    from envs.pixels import Observer
     from lifelong_rl.cli.clip import Picture
+    from lifelong_rl.envs.batch_env import BatchEnv
+    from lifelong_rl.envs.pixels import Observer
 
     Policy = Callable[[BatchEnv, Any], np.ndarray]
     """An environment and what it shows, of one row, to actions, (1, action_dim)."""
@@ -182,7 +182,7 @@ class Cameras:
     def __init__(
         self, env: BatchEnv, names: Sequence[str], width: int, height: int, *, high_quality: bool
     ) -> None:
-        from envs.rendering import Renderer, RenderingError
+        from lifelong_rl.envs.rendering import Renderer, RenderingError
 
         self._renderers: list[Renderer] = []
         try:
@@ -260,10 +260,10 @@ def experts() -> dict[str, Stage]:
     """The stages of all tasks that have an expert, by task."""
     import numpy as np
 
-    from envs.batch_env import BatchEnv
-    from envs.experts import EXPERTS
-    from envs.pixels import StateObserver
-    from envs.tasks import TASKS
+    from lifelong_rl.envs.batch_env import BatchEnv
+    from lifelong_rl.envs.experts import EXPERTS
+    from lifelong_rl.envs.pixels import StateObserver
+    from lifelong_rl.envs.tasks import TASKS
 
     def stage(task: str, seed: int) -> tuple[BatchEnv, Observer, Policy]:
         env = BatchEnv(TASKS[task], 1)

@@ -14,7 +14,7 @@ from lifelong_rl.benchmark.endings import RunStopped
 from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath
 from lifelong_rl.errors import UserError
 
-CELL = (sys.executable, "-m", "lifelong_rl.cli.cell")
+CELL = (sys.executable, "-P", "-m", "lifelong_rl.cli.cell")
 """Program that runs or resumes the run in the folder named after it."""
 
 

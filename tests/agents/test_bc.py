@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.benchmark.evaluation import Evaluator
 from lifelong_rl.benchmark.seeding import derive_seed
 from lifelong_rl.benchmark.sequence import load_sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.errors import UserError
 

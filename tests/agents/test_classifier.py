@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.networks import MultiHeadMLP

@@ -7,7 +7,7 @@ import pytest
 import torch
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 
-from agents.policies import Actor, ContinualSACPolicy, split_task
+from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, split_task
 
 NUM_TASKS = 2
 INPUTS = 3

@@ -8,8 +8,8 @@ import pytest
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-import agents
-from agents.buffers import stream
+from lifelong_rl import agents
+from lifelong_rl.agents.buffers import stream
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import gradient_step

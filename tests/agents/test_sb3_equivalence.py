@@ -10,7 +10,7 @@ import torch
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.continual import make
 
 UPDATES = 200

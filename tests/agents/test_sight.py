@@ -13,9 +13,9 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
-import agents
-from agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
-from agents.sight import LearnedSight, Sight, View, open_sight
+from lifelong_rl import agents
+from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
+from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.benchmark.state_tree import decode_tree, encode_tree
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError

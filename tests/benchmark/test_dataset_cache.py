@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import agents
-import envs.vec_env
+from lifelong_rl import agents
 from lifelong_rl.benchmark import atomic
 from lifelong_rl.benchmark.dataset_cache import Arrays, cache_folder, file_name, get_dataset
 from lifelong_rl.benchmark.demonstrations import load_demonstrations
@@ -190,7 +189,7 @@ def test_learning_is_the_same_with_a_cache_that_has_the_data_or_not_and_without(
     shown = load_demonstrations(folder / file, task="button-press")
     assert shown.num_episodes == 2 and shown.metadata["noise"] == 0.1
     with monkeypatch.context() as patch:
-        patch.setattr(envs.vec_env, "collect", None)  # would fail if it were called
+        patch.setattr("lifelong_rl.envs.vec_env.collect", None)  # would fail if it were called
         hit = learn(agent_class)
     monkeypatch.setenv("LIFELONG_RL_CACHE", "")
     without = learn(agent_class)

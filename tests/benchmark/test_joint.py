@@ -9,13 +9,13 @@ import pytest
 import torch
 from toy_runs import SMALL, TOY
 
-from envs.sequences import get_sequence
 from lifelong_rl.benchmark.checkpoint import load_checkpoint
 from lifelong_rl.benchmark.config import RunConfig
 from lifelong_rl.benchmark.loop import SequenceLoop
 from lifelong_rl.benchmark.run_folder import RunFolder
 from lifelong_rl.benchmark.setup import prepare
 from lifelong_rl.cli import main
+from lifelong_rl.envs.sequences import get_sequence
 from lifelong_rl.errors import UserError
 
 CONFIG = RunConfig(

@@ -1,8 +1,6 @@
 """Bad input: one line, exit code 2, nothing written."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ import yaml
 from toy_runs import SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.benchmark import setup
-from lifelong_rl.cli import main, packages
+from lifelong_rl.cli import main
 
 
 def refused(capsys, *arguments):
@@ -242,38 +240,6 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(tmp_path, monkeypatch, 
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status["status"] == "failed"
     assert "task 1 of 3 'left' at step 0: ZeroDivisionError" in status["message"]
-
-
-def test_a_package_beside_ours_that_is_not_ours_is_named(tmp_path, monkeypatch):
-    (tmp_path / "lifelong_rl").mkdir()
-    (tmp_path / "agents").mkdir()
-    (tmp_path / "agents" / "__init__.py").write_text("")
-    monkeypatch.setattr(packages.lifelong_rl, "__file__", f"{tmp_path}/lifelong_rl/__init__.py")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "agents", raising=False)
-    problem = packages.shadowed("agents")
-    assert problem is not None and f"is hidden by {tmp_path / 'agents'}" in problem
-
-
-def test_a_package_that_hides_ours_is_named(tmp_path, capsys):
-    (tmp_path / "agents").mkdir()
-    (tmp_path / "agents" / "__init__.py").write_text("")
-    code = (
-        "import sys\n"
-        f"sys.path.insert(0, {str(tmp_path)!r})\n"
-        "sys.path.append('.')\n"
-        "from lifelong_rl.cli import main\n"
-        "sys.exit(main(['list']))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(packages.__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 2
-    (line,) = found.stderr.splitlines()
-    assert f"package 'agents' of lifelong-rl is hidden by {tmp_path / 'agents'}" in line
 
 
 def test_rewinding_a_run_whose_metrics_are_gone_removes_nothing(finished, capsys):

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.batch_env import BatchEnv
-from envs.rendering import Renderer, RenderingError
-from envs.tasks import get_task
 from lifelong_rl.cli.frames import Frames
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.errors import UserError
 from lifelong_rl.vision.frames import load_frames
 
@@ -112,7 +112,7 @@ def test_without_a_renderer_a_line_says_what_to_install(monkeypatch):
     def refuse(*args, **options):
         raise RenderingError("cannot render: no OpenGL context (install …)")
 
-    monkeypatch.setattr("envs.pixels.Renderer", refuse)
+    monkeypatch.setattr("lifelong_rl.envs.pixels.Renderer", refuse)
     with pytest.raises(UserError, match="cannot render: no OpenGL context"):
         frames("--sequence", "reach", "--count", 3)
     assert not list(Path().iterdir())

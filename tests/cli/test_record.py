@@ -12,11 +12,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_runs import run_toy
 
-from envs.batch_env import BatchEnv
-from envs.experts import EXPERTS
-from envs.rendering import Renderer, RenderingError
-from envs.tasks import get_task
 from lifelong_rl.cli import clip, main
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import EXPERTS
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 
 SMALL = ["--width", "64", "--height", "48"]
 HORIZON, HOLD = 50, 12
@@ -166,7 +166,7 @@ def sac_run(tmp_path_factory):
 @pytest.mark.usefixtures("rendering")
 def test_a_run_is_filmed_as_it_acted(sac_run, monkeypatch, capsys):
     """What is filmed is what `eval` would see: the checkpoint's agent with the task's one-hot."""
-    from agents.sac import SAC
+    from lifelong_rl.agents.sac import SAC
 
     seen, taken = [], []
     act = SAC.act

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 from torch.func import vmap
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.continual import make
 from lifelong_rl.continual.agem import AGEM
 from lifelong_rl.continual.gem import GEM

@@ -10,7 +10,7 @@ import pytest
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-import agents
+from lifelong_rl import agents
 from lifelong_rl.continual import make
 from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.networks.packnet import PackNetMLP

@@ -9,13 +9,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.arm.observation import State
-from envs.arm.task import ArmTask
-from envs.batch_env import BatchEnv
-from envs.tasks.door_open import DoorOpen
-from envs.tasks.drawer_close import DrawerClose
-from envs.tasks.faucet_turn import FaucetTurn
-from envs.tasks.window_slide import WindowSlide
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.tasks.door_open import DoorOpen
+from lifelong_rl.envs.tasks.drawer_close import DrawerClose
+from lifelong_rl.envs.tasks.faucet_turn import FaucetTurn
+from lifelong_rl.envs.tasks.window_slide import WindowSlide
 
 TASKS: tuple[ArmTask, ...] = (DrawerClose(), DoorOpen(), FaucetTurn(), WindowSlide())
 # the joint coordinate in the goal, by how far it moves the handle along a line or an arc

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import envs
-from envs.arm.task import Start
-from envs.batch_env import BatchEnv
-from envs.tasks import get_task
-from envs.tasks.drawer_open import OPEN, DrawerOpen
+from lifelong_rl import envs
+from lifelong_rl.envs.arm.task import Start
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.envs.tasks.drawer_open import OPEN, DrawerOpen
 
 
 def nan_position(env: BatchEnv, row: int) -> None:

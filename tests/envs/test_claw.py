@@ -10,11 +10,19 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.batch_env import BatchEnv
-from envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_for
-from envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, OBSERVATION_DIM, State
-from envs.experts.valve import VALVE_EXPERTS
-from envs.tasks.valve import HALF_TURN, MAX_SPEED, MORE_VALVES, RIGHT, SHAPES, VALVES, Valve
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_for
+from lifelong_rl.envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, OBSERVATION_DIM, State
+from lifelong_rl.envs.experts.valve import VALVE_EXPERTS
+from lifelong_rl.envs.tasks.valve import (
+    HALF_TURN,
+    MAX_SPEED,
+    MORE_VALVES,
+    RIGHT,
+    SHAPES,
+    VALVES,
+    Valve,
+)
 
 TRI = VALVES[0]
 

@@ -6,10 +6,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.arm.controller import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.arm.observation import MAX_OPENING
-from envs.batch_env import BatchEnv
-from envs.tasks import get_task
+from lifelong_rl.envs.arm.controller import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from lifelong_rl.envs.arm.observation import MAX_OPENING
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.tasks import get_task
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs import datasets, scenes
+from lifelong_rl.envs import datasets, scenes
 
 
 def test_the_digest_follows_code_and_models(
@@ -18,11 +18,11 @@ def test_the_digest_follows_code_and_models(
     package = tmp_path / "envs"
     shutil.copytree(Path(datasets.__file__).parent, package)
     assets = tmp_path / "assets"
-    shutil.copytree(scenes.assets_dir(), assets)
+    shutil.copytree(scenes.ASSETS, assets)
     digest = datasets._digest_of_sources.__wrapped__
     here = digest()
     monkeypatch.setattr(datasets, "__file__", str(package / "datasets.py"))
-    monkeypatch.setattr(datasets, "assets_dir", lambda: assets)
+    monkeypatch.setattr(datasets, "ASSETS", assets)
     assert digest() == here  # wherever it lies
     found = {here}
     for changed in (package / "experts" / "push.py", assets / "puck.xml"):

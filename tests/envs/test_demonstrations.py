@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs import demonstrations
-from envs.arm.observation import State
-from envs.batch_env import BatchEnv
-from envs.demonstrations import Episodes, collect
-from envs.experts import EXPERTS, get_expert
-from envs.names import UnknownNameError
-from envs.robot import Array
-from envs.tasks import TASKS, get_task
+from lifelong_rl.envs import demonstrations
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.demonstrations import Episodes, collect
+from lifelong_rl.envs.experts import EXPERTS, get_expert
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks import TASKS, get_task
 
 REACH = get_task("reach")
 

@@ -8,25 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.arm.observation import State
-from envs.arm.task import ArmTask
-from envs.batch_env import BatchEnv
-from envs.experts.button_press import button_press
-from envs.experts.door_open import door_open
-from envs.experts.drawer_close import drawer_close
-from envs.experts.drawer_open import drawer_open
-from envs.experts.faucet_turn import faucet_turn
-from envs.experts.motion import CLOSED, ahead, from_above, toward
-from envs.experts.reach import reach
-from envs.experts.window_slide import window_slide
-from envs.robot import Array
-from envs.tasks.button_press import ButtonPress
-from envs.tasks.door_open import DoorOpen
-from envs.tasks.drawer_close import DrawerClose
-from envs.tasks.drawer_open import DrawerOpen
-from envs.tasks.faucet_turn import FaucetTurn
-from envs.tasks.reach import Reach
-from envs.tasks.window_slide import WindowSlide
+from lifelong_rl.envs.arm.observation import State
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts.button_press import button_press
+from lifelong_rl.envs.experts.door_open import door_open
+from lifelong_rl.envs.experts.drawer_close import drawer_close
+from lifelong_rl.envs.experts.drawer_open import drawer_open
+from lifelong_rl.envs.experts.faucet_turn import faucet_turn
+from lifelong_rl.envs.experts.motion import CLOSED, ahead, from_above, toward
+from lifelong_rl.envs.experts.reach import reach
+from lifelong_rl.envs.experts.window_slide import window_slide
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks.button_press import ButtonPress
+from lifelong_rl.envs.tasks.door_open import DoorOpen
+from lifelong_rl.envs.tasks.drawer_close import DrawerClose
+from lifelong_rl.envs.tasks.drawer_open import DrawerOpen
+from lifelong_rl.envs.tasks.faucet_turn import FaucetTurn
+from lifelong_rl.envs.tasks.reach import Reach
+from lifelong_rl.envs.tasks.window_slide import WindowSlide
 
 Expert = Callable[[State], Array]
 

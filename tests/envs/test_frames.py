@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import envs
-from envs.batch_env import BatchEnv
-from envs.claw.task import VALVE_POSITION
-from envs.experts import EXPERTS, get_expert
-from envs.frames import HOLD, POLICIES, TaskFrames, collect_frames
-from envs.names import UnknownNameError
-from envs.rendering import Renderer, RenderingError
-from envs.tasks import get_task
+from lifelong_rl import envs
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.claw.task import VALVE_POSITION
+from lifelong_rl.envs.experts import EXPERTS, get_expert
+from lifelong_rl.envs.frames import HOLD, POLICIES, TaskFrames, collect_frames
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,7 +119,7 @@ def test_frames_depend_on_the_seed_and_not_on_threads() -> None:
 
 
 def test_many_episodes_take_several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.frames.ROWS", 2)
+    monkeypatch.setattr("lifelong_rl.envs.frames.ROWS", 2)
     found = collect("valve-tri", "random", count=3 * 41 + 5)
     np.testing.assert_array_equal(found.episodes, np.repeat([0, 1, 2, 3], [41, 41, 41, 5]))
     starts = found.images[found.steps == 0]
@@ -175,7 +175,7 @@ def test_a_diverged_episode_ends_before_it(monkeypatch: pytest.MonkeyPatch) -> N
             made[0].batch.bind("qpos")[0, 0] = np.nan
         return np.zeros((len(state.hand), 4))
 
-    monkeypatch.setattr("envs.frames.BatchEnv", make)
+    monkeypatch.setattr("lifelong_rl.envs.frames.BatchEnv", make)
     monkeypatch.setitem(EXPERTS, "reach", explode)
     found = collect("reach", "expert", count=60)
     # episode 0 ends in its fourth state, 1 is whole, and 2 gives what is missing

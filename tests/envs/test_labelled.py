@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.labelled import (
+from lifelong_rl.benchmark.evaluation import Evaluator
+from lifelong_rl.benchmark.sequence import load_sequence
+from lifelong_rl.envs.labelled import (
     NOISY_DIGITS,
     NUM_TEST,
     PERMUTED_DIGITS,
@@ -19,8 +21,6 @@ from envs.labelled import (
     two_digits,
     with_noise,
 )
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.sequence import load_sequence
 
 SEQUENCES = (SPLIT_DIGITS, PERMUTED_DIGITS, NOISY_DIGITS)
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs import labelled_frames as frames
-from envs.batch_env import BatchEnv
-from envs.experts import get_expert
-from envs.labelled_frames import FRAMES, NUM_BINS, PER_EPISODE, film, label, pool
-from envs.rendering import Renderer, RenderingError
-from envs.tasks import get_task
 from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.cli import main
+from lifelong_rl.envs import labelled_frames as frames
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.labelled_frames import FRAMES, NUM_BINS, PER_EPISODE, film, label, pool
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 
 ROWS, EPISODES = 4, 8
 

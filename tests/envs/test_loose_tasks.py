@@ -9,16 +9,16 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.arm.observation import MAX_OPENING, State
-from envs.arm.task import ArmTask
-from envs.batch_env import BatchEnv
-from envs.experts.peg_unplug import peg_unplug
-from envs.experts.pick_place import pick_place
-from envs.experts.push import push
-from envs.robot import Array
-from envs.tasks.peg_unplug import HANDLE_WIDTH, PegUnplug
-from envs.tasks.pick_place import KNOB_HEIGHT, KNOB_WIDTH, PickPlace
-from envs.tasks.push import Push
+from lifelong_rl.envs.arm.observation import MAX_OPENING, State
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts.peg_unplug import peg_unplug
+from lifelong_rl.envs.experts.pick_place import pick_place
+from lifelong_rl.envs.experts.push import push
+from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.tasks.peg_unplug import HANDLE_WIDTH, PegUnplug
+from lifelong_rl.envs.tasks.pick_place import KNOB_HEIGHT, KNOB_WIDTH, PickPlace
+from lifelong_rl.envs.tasks.push import Push
 
 TASKS: tuple[ArmTask, ...] = (Push(), PickPlace(), PegUnplug())
 EXPERTS: dict[str, Any] = {"push": push, "pick-place": pick_place, "peg-unplug": peg_unplug}

@@ -17,17 +17,17 @@ from stable_baselines3.common.preprocessing import (
     is_image_space_channels_first,
 )
 
-import envs
-from envs import demonstrations
-from envs.batch_env import BatchEnv
-from envs.demonstrations import collect, film
-from envs.experts import get_expert
-from envs.names import UnknownNameError
-from envs.pixels import PixelObserver, Pixels
-from envs.rendering import Renderer, RenderingError
-from envs.sequences import ARM3, CLAW10, get_sequence
-from envs.tasks import TASKS, get_task
-from envs.vec_env import BatchVecEnv
+from lifelong_rl import envs
+from lifelong_rl.envs import demonstrations
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.demonstrations import collect, film
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.pixels import PixelObserver, Pixels
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.sequences import ARM3, CLAW10, get_sequence
+from lifelong_rl.envs.tasks import TASKS, get_task
+from lifelong_rl.envs.vec_env import BatchVecEnv
 
 BOTH = ("front", "wrist")
 

@@ -12,12 +12,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs
-from envs.experts import EXPERTS, get_expert
-from envs.registration import import_entry_points
-from envs.sequences import get_sequence
-from envs.tasks.push import Push
-from envs.tasks.reach import Reach
+from lifelong_rl import envs
+from lifelong_rl.envs.experts import EXPERTS, get_expert
+from lifelong_rl.envs.registration import import_entry_points
+from lifelong_rl.envs.sequences import get_sequence
+from lifelong_rl.envs.tasks.push import Push
+from lifelong_rl.envs.tasks.reach import Reach
 
 
 class Wave(Reach):

@@ -13,11 +13,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs
-from envs.batch_env import BatchEnv
-from envs.names import UnknownNameError
-from envs.rendering import Renderer, RenderingError
-from envs.tasks import get_task
+from lifelong_rl import envs
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_leaving_without_closing_is_quiet(env: BatchEnv) -> None:
         "class Early: pass\n"
         "early = Early()\n"
         "weakref.finalize(early, str)\n"  # finalizers now run after MuJoCo has shut EGL down
-        "import envs\n"
+        "from lifelong_rl import envs\n"
         "vec = envs.make_vec('reach', num_envs=1, observation='pixels', render_mode='rgb_array')\n"
         "vec.reset(); vec.get_images()\n"
     )
@@ -187,8 +187,8 @@ def test_leaving_without_closing_is_quiet(env: BatchEnv) -> None:
 @pytest.mark.parametrize("backend", ["disable", "glfw"])
 def test_without_a_renderer_everything_else_works(backend: str) -> None:
     script = (
-        "import envs\n"
-        "from envs.rendering import RenderingError\n"
+        "from lifelong_rl import envs\n"
+        "from lifelong_rl.envs.rendering import RenderingError\n"
         "env = envs.make_vec('reach', num_envs=1, seed=0, render_mode='rgb_array')\n"
         "env.reset(); env.step([[0, 0, 0, 0]])\n"
         "try:\n"

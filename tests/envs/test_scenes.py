@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mujoco
 import numpy as np
 import pytest
 
-from envs import scenes
-from envs.batch_env import BatchEnv
-from envs.tasks import get_task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.tasks import get_task
 
 # a Franka-class arm's published joint limits, rad, and link masses, kg
 LIMITS = [
@@ -105,9 +102,3 @@ def test_the_button_needs_closed_fingers_and_springs_back() -> None:
     for _ in range(15):
         env.step(np.tile([0, 0, 1, -1.0], (4, 1)))
     assert np.abs(env.state().joint).max() < 1e-3
-
-
-def test_missing_assets_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(scenes, "__file__", str(tmp_path / "envs" / "scenes.py"))
-    with pytest.raises(FileNotFoundError, match=r"looked for workbench.xml in .*reinstall"):
-        scenes.assets_dir()

@@ -9,10 +9,19 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.batch_env import BatchEnv
-from envs.rendering import Renderer, RenderingError
-from envs.skins import SLICES, STACKS, Surface, box, capsule, compile_with_skins, cylinder, sphere
-from envs.tasks import TASKS, get_task
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.skins import (
+    SLICES,
+    STACKS,
+    Surface,
+    box,
+    capsule,
+    compile_with_skins,
+    cylinder,
+    sphere,
+)
+from lifelong_rl.envs.tasks import TASKS, get_task
 
 POLYGON = 0.5 * SLICES * math.sin(2 * math.pi / SLICES)
 """Area of the polygon in a circle of radius 1."""
@@ -101,7 +110,9 @@ def test_pictures_are_those_of_the_shapes(task: str, monkeypatch: pytest.MonkeyP
         return found
 
     with_skins = pictures()
-    monkeypatch.setattr("envs.rendering.compile_with_skins", lambda spec: spec.compile())
+    monkeypatch.setattr(
+        "lifelong_rl.envs.rendering.compile_with_skins", lambda spec: spec.compile()
+    )
     difference = np.abs(with_skins - pictures())
     assert difference.mean() < 0.7  # of 255
     assert (difference.max(axis=-1) > 20).mean() < 0.01  # at most some pixels along edges

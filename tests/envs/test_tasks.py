@@ -13,11 +13,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-import envs
-from envs.arm.task import ArmTask
-from envs.batch_env import BatchEnv
-from envs.robot import LIMIT
-from envs.tasks import get_task
+from lifelong_rl import envs
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.robot import LIMIT
+from lifelong_rl.envs.tasks import get_task
 
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = sorted(envs.TASKS)

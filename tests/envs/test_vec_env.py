@@ -13,14 +13,14 @@ import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 
-import envs
-from envs.arm.task import ArmTask
-from envs.datasets import Arrays
-from envs.demonstrations import Episodes, collect
-from envs.experts import get_expert
-from envs.names import UnknownNameError
-from envs.sequences import ARM3, SEQUENCES, Sequence, get_sequence
-from envs.tasks import get_task
+from lifelong_rl import envs
+from lifelong_rl.envs.arm.task import ArmTask
+from lifelong_rl.envs.datasets import Arrays
+from lifelong_rl.envs.demonstrations import Episodes, collect
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.names import UnknownNameError
+from lifelong_rl.envs.sequences import ARM3, SEQUENCES, Sequence, get_sequence
+from lifelong_rl.envs.tasks import get_task
 
 
 def test_reset_after_seed_starts_the_same_episodes_again() -> None:
@@ -246,7 +246,7 @@ def test_demonstrations_leave_out_what_comes_after_an_episodes_end(
     def shorter(*args: Any, **options: Any) -> Episodes:
         return replace(collect(*args, **options), lengths=np.array([3, 50]))
 
-    monkeypatch.setattr("envs.vec_env.collect", shorter)
+    monkeypatch.setattr("lifelong_rl.envs.vec_env.collect", shorter)
     short = env.demonstrations(2, seed=0)
     assert set(short) == set(whole)
     for name in short:

@@ -14,9 +14,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-import envs
-from envs.batch_env import BatchEnv
-from envs.experts import get_expert
+from lifelong_rl import envs
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import get_expert
 
 SEED = 5
 STEPS = 25
