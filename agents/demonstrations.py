@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.agents.learner import check
-from lifelong_rl.benchmark.seeding import derive_seed
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.seeding import derive_seed
 
 
 def refuse_without(attribute: str, env: Any, learner: Any, needed: str) -> None:

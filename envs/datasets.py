@@ -3,7 +3,7 @@
 Whatever makes a dataset (`lifelong_rl.envs.vec_env.BatchVecEnv.demonstrations`,
 `lifelong_rl.envs.labelled_frames`) describes it first and leaves it to a store whether it is made
 or taken from where it was kept. This package keeps nothing itself;
-`lifelong_rl.benchmark.dataset_cache` does.
+`lifelong_rl.storage.dataset_cache` does.
 """
 
 from __future__ import annotations

@@ -106,3 +106,31 @@ class Registry:
 def _target(thing: object) -> str:
     """How an entry point names a class or a function."""
     return f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
+
+
+AGENTS = Registry(
+    "agent",
+    {
+        "sac": "lifelong_rl.agents.sac:SAC",
+        "td3": "lifelong_rl.agents.td3:TD3",
+        "ppo": "lifelong_rl.agents.ppo:PPO",
+        "bc": "lifelong_rl.agents.bc:BC",
+        "bc-stream": "lifelong_rl.agents.bc_stream:BCStream",
+        "offline-rl": "lifelong_rl.agents.offline_rl:OfflineRL",
+        "classifier": "lifelong_rl.agents.classifier:Classifier",
+    },
+)
+SEQUENCES = Registry(
+    "sequence",
+    {
+        name: f"lifelong_rl.envs.sequences:{name.upper()}"
+        for name in ("arm3", "arm5", "arm10", "arm20", "claw10", "claw20")
+    }
+    | {
+        name: f"lifelong_rl.envs.labelled:{name.upper().replace('-', '_')}"
+        for name in ("split-digits", "permuted-digits", "noisy-digits")
+    }
+    | {"frames": "lifelong_rl.envs.labelled_frames:FRAMES"},
+)
+SEQUENCES_OF_TASKS = "lifelong_rl.envs.sequences:get_sequence"
+"""Makes a sequence of the names of tasks, joined by commas."""

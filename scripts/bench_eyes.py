@@ -40,13 +40,13 @@ from typing import Any
 import torch
 
 from lifelong_rl import envs
-from lifelong_rl.benchmark.atomic import write_json
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.seeding import seed_everything
-from lifelong_rl.benchmark.setup import Setup, prepare
-from lifelong_rl.benchmark.versions import versions
 from lifelong_rl.cli.options import parse_options
+from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.atomic import write_json
+from lifelong_rl.storage.versions import versions
 from lifelong_rl.vision.encoder import load_encoder
 from lifelong_rl.vision.pretrain_folder import find_encoder
 

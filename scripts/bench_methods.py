@@ -15,13 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lifelong_rl.benchmark.atomic import write_json
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.loop import SequenceLoop
-from lifelong_rl.benchmark.run_folder import RunFolder
-from lifelong_rl.benchmark.setup import prepare
 from lifelong_rl.continual import METHODS
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.loop import SequenceLoop
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.atomic import write_json
 
 SEQUENCES = {"sac": "arm5", "bc": "arm5", "classifier": "permuted-digits"}
 """Of five tasks each."""

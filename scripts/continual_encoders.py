@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.benchmark.versions import cpu_model, versions
-from lifelong_rl.cli.summary import format_table
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.results_file import ResultsFile
+from lifelong_rl.storage.versions import cpu_model, versions
+from lifelong_rl.text import format_table
 from lifelong_rl.vision.continual import ENCODER_METHODS
 from lifelong_rl.vision.continual.sequence import SequenceConfig, pretrain_sequence
 from lifelong_rl.vision.encoder import save_encoder
 from lifelong_rl.vision.frames import Frames, load_frames
 from lifelong_rl.vision.pretrain import PretrainConfig
-from lifelong_rl.vision.results_file import ResultsFile
 from lifelong_rl.vision.sampling import camera_order, fingerprint, select
 
 HEADER = (

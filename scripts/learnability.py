@@ -27,11 +27,11 @@ from typing import Any
 import torch
 
 from lifelong_rl import envs
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.seeding import seed_everything
-from lifelong_rl.benchmark.setup import prepare
-from lifelong_rl.benchmark.versions import versions
+from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.versions import versions
 
 LEVELS = (0.8, 0.9)
 LEARNED = 0.95

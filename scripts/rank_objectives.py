@@ -28,10 +28,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lifelong_rl.benchmark.seeding import seed_everything
-from lifelong_rl.benchmark.versions import cpu_model, versions
-from lifelong_rl.cli.summary import format_table
 from lifelong_rl.errors import NonFiniteError, UnknownNameError, UserError
+from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.storage.results_file import ResultsFile
+from lifelong_rl.storage.versions import cpu_model, versions
+from lifelong_rl.text import format_table
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, save_encoder
 from lifelong_rl.vision.frames import Frames, load_frames
 from lifelong_rl.vision.objectives import OBJECTIVES, make
@@ -40,7 +41,6 @@ from lifelong_rl.vision.pixel_pca import PixelPCA
 from lifelong_rl.vision.pretrain import PretrainConfig, find_collapse, optimise
 from lifelong_rl.vision.probe import mean_predictor, probe_module
 from lifelong_rl.vision.references import sizes
-from lifelong_rl.vision.results_file import ResultsFile
 from lifelong_rl.vision.sampling import camera_order, fingerprint, select, split_episodes
 from lifelong_rl.vision.supervised import Supervised
 

@@ -17,12 +17,12 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_rl import continual
-from lifelong_rl.benchmark import AGENTS
-from lifelong_rl.benchmark.seeding import seed_everything
-from lifelong_rl.benchmark.state_tree import decode_tree, encode_tree, tensor_bytes
-from lifelong_rl.cli.compatibility import Begin, find_refusal, try_agents
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.registry import AGENTS
+from lifelong_rl.runs.compatibility import Begin, find_refusal, try_agents
+from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
 
 NUM_TASKS = 2
 OBS_DIM = 4
@@ -270,7 +270,11 @@ def assert_refusal_is_fair(learner: str, error: UserError) -> None:
 
 def test_the_learners_are_all_there() -> None:
     assert set(SMALL_AGENT) <= set(AGENTS.names())
-    ours = {name for name in AGENTS.names() if AGENTS._targets.get(name, "").startswith("lifelong_rl.agents.")}
+    ours = {
+        name
+        for name in AGENTS.names()
+        if AGENTS._targets.get(name, "").startswith("lifelong_rl.agents.")
+    }
     assert ours == set(SMALL_AGENT)
 
 

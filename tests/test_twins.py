@@ -21,14 +21,14 @@ import numpy as np
 import pytest
 import torch
 
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.seeding import EVALUATION_SEED
-from lifelong_rl.benchmark.sequence import BatchEnv
-from lifelong_rl.benchmark.setup import Setup, prepare
 from lifelong_rl.cli import main
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Component
+from lifelong_rl.learning.seeding import EVALUATION_SEED
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.sequence import BatchEnv
+from lifelong_rl.runs.setup import Setup, prepare
 
 LADDER = ("bc", "bc-stream", "offline-rl", "sac")
 SEQUENCES = ("arm3", "claw10")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from lifelong_rl.benchmark import AGENTS
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, StateTree, gradient_step
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.registry import AGENTS
 
 STD = 0.5
 """Standard deviation of the actions that it explores with."""

@@ -20,7 +20,7 @@ from lifelong_rl.analysis.statistics import (
     probability_of_improvement,
     rank_correlation,
 )
-from lifelong_rl.benchmark.metrics import Curve
+from lifelong_rl.metrics.matrix import Curve
 
 LEARNED = 0.5
 """A task counts as learned from this success right after learning it."""

@@ -25,8 +25,8 @@ from lifelong_rl.analysis.statistics import (
     resample,
     supports_interval,
 )
-from lifelong_rl.benchmark.metrics import Curve, compute_metrics
-from lifelong_rl.benchmark.success_curves import success_over_sequence
+from lifelong_rl.metrics.curves import success_over_sequence
+from lifelong_rl.metrics.matrix import Curve, compute_metrics
 
 PROFILED = ("average_performance", "learned_performance", "retention")
 THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(50))

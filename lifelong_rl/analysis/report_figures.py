@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lifelong_rl.analysis.figures import PALETTE, STYLE, WIDTH, Drawing, draw, file_name
 from lifelong_rl.analysis.run_figures import CROWDED, draw_matrix, draw_success
-from lifelong_rl.benchmark.metrics import Curve
+from lifelong_rl.metrics.matrix import Curve
 
 DASHES = ("-", "--", ":", "-.")
 

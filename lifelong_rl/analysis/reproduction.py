@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lifelong_rl.analysis.runs import Run
-from lifelong_rl.benchmark.config import RunConfig, parse_value
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig, parse_value
 
 
 def command(config: RunConfig, seeds: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from lifelong_rl.benchmark.metrics import Curve, Matrix
+from lifelong_rl.metrics.matrix import Curve, Matrix
 
 WIDTH = 4.6
 """Of a figure, in inches."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.metrics import Curve
-from lifelong_rl.benchmark.run_folder import RunFolder
 from lifelong_rl.errors import UserError
+from lifelong_rl.metrics.matrix import Curve
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_folder import RunFolder
 
 BUDGET = ("steps_per_task", "num_envs", "eval_episodes", "eval_points")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lifelong_rl.analysis.runs import Run
-from lifelong_rl.benchmark.metrics import Curve, forward_transfer_auc, retention_per_task
+from lifelong_rl.metrics.matrix import Curve, forward_transfer_auc, retention_per_task
 
 
 def score_runs(

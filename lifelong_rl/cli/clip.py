@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from lifelong_rl.benchmark.atomic import write_file, writing
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.atomic import write_file, writing
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, 3)."""

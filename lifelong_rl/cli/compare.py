@@ -55,7 +55,7 @@ class Compare(ReadingCommand):
 def format_comparison(comparison: Mapping[str, Any]) -> str:
     """The tables as text."""
     from lifelong_rl.analysis.tables import describe_section, make_tables, name_section
-    from lifelong_rl.cli.summary import format_table
+    from lifelong_rl.text import format_table
 
     lines = []
     for section in comparison["sections"]:
@@ -75,7 +75,7 @@ def write_comparison(out: Path, comparison: Mapping[str, Any]) -> None:
         WriteError: The disk refused.
     """
     from lifelong_rl.analysis.tables import format_csv
-    from lifelong_rl.benchmark.atomic import write_file, write_json, writing
+    from lifelong_rl.storage.atomic import write_file, write_json, writing
 
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeate
 from lifelong_rl.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
-    from lifelong_rl.benchmark.demonstrations import Demonstrations
+    from lifelong_rl.storage.demonstration_file import Demonstrations
 
 FOLDER = Path("demos")
 ENDING = ".npz"
@@ -71,8 +71,8 @@ class Demos(Command):
         return self._verify()
 
     def _write(self) -> int:
-        from lifelong_rl.benchmark.demonstrations import save_demonstrations
         from lifelong_rl.cli.minari_export import check_minari, export_minari
+        from lifelong_rl.storage.demonstration_file import save_demonstrations
 
         tasks = find_tasks(self.task, self.sequence)
         if not tasks:
@@ -122,9 +122,9 @@ class Demos(Command):
         return paths
 
     def _verify(self) -> int:
-        from lifelong_rl.benchmark.atomic import write_json, writing
-        from lifelong_rl.benchmark.versions import versions
         from lifelong_rl.envs.tasks import TASKS
+        from lifelong_rl.storage.atomic import write_json, writing
+        from lifelong_rl.storage.versions import versions
 
         tasks = find_tasks(self.task, self.sequence) or find_tasks(TASKS, None)
         line = f"{{:<{max(map(len, tasks))}}}  {{:>9}}  {{:>9}}  {{:>6}}  {{:>16}}  {{}}"
@@ -173,9 +173,9 @@ def find_tasks(names: Iterable[str], sequence: str | None) -> list[str]:
         UnknownNameError: There is no such task or sequence.
         UserError: A task has no expert.
     """
-    from lifelong_rl.benchmark.sequence import load_sequence
     from lifelong_rl.envs.experts import get_expert
     from lifelong_rl.envs.tasks import TASKS
+    from lifelong_rl.runs.sequence import load_sequence
 
     found = dict.fromkeys(names)
     if sequence is not None:
@@ -202,11 +202,11 @@ def demonstrate(
         noise: Standard deviation of what is added to the expert's actions.
         num_threads: Threads that step the physics.
     """
-    from lifelong_rl.benchmark.demonstrations import Demonstrations
-    from lifelong_rl.benchmark.versions import versions
     from lifelong_rl.envs.demonstrations import collect, describe
     from lifelong_rl.envs.experts import get_expert
     from lifelong_rl.envs.tasks import get_task
+    from lifelong_rl.storage.demonstration_file import Demonstrations
+    from lifelong_rl.storage.versions import versions
 
     found = get_task(task)
     recorded = collect(

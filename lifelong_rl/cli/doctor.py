@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import requires
 from typing import Literal
 
-from lifelong_rl.benchmark.versions import cpu_model, installed
 from lifelong_rl.cli.options import Command
+from lifelong_rl.storage.versions import cpu_model, installed
 
 REASONS = {
     "torch": "older ones do not load weights safely",

@@ -36,13 +36,13 @@ class Eval(Command):
 
         import torch
 
-        from lifelong_rl.benchmark.evaluation import Evaluator
-        from lifelong_rl.benchmark.run_folder import RunFolder
-        from lifelong_rl.benchmark.sequence import task_labels
-        from lifelong_rl.benchmark.setup import prepare
-        from lifelong_rl.cli.resume import load_learned
-        from lifelong_rl.cli.summary import format_table
         from lifelong_rl.errors import UnknownNameError, UserError
+        from lifelong_rl.runs.evaluation import Evaluator
+        from lifelong_rl.runs.restore import load_learned
+        from lifelong_rl.runs.run_folder import RunFolder
+        from lifelong_rl.runs.sequence import task_labels
+        from lifelong_rl.runs.setup import prepare
+        from lifelong_rl.text import format_table
 
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"episodes must be at least 1, not {self.episodes}")

@@ -67,12 +67,12 @@ class Frames(Command):
 
     def _request(self) -> dict[str, Any]:
         """What tells these frames from others, after checking that it can be had."""
-        from lifelong_rl.benchmark.sequence import load_sequence
-        from lifelong_rl.benchmark.versions import installed
         from lifelong_rl.envs.experts import get_expert
         from lifelong_rl.envs.frames import POLICIES
         from lifelong_rl.envs.pixels import Pixels
         from lifelong_rl.envs.tasks import TASKS
+        from lifelong_rl.runs.sequence import load_sequence
+        from lifelong_rl.storage.versions import installed
 
         for name, least in (("seed", 0), ("num_threads", 1)):
             if getattr(self, name) < least:
@@ -146,7 +146,7 @@ class Frames(Command):
 
     def _collect(self, request: dict[str, Any]) -> FramesOfTasks:
         """Let every policy act in every task."""
-        from lifelong_rl.benchmark.versions import versions
+        from lifelong_rl.storage.versions import versions
 
         tasks, policies = request["tasks"], request["policies"]
         cells = [(task, policy) for task in range(len(tasks)) for policy in range(len(policies))]

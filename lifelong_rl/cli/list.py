@@ -34,7 +34,7 @@ class List(Command):
         """Print the lists."""
         if self.kind not in (None, *KINDS):
             raise UnknownNameError("list", str(self.kind), KINDS, see="lifelong-rl list --help")
-        from lifelong_rl.benchmark.setup import load_plugins
+        from lifelong_rl.runs.setup import load_plugins
 
         broken = []
         for module in self.plugin:
@@ -55,8 +55,8 @@ class List(Command):
 def _entries(kind: str) -> Iterable[tuple[str, str]]:
     if kind == "tasks":
         return _tasks()
-    from lifelong_rl.benchmark import AGENTS, SEQUENCES
     from lifelong_rl.continual import METHODS
+    from lifelong_rl.registry import AGENTS, SEQUENCES
     from lifelong_rl.vision.continual import ENCODER_METHODS
     from lifelong_rl.vision.objectives import OBJECTIVES
 
@@ -97,9 +97,9 @@ def _print_refusals() -> None:
     """Print a table of methods and agents, and why where a pair does not work."""
     import torch
 
-    from lifelong_rl.benchmark import AGENTS
-    from lifelong_rl.cli.compatibility import find_refusal, try_agents
     from lifelong_rl.continual import METHODS
+    from lifelong_rl.registry import AGENTS
+    from lifelong_rl.runs.compatibility import find_refusal, try_agents
 
     torch.set_num_threads(1)  # more only wait for each other on networks this small
     try:

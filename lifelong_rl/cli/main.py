@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Sequence
 
 import lifelong_rl
-from lifelong_rl.benchmark.endings import RunFailed, RunStopped
 from lifelong_rl.cli.compare import Compare
 from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
@@ -24,6 +23,7 @@ from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.cli.sweep import Sweep
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.runs.endings import RunFailed, RunStopped
 
 COMMANDS: dict[str, type[Command]] = {
     "run": Run,

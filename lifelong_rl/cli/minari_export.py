@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.benchmark.atomic import remove_folder, writing
-from lifelong_rl.benchmark.demonstrations import Demonstrations
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.atomic import remove_folder, writing
+from lifelong_rl.storage.demonstration_file import Demonstrations
 
 
 def check_minari(names: Iterable[str], *, overwrite: bool) -> None:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Self
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from lifelong_rl.benchmark.config import parse_value
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.runs.config import parse_value
 
 
 @dataclass(frozen=True, kw_only=True)

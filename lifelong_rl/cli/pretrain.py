@@ -77,9 +77,9 @@ class Pretrain(Command):
 
     def __call__(self) -> int:
         """Pretrain, and print the course of it."""
-        from lifelong_rl.benchmark.config import resolve_options
-        from lifelong_rl.benchmark.setup import load_plugins
-        from lifelong_rl.cli.summary import format_seconds
+        from lifelong_rl.runs.config import resolve_options
+        from lifelong_rl.runs.setup import load_plugins
+        from lifelong_rl.text import format_seconds
         from lifelong_rl.vision.objectives import OBJECTIVES
         from lifelong_rl.vision.pretrain import PretrainConfig
         from lifelong_rl.vision.pretrain_folder import ENCODER, refuse_occupied
@@ -138,7 +138,7 @@ class Pretrain(Command):
 
     def _learn_tasks(self, path: Path, config: PretrainConfig) -> tuple[int, list[str]]:
         """Learn task after task; the number of steps, and what is wrong with the encoder."""
-        from lifelong_rl.benchmark.config import resolve_options
+        from lifelong_rl.runs.config import resolve_options
         from lifelong_rl.vision.continual import ENCODER_METHODS
         from lifelong_rl.vision.continual.folder import RESULTS, pretrain_sequence_into
         from lifelong_rl.vision.continual.sequence import SequenceConfig
@@ -174,7 +174,7 @@ def forgetting_table(tasks: Sequence[str], readouts: Mapping[str, Any]) -> str:
         tasks: Their names.
         readouts: See `lifelong_rl.vision.continual.readouts.Readouts.results`.
     """
-    from lifelong_rl.cli.summary import format_table
+    from lifelong_rl.text import format_table
 
     header = ["", "label", "error", *tasks, "mean"]
     rows = []

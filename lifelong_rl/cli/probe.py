@@ -53,9 +53,9 @@ class Probe(Command):
         """Probe, and print a table."""
         import torch
 
-        from lifelong_rl.benchmark.atomic import write_json, writing
-        from lifelong_rl.benchmark.versions import versions
-        from lifelong_rl.cli.summary import format_table
+        from lifelong_rl.storage.atomic import write_json, writing
+        from lifelong_rl.storage.versions import versions
+        from lifelong_rl.text import format_table
         from lifelong_rl.vision.encoder import load_encoder
         from lifelong_rl.vision.frames import load_frames
         from lifelong_rl.vision.pretrain_folder import find_encoder

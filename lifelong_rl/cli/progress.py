@@ -1,30 +1,22 @@
-"""Following a run on the screen, and ending it properly."""
+"""Following a run on the screen."""
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from lifelong_rl.benchmark.endings import RunStopped
-from lifelong_rl.benchmark.loop import Reporter, SequenceLoop
-from lifelong_rl.benchmark.sequence import task_labels
-from lifelong_rl.cli.summary import format_seconds, print_summary
+from lifelong_rl.cli.summary import print_summary
+from lifelong_rl.runs.loop import Reporter, SequenceLoop, run_to_end
+from lifelong_rl.runs.sequence import task_labels
+from lifelong_rl.text import format_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lifelong_rl.benchmark.run_folder import RunFolder
-    from lifelong_rl.benchmark.setup import Setup
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program is."""
+    from lifelong_rl.runs.run_folder import RunFolder
+    from lifelong_rl.runs.setup import Setup
 
 
 def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
@@ -35,32 +27,9 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
         RunFailed: The run cannot go on.
     """
     reporter = Reporter() if quiet else BarReporter() if sys.stdout.isatty() else LineReporter()
-    try:
-        with raise_on_sigterm():
-            results = loop.run(folder, reporter)
-    except KeyboardInterrupt as error:
-        raise RunStopped(
-            f"stopped; go on with: lifelong-rl resume {folder.path}",
-            143 if isinstance(error, Terminated) else 130,
-        ) from error
-    finally:
-        folder.unlock()
+    results = run_to_end(loop, folder, reporter)
     print_summary(results, folder.path, quiet=quiet)
     return 0
-
-
-@contextmanager
-def raise_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception, as Ctrl-C is."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class LineReporter(Reporter):

@@ -88,7 +88,7 @@ def write_drawings(folder: Path, drawings: Sequence[Drawing]) -> None:
     Raises:
         WriteError: The disk refused.
     """
-    from lifelong_rl.benchmark.atomic import write_file, writing
+    from lifelong_rl.storage.atomic import write_file, writing
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

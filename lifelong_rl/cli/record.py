@@ -288,10 +288,10 @@ def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, Stage], in
     """
     import torch
 
-    from lifelong_rl.benchmark.run_folder import RunFolder
-    from lifelong_rl.benchmark.sequence import task_labels
-    from lifelong_rl.benchmark.setup import prepare
-    from lifelong_rl.cli.resume import load_learned
+    from lifelong_rl.runs.restore import load_learned
+    from lifelong_rl.runs.run_folder import RunFolder
+    from lifelong_rl.runs.sequence import task_labels
+    from lifelong_rl.runs.setup import prepare
 
     folder = RunFolder.open(run_dir)
     setup = prepare(folder.config)
@@ -333,7 +333,7 @@ def show_strip(folder: Path, name: str, strip: Picture, step: int) -> None:
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    from lifelong_rl.benchmark.atomic import writing
+    from lifelong_rl.storage.atomic import writing
 
     with writing(folder), closing(SummaryWriter(str(folder))) as events:
         events.add_image(f"clips/{name}", strip, step, dataformats="HWC")

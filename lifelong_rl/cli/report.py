@@ -34,7 +34,7 @@ class Report(ReadingCommand):
         from lifelong_rl.analysis.report import make_report
         from lifelong_rl.analysis.report_page import make_report_page
         from lifelong_rl.analysis.tables import name_section
-        from lifelong_rl.benchmark.atomic import write_file, writing
+        from lifelong_rl.storage.atomic import write_file, writing
 
         self.check()
         if self.out is None and len(self.run_dirs) > 1:
@@ -71,7 +71,7 @@ def write_files(folder: Path, report: Mapping[str, Any]) -> int:
     from lifelong_rl.analysis.figures import file_name
     from lifelong_rl.analysis.report_figures import draw_report
     from lifelong_rl.analysis.tables import make_report_tables
-    from lifelong_rl.benchmark.atomic import write_file
+    from lifelong_rl.storage.atomic import write_file
 
     count = 0
     for section in report["sections"]:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Self
 
 import tyro
 
-from lifelong_rl.benchmark.config import RunConfig, read_config
 from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig, read_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ class Run(RunConfig, Command):
 
     def __call__(self) -> int:
         """Run, and print the summary."""
-        from lifelong_rl.benchmark.loop import SequenceLoop
-        from lifelong_rl.benchmark.run_folder import RunFolder
-        from lifelong_rl.benchmark.setup import prepare
         from lifelong_rl.cli.progress import follow
+        from lifelong_rl.runs.loop import SequenceLoop
+        from lifelong_rl.runs.run_folder import RunFolder
+        from lifelong_rl.runs.setup import prepare
 
         values: dict[str, Any] = {
             entry.name: getattr(self, entry.name) for entry in dataclasses.fields(RunConfig)

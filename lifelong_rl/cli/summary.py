@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lifelong_rl.text import format_seconds, format_table
+
 SHOWN = (
     "average_performance",
     "learned_performance",
@@ -63,28 +65,6 @@ def format_success(tasks: Sequence[str], matrix: Sequence[Sequence[float]]) -> s
         shown = sorted(by_loss[:FITTING])
     rows = [[f"{j + 1} {tasks[j]}", *(f"{column[j]:.2f}" for column in columns)] for j in shown]
     return f"{title}\n{format_table(header, rows)}"
-
-
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns separated by two spaces, the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in [header, *rows]
-    )
-
-
-def format_seconds(seconds: float) -> str:
-    """Such as "42 s", "3 min 05 s" or "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _number(value: float | None) -> str:

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.benchmark.endings import RunStopped
 from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
 
-CELL = (sys.executable, "-P", "-m", "lifelong_rl.cli.cell")
+CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 """Program that runs or resumes the run in the folder named after it."""
 
 
@@ -46,9 +46,6 @@ class Sweep(Command):
         import torch
         from joblib import cpu_count  # type: ignore[import-untyped]
 
-        from lifelong_rl.benchmark.study import read_study
-        from lifelong_rl.benchmark.sweep import SweepLoop, SweepReporter
-        from lifelong_rl.cli.progress import Terminated, raise_on_sigterm
         from lifelong_rl.cli.sweep_progress import (
             LineReporter,
             TableReporter,
@@ -57,6 +54,8 @@ class Sweep(Command):
             format_left,
             list_cells,
         )
+        from lifelong_rl.studies.study import read_study
+        from lifelong_rl.studies.sweep import SweepLoop, SweepReporter
 
         processes = cpu_count() if self.processes is None else self.processes
         if processes < 1:

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from lifelong_rl.benchmark.sweep import LOG, Entry, Estimate, State, SweepLoop, SweepReporter
-from lifelong_rl.cli.summary import format_seconds, format_table
+from lifelong_rl.studies.sweep import LOG, Entry, Estimate, State, SweepLoop, SweepReporter
+from lifelong_rl.text import format_seconds, format_table
 
 STATES: tuple[State, ...] = (
     "finished",

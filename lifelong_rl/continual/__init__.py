@@ -10,9 +10,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from lifelong_rl.continual.base import ContinualMethod
 from lifelong_rl.continual.chain import Chain, split_options
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.registry import Registry
 
 METHODS = Registry(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.memory import MemoryMethod
-from lifelong_rl.continual.projection import flatten, project_agem, unflatten
-from lifelong_rl.learning.gradient_step import loss_gradient
+from lifelong_rl.continual.projection import project_agem
+from lifelong_rl.learning.method import Scope
+from lifelong_rl.learning.parameters import flatten, loss_gradient, unflatten
 from lifelong_rl.learning.protocols import Component, ParamDict
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import (
     Batch,
     Component,

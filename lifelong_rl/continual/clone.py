@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.distributions import from_tensors, to_tensors
 from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.memory import draw_rows
-from lifelong_rl.continual.projection import flatten
+from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.preserving import networks_of
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, kl_divergence
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.functional import call_with
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 
 

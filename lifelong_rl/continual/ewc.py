@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.consolidation import Consolidation, Quadratic
 from lifelong_rl.continual.importance import fisher_diagonal
-from lifelong_rl.continual.projection import flatten
+from lifelong_rl.learning.method import Scope
+from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lifelong_rl.continual.base import ContinualMethod
+from lifelong_rl.learning.method import ContinualMethod
 
 
 class Finetune(ContinualMethod):

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.memory import MemoryMethod
-from lifelong_rl.continual.projection import flatten, project_gem, unflatten
-from lifelong_rl.learning.gradient_step import loss_gradient
+from lifelong_rl.continual.projection import project_gem
+from lifelong_rl.learning.method import Scope
+from lifelong_rl.learning.parameters import flatten, loss_gradient, unflatten
 from lifelong_rl.learning.protocols import Component, ParamDict
 
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.distillation import Distillation
 from lifelong_rl.learning.gradient_step import gradient_step
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.vae import ConditionalVAE
 

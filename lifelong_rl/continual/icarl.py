@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec

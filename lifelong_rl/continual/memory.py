@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Learner, StateTree
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.continual.importance import row_gradients
 from lifelong_rl.continual.memory import draw_rows
-from lifelong_rl.continual.projection import extend_basis, flatten, orthogonalise, unflatten
-from lifelong_rl.learning.gradient_step import trainable
+from lifelong_rl.continual.projection import extend_basis, orthogonalise
+from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.parameters import flatten, trainable, unflatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree, StepRecord
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Component, Learner, ParamDict
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec

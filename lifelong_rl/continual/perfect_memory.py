@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner
 
 

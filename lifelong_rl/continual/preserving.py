@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.continual.functional import call_with
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 
 Network = TypeVar("Network", bound=nn.Module)

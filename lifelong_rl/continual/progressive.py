@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.progressive import ProgressiveMLP
 from lifelong_rl.networks.spec import NetworkSpec

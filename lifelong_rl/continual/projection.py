@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.protocols import ParamDict
 
 
 def project_agem(gradient: Tensor, reference: Tensor) -> Tensor:
@@ -126,17 +124,3 @@ def add_curvature(inverse: Tensor, rows: Tensor) -> Tensor:
     inner = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device) + rows @ gain
     updated: Tensor = inverse - gain @ torch.linalg.solve(inner, gain.mT)
     return (updated + updated.mT) / 2
-
-
-def flatten(params: Mapping[str, Tensor]) -> Tensor:
-    """All entries one after the other in the dictionary's order, (p,)."""
-    return torch.cat([value.reshape(-1) for value in params.values()])
-
-
-def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> ParamDict:
-    """Undo `flatten`: views of `vector` (p,) with the names, order and shapes of `like`."""
-    parts = torch.split(vector, [value.numel() for value in like.values()])
-    return {
-        name: part.view(value.shape)
-        for (name, value), part in zip(like.items(), parts, strict=True)
-    }

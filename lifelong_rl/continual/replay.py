@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
+from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component
 
 

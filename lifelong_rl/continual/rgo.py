@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.importance import log_likelihood_gradients
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.continual.projection import add_curvature
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.spec import NetworkSpec

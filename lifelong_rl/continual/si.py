@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from lifelong_rl.continual.base import Scope
 from lifelong_rl.continual.consolidation import Consolidation
-from lifelong_rl.continual.projection import flatten
-from lifelong_rl.learning.gradient_step import trainable
+from lifelong_rl.learning.method import Scope
+from lifelong_rl.learning.parameters import flatten, trainable
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StepRecord
 
 

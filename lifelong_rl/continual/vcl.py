@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod, Scope
 from lifelong_rl.continual.preserving import networks_of
+from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.learning.parameters import gradients, parameters, trainable
 from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict, StepRecord
 
 if TYPE_CHECKING:
-    from lifelong_rl.continual.base import ContinualMethod
+    from lifelong_rl.learning.method import ContinualMethod
 
 
 @overload
@@ -99,45 +100,6 @@ def gradient_step(
     if method is not None and record is not None:
         method.after_step(component, record)
     return measured
-
-
-def trainable(component: Component) -> dict[str, torch.nn.Parameter]:
-    """The component's parameters that require a gradient, by name."""
-    return {name: p for name, p in component.module.named_parameters() if p.requires_grad}
-
-
-def parameters(component: Component) -> ParamDict:
-    """Copies of the component's trainable parameters."""
-    return {name: p.detach().clone() for name, p in trainable(component).items()}
-
-
-def gradients(component: Component, *, copy: bool = True) -> ParamDict:
-    """The gradients that the component's trainable parameters hold; zero where they hold none."""
-    found = {}
-    for name, parameter in trainable(component).items():
-        gradient = parameter.grad
-        if gradient is None:
-            found[name] = torch.zeros_like(parameter)
-        else:
-            found[name] = gradient.clone() if copy else gradient
-    return found
-
-
-def loss_gradient(component: Component, batch: Batch) -> ParamDict:
-    """Gradient of the component's loss on `batch`; the gradients that it holds are untouched.
-
-    It is zero where the loss depends on nothing that is trained, such as that of an old task whose
-    parameters are frozen.
-    """
-    named = trainable(component)
-    loss = component.loss(batch)
-    found: tuple[Tensor | None, ...] = (None,) * len(named)
-    if loss.requires_grad:
-        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    return {
-        name: torch.zeros_like(parameter) if gradient is None else gradient
-        for (name, parameter), gradient in zip(named.items(), found, strict=True)
-    }
 
 
 def _assign_gradients(component: Component, transformed: ParamDict) -> None:

@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.benchmark.atomic import write_file, writing
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.vision.colour import chroma, luminance
 
 FORMAT = "lifelong-rl encoder 1"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_rl.benchmark.array_file import ArrayFileError, ArrayFormat
+from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
 
 _LABELS = "labels/"
 _KEYS = ("tasks", "cameras", "policies")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from lifelong_rl.benchmark.seeding import preserved_generators, seed_everything
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning.seeding import preserved_generators, seed_everything
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from lifelong_rl.benchmark.atomic import write_file, write_json, writing
-from lifelong_rl.benchmark.metrics_log import MetricsLog, wait_for_next_name
-from lifelong_rl.benchmark.versions import describe_session, versions
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.atomic import write_file, write_json, writing
+from lifelong_rl.storage.metrics_log import MetricsLog, wait_for_next_name
+from lifelong_rl.storage.versions import describe_session, versions
 from lifelong_rl.vision.encoder import Encoder, save_encoder
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.neighbours import as_png, neighbour_grid

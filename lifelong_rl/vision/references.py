@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lifelong_rl.benchmark.seeding import seed_everything
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.frames import Frames

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lifelong_rl import agents
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.seeding import derive_seed
-from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.seeding import derive_seed
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.sequence import load_sequence
 
 NUM_TASKS = 3
 OBS_DIM = 4

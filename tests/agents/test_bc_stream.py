@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lifelong_rl import agents
-from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.sequence import load_sequence
 
 NUM_TASKS = 2
 NUM_ENVS = 3

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from lifelong_rl import agents
-from lifelong_rl.benchmark.seeding import derive_seed
-from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.continual import make
 from lifelong_rl.continual.importance import row_gradients
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch
-from lifelong_rl.learning.gradient_step import loss_gradient
+from lifelong_rl.learning.parameters import loss_gradient
+from lifelong_rl.learning.seeding import derive_seed
+from lifelong_rl.runs.sequence import load_sequence
 
 NUM_TASKS = 2
 OBS_DIM = 3

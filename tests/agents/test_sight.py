@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from lifelong_rl import agents
 from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
 from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
-from lifelong_rl.benchmark.state_tree import decode_tree, encode_tree
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
 
@@ -457,7 +457,7 @@ def test_cloning_learns_from_what_was_shown(kind: str) -> None:
 
 
 def agent_seed(task_id: int) -> int:
-    from lifelong_rl.benchmark.seeding import derive_seed
+    from lifelong_rl.learning.seeding import derive_seed
 
     return derive_seed(0, 1 + task_id)
 

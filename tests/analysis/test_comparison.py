@@ -10,7 +10,7 @@ from scipy import stats
 
 from lifelong_rl.analysis.comparison import compare
 from lifelong_rl.analysis.runs import find_runs
-from lifelong_rl.benchmark.metrics import compute_metrics
+from lifelong_rl.metrics.matrix import compute_metrics
 
 BC = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.8, 1.0, 0.0], [0.6, 0.9, 1.0]]
 SAC = [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.4, 0.2, 0.0], [0.3, 0.0, 0.8]]

@@ -17,8 +17,8 @@ from lifelong_rl.analysis.report_page import make_report_page
 from lifelong_rl.analysis.reproduction import command, describe_origin
 from lifelong_rl.analysis.runs import find_runs
 from lifelong_rl.analysis.tables import Table, format_interval, make_report_tables
-from lifelong_rl.benchmark.config import RunConfig
 from lifelong_rl.cli.run import Run
+from lifelong_rl.runs.config import RunConfig
 
 LOST = {"finetune": 0.5, "ewc": 0.2, "replay": 0.05}
 MATRIX = [[0.0, 0.1, 0.0], [0.9, 0.0, 0.1], [0.5, 1.0, 0.2], [0.3, 0.8, 0.7]]

@@ -6,7 +6,7 @@ from made_runs import make_results, write_run
 
 from lifelong_rl.analysis.runs import find_runs
 from lifelong_rl.analysis.scores import decay, mean_curves, score_runs
-from lifelong_rl.benchmark.metrics import compute_metrics
+from lifelong_rl.metrics.matrix import compute_metrics
 
 MATRICES = [
     [[0.1, 0.8, 0.2], [0.9, 0.1, 0.3], [0.9, 0.8, 0.4], [0.3, 0.6, 1.0]],

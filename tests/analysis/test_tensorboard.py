@@ -17,9 +17,9 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmark"))
 
 from toy_runs import metric_lines, run_toy
 
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.metrics_log import LAYOUT
 from lifelong_rl.cli import main
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.storage.metrics_log import LAYOUT
 
 PATIENCE = 120
 """Seconds until the server is given up."""

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from toy_runs import SMALL, TOY, results, run_toy, snapshot
 
-from lifelong_rl.benchmark import setup
 from lifelong_rl.cli import main
+from lifelong_rl.runs import setup
 
 
 def refused(capsys, *arguments):
@@ -212,7 +212,7 @@ def test_metrics_that_were_cut_off(finished, capsys):
 
 
 def test_a_run_that_is_running(finished, capsys):
-    from lifelong_rl.benchmark.run_folder import RunFolder
+    from lifelong_rl.runs.run_folder import RunFolder
 
     unfinish(finished)
     holder = RunFolder.open(finished)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.demonstrations import load_demonstrations
 from lifelong_rl.cli import main
 from lifelong_rl.envs.demonstrations import collect
 from lifelong_rl.envs.experts import EXPERTS, get_expert
 from lifelong_rl.envs.tasks import TASKS, get_task
+from lifelong_rl.storage.demonstration_file import load_demonstrations
 
 
 @pytest.fixture(autouse=True)

@@ -13,16 +13,16 @@ import torch
 import yaml
 from toy_runs import SMALL, TOY, results
 
-from lifelong_rl.benchmark.checkpoint import load_checkpoint
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.run_folder import RunFolder
-from lifelong_rl.benchmark.setup import prepare
 from lifelong_rl.cli import main
 from lifelong_rl.cli.run import Run
 from lifelong_rl.envs import rendering
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.runs.checkpoint import load_checkpoint
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, save_encoder
 
 SIZE = 32

@@ -6,9 +6,9 @@ import sys
 import pytest
 from toy_runs import SMALL, TOY, results
 
-from lifelong_rl.benchmark import AGENTS, SEQUENCES
 from lifelong_rl.cli import main
 from lifelong_rl.continual import METHODS
+from lifelong_rl.registry import AGENTS, SEQUENCES
 
 METHOD = '''
 from lifelong_rl.continual import METHODS, ContinualMethod

@@ -8,9 +8,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_runs import SMALL, TOY, metric_lines, results, run_toy, without_speed
 
-from lifelong_rl.benchmark import metrics
-from lifelong_rl.benchmark.metrics import Curve
 from lifelong_rl.cli import main
+from lifelong_rl.metrics import matrix as metrics
+from lifelong_rl.metrics.matrix import Curve
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.metrics import Curve, compute_metrics
 from lifelong_rl.cli.summary import print_summary
+from lifelong_rl.metrics.matrix import Curve, compute_metrics
 
 
 def results_of(matrix):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from toy_runs import SMALL, TOY, results, run_toy, snapshot
 
-from lifelong_rl.benchmark.run_folder import RunFolder
-from lifelong_rl.benchmark.study import read_study
 from lifelong_rl.cli import main
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.studies.study import read_study
 
 ROOT = Path(__file__).parents[2]
 QUICK = (sys.executable, str(ROOT / "tests" / "benchmark" / "quick_cell.py"))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lifelong_rl.continual.agem import AGEM
-from lifelong_rl.continual.projection import flatten, project_agem, unflatten
+from lifelong_rl.continual.projection import project_agem
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning.parameters import flatten, unflatten
 
 
 def test_projection_by_hand():

@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.setup import prepare
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.continual.agem import AGEM
 from lifelong_rl.continual.chain import Chain, split_options
@@ -16,6 +14,8 @@ from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.replay import Replay
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.setup import prepare
 
 
 def parameters(learner):

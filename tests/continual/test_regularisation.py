@@ -14,11 +14,11 @@ from lifelong_rl.continual import make
 from lifelong_rl.continual.importance import fisher_diagonal, mas_importance
 from lifelong_rl.continual.l2 import L2
 from lifelong_rl.continual.mas import MAS
-from lifelong_rl.continual.projection import flatten
 from lifelong_rl.continual.si import SI
 from lifelong_rl.continual.vcl import VCL, kl_gaussians
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.bayesian import BayesianLinear, BayesianMLP
 from lifelong_rl.networks.mlp import StackedLinear

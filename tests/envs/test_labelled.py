@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.evaluation import Evaluator
-from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.envs.labelled import (
     NOISY_DIGITS,
     NUM_TEST,
@@ -21,6 +19,8 @@ from lifelong_rl.envs.labelled import (
     two_digits,
     with_noise,
 )
+from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.sequence import load_sequence
 
 SEQUENCES = (SPLIT_DIGITS, PERMUTED_DIGITS, NOISY_DIGITS)
 

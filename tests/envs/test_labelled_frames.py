@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.sequence import load_sequence
 from lifelong_rl.cli import main
 from lifelong_rl.envs import labelled_frames as frames
 from lifelong_rl.envs.batch_env import BatchEnv
@@ -16,6 +15,7 @@ from lifelong_rl.envs.experts import get_expert
 from lifelong_rl.envs.labelled_frames import FRAMES, NUM_BINS, PER_EPISODE, film, label, pool
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.runs.sequence import load_sequence
 
 ROWS, EPISODES = 4, 8
 

@@ -1,20 +1,13 @@
-"""Puts the toy plug-in where `--plugin toy_plugin` finds it; lets quick resumes be quick."""
-
-import sys
-from pathlib import Path
+"""Lets quick resumes be quick."""
 
 import pytest
-
-TOY = str(Path(__file__).parents[1] / "benchmark")
-if TOY not in sys.path:
-    sys.path.append(TOY)
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(request, monkeypatch):
     """Resume within the second of the start, unless a test reads the TensorBoard events."""
     if "reads_events" not in request.fixturenames:
-        log = "lifelong_rl.benchmark.metrics_log"
+        log = "lifelong_rl.storage.metrics_log"
         monkeypatch.setattr(f"{log}.wait_for_next_name", lambda events: None)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from toy_runs import results, run_toy
 
-from lifelong_rl.benchmark import atomic
 from lifelong_rl.cli import main
+from lifelong_rl.storage import atomic
 
 
 class FullAfter:
@@ -61,7 +61,7 @@ def test_a_place_where_nothing_can_be_written(tmp_path, capsys):
 
 
 def test_full_while_metrics_are_written(tmp_path, monkeypatch, capsys):
-    from lifelong_rl.benchmark.metrics_log import MetricsLog
+    from lifelong_rl.storage.metrics_log import MetricsLog
 
     path = tmp_path / "run"
     write, calls = MetricsLog.write, []

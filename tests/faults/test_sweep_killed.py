@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from toy_runs import SMALL, TOY, metric_lines, results, without_speed
 
-from lifelong_rl.benchmark.run_folder import is_locked
 from lifelong_rl.cli import main
+from lifelong_rl.runs.run_folder import is_locked
 
 ROOT = Path(__file__).parents[2]
 CELLS = [f"toy3-toy-{m}-seed{s}" for s in (0, 1) for m in ("finetune", "ewc", "replay")]
@@ -155,7 +155,7 @@ def test_a_signal_stops_all_and_tells_how_to_go_on(
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / "plan.json").write_text(json.dumps({CELLS[1]: "wait", CELLS[2]: "wait"}))
-    quick = ROOT / "tests" / "benchmark" / "quick_cell.py"
+    quick = ROOT / "tests" / "toy" / "quick_cell.py"
     monkeypatch.setattr("lifelong_rl.cli.sweep.CELL", (sys.executable, str(quick)))
     sweep = ForkedSweep(study, runs)
     events = runs / "events"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.config import RunConfig
-from lifelong_rl.benchmark.loop import SequenceLoop
-from lifelong_rl.benchmark.run_folder import RunFolder
-from lifelong_rl.benchmark.setup import prepare
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.loop import SequenceLoop
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
 
 pytestmark = pytest.mark.slow
 

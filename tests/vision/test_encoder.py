@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from lifelong_rl.benchmark.atomic import WriteError
+from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.vision.colour import chroma, luminance
 from lifelong_rl.vision.encoder import (
     CHUNK,

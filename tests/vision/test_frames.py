@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifelong_rl.benchmark.demonstrations import DemonstrationsError, load_demonstrations
+from lifelong_rl.storage.demonstration_file import DemonstrationsError, load_demonstrations
 from lifelong_rl.vision.frames import Frames, FramesError, load_frames, save_frames
 
 N, CAMERAS, SIZE = 6, 2, 8

@@ -12,9 +12,9 @@ import pytest
 from moving_square import moving_squares
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.results_file import ResultsFile
 from lifelong_rl.vision.encoder import load_encoder
 from lifelong_rl.vision.frames import save_frames
-from lifelong_rl.vision.results_file import ResultsFile
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.continual.base import ContinualMethod
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.heads import mlp

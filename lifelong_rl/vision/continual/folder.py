@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong_rl.benchmark.atomic import write_json
-from lifelong_rl.benchmark.metrics_log import MetricsLog
+from lifelong_rl.storage.atomic import write_json
+from lifelong_rl.storage.metrics_log import MetricsLog
 from lifelong_rl.vision.continual.sequence import (
     Report,
     SequenceConfig,

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.optim import Adam
 
-from lifelong_rl.continual.base import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Role, gradient_step
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.pretrain import PretrainConfig, Sampler, Training

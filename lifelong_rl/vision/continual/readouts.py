@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lifelong_rl.benchmark import metrics
+from lifelong_rl.metrics import matrix as metrics
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.probe import (
@@ -131,7 +131,7 @@ class Readouts:
 
 
 def summarise(scores: Scores) -> dict[str, float | None]:
-    """Metrics of R² and of the error, see `lifelong_rl.benchmark.metrics`; None if not defined.
+    """Metrics of R² and of the error, see `lifelong_rl.metrics.matrix`; None if not defined.
 
     "forgetting_error" is by how much the error has grown since the task was learned.
     """

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lifelong_rl.benchmark.seeding import seed_everything
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.vision.continual import make as make_method
 from lifelong_rl.vision.continual.learner import EncoderLearner
 from lifelong_rl.vision.continual.readouts import Readouts

@@ -1,0 +1,1 @@
+"""What a performance matrix and learning curves say: pure functions on arrays."""

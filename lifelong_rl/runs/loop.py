@@ -1,0 +1,332 @@
+"""The sequence loop: learn each task, evaluate all of them, keep a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.runs.checkpoint import save_checkpoint
+from lifelong_rl.runs.diagnostics import Diagnostics
+from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.runs.evaluation import Evaluation, Evaluator
+from lifelong_rl.storage.metrics_log import MetricsLog
+from lifelong_rl.runs.record import METRICS, Record, describe_run, make_results
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.runs.sequence import BatchEnv, task_labels
+from lifelong_rl.runs.setup import Setup
+from lifelong_rl.runs.update_cost import UpdateCost
+from lifelong_rl.errors import NonFiniteError
+
+
+class Reporter:
+    """Is told how a run goes. This one keeps quiet."""
+
+    def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
+        """The run in folder `path` begins, or goes on after so many tasks."""
+
+    def step(self, task_id: int, steps: int) -> None:
+        """So many environment steps of the task are done."""
+
+    def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
+        """The task being learned was evaluated."""
+
+    def row(self, tasks_done: int, success: list[float]) -> None:
+        """All tasks were evaluated."""
+
+    def end(self) -> None:
+        """The run has ended, in whatever way."""
+
+
+class SequenceLoop:
+    """Learns a sequence from its first task, or from a checkpoint, to its last.
+
+    The constructor builds everything and writes nothing, so that it can refuse bad options
+    before there is a folder.
+
+    Args:
+        setup: What to run.
+        state: What a checkpoint holds, to go on from there.
+    """
+
+    def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
+        torch.set_num_threads(setup.config.threads)
+        self._setup = setup
+        self._labels = task_labels(setup.sequence.tasks)
+        self._record = Record() if state is None else Record(**state["record"])
+        self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
+        self._diagnostics = Diagnostics() if setup.config.diagnostics else None
+        if self._diagnostics is not None and state is not None:
+            self._diagnostics.load_state_dict(state.get("diagnostics", {}))
+        self._task_id = self._record.tasks_done
+        self._task_step = 0
+        self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
+        self._env: BatchEnv | None = None
+        if self._task_id < setup.sequence.num_tasks:
+            self._env = setup.make_env(self._task_id)
+            self._agent, self._method = setup.build_agent(
+                self._env, None if state is None else state["agent"]
+            )
+            self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
+
+    def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:
+        """Learn what is left, and write the results.
+
+        Args:
+            folder: Locked, and with no checkpoint later than the one to go on from.
+            reporter: Is told how it goes.
+
+        Returns:
+            The content of `results.json`.
+
+        Raises:
+            RunFailed: NaN, or the disk refused a write. The last checkpoint is intact.
+        """
+        config, sequence = self._setup.config, self._setup.sequence
+        self._folder = folder
+        self._reporter = reporter or Reporter()
+        begun = bool(self._record.performance)
+        self._log = MetricsLog(
+            folder.metrics,
+            folder.path / "tb",
+            keep=self._metrics_bytes,
+            keep_step=self._global_step if begun else -1,
+        )
+        self._evaluator = Evaluator(
+            sequence,
+            num_episodes=config.eval_episodes,
+            num_threads=config.num_threads,
+            env_options=self._setup.env_options,
+        )
+        try:
+            with contextlib.closing(self._log), contextlib.closing(self._evaluator):
+                folder.write_status("running")
+                folder.add_session({"tasks": self._labels, "task_versions": sequence.versions()})
+                self._reporter.begin(self._setup, folder.path, self._record.tasks_done)
+                if not begun:
+                    self._log.describe(describe_run(config), METRICS)
+                    self._evaluate_all()
+                    self._save()
+                while self._task_id < sequence.num_tasks:
+                    self._learn_task()
+            results = make_results(self._record, config, sequence, self._setup.sight)
+            folder.write_results(results)
+            folder.write_status("finished")
+        except KeyboardInterrupt:
+            self._note_end("interrupted", f"stopped in {self._where}")
+            raise
+        except (NonFiniteError, WriteError) as error:
+            message = f"{self._where}: {error}"
+            self._note_end("failed", message)
+            raise RunFailed(f"stopped in {message}; {self._last_checkpoint}") from error
+        except Exception as error:
+            self._note_end("failed", f"{self._where}: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._reporter.end()
+            if self._env is not None:
+                self._env.close()
+        return results
+
+    @property
+    def _global_step(self) -> int:
+        return self._task_id * self._setup.steps_per_task + self._task_step
+
+    @property
+    def _where(self) -> str:
+        task_id = min(self._task_id, len(self._labels) - 1)
+        return (
+            f"task {task_id + 1} of {len(self._labels)} '{self._labels[task_id]}' "
+            f"at step {self._task_step}"
+        )
+
+    @property
+    def _last_checkpoint(self) -> str:
+        names = self._folder.checkpoint_names()
+        if not names:
+            return "there is no checkpoint yet"
+        return f"the last checkpoint {self._folder.checkpoints / names[-1]} is intact"
+
+    def _note_end(self, state: Any, message: str) -> None:
+        with contextlib.suppress(WriteError):
+            self._folder.write_status(state, message)
+
+    def _learn_task(self) -> None:
+        config, record, task_id = self._setup.config, self._record, self._task_id
+        env = self._env or self._setup.make_env(task_id)
+        self._env = env
+        seed_everything(config.seed, 1 + task_id)
+        env.seed(self._setup.env_seed(task_id))
+        record.curves.append(
+            {
+                "steps": [0],
+                "success": [record.performance[-1][task_id]],
+                "return": [record.returns[-1][task_id]],
+            }
+        )
+        self._due = [
+            self._setup.steps_per_task * k // config.eval_points
+            for k in range(1, config.eval_points)
+        ]
+        self._mark = 0, 0.0
+        self._learning = _Stopwatch()
+        self._learning.start()
+        # To the agent, the phases of interleaved tasks are one task that it takes up again.
+        self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
+        self._cost.begin_task()
+        self._agent.learn_task(self._setup.steps_per_task, self._progress)
+        self._learning.stop()
+        self._cost.measure()
+        record.updates.append(self._cost.result())
+        diagnosed = self._diagnose()
+        if self._diagnostics is not None:
+            self._diagnostics.end_task(self._labels[task_id], self._agent)
+        self._learning.start()
+        self._agent.end_task()
+        self._learning.stop()
+        self._task_step = self._setup.steps_per_task
+        self._log_training(diagnosed)
+        record.learn_seconds.append(self._learning.seconds)
+        record.diverged_training += int(getattr(env, "num_diverged", 0))
+        self._evaluate_all()
+        env.close()
+        self._env = None
+        self._task_id, self._task_step = task_id + 1, 0
+        self._save()
+
+    def _progress(self, steps: int) -> None:
+        last = self._setup.steps_per_task
+        self._task_step = min(steps, last)
+        self._reporter.step(self._task_id, self._task_step)
+        if self._task_step < last and self._due and self._due[0] <= self._task_step:
+            self._due = [point for point in self._due if point > self._task_step]
+            self._learning.stop()
+            self._cost.measure()
+            self._evaluate_current()
+            self._learning.start()
+
+    def _evaluate_current(self) -> None:
+        """Evaluate the task that is being learned: one point of its success curve."""
+        with self._evaluating:
+            evaluation = self._evaluator.evaluate(self._agent.act, self._task_id)
+        self._record.diverged_evaluation += evaluation.num_diverged
+        self._add_point(evaluation)
+        label = self._labels[self._task_id]
+        speed = self._log_training(
+            {
+                f"success/{label}": evaluation.success,
+                f"return/{label}": evaluation.mean_return,
+                **self._diagnose(),
+            }
+        )
+        self._reporter.evaluated(self._task_id, self._task_step, evaluation.success, speed)
+
+    def _evaluate_all(self) -> None:
+        """Evaluate every task: one row of the performance matrix."""
+        record = self._record
+        with self._evaluating:
+            row = self._evaluator.evaluate_all(self._agent.act)
+        record.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
+        record.performance.append([evaluation.success for evaluation in row])
+        record.returns.append([evaluation.mean_return for evaluation in row])
+        record.add_size(self._agent.components.values(), self._method)
+        record.evaluate_seconds.append(self._evaluating.seconds)
+        self._evaluating = _Stopwatch()
+        learned = record.tasks_done
+        if learned:
+            self._add_point(row[learned - 1])
+        values = {}
+        for label, evaluation in zip(self._labels, row, strict=True):
+            values[f"success/{label}"] = evaluation.success
+            values[f"return/{label}"] = evaluation.mean_return
+        values["average_performance"] = sum(record.performance[-1]) / len(row)
+        values |= record.so_far()
+        task = self._labels[learned - 1] if learned else None
+        self._log.write("evaluation", self._global_step, task, values)
+        pictures = record.pictures(self._labels, self._setup.steps_per_task)
+        self._log.show(self._global_step, pictures)
+        self._reporter.row(learned, record.performance[-1])
+
+    def _add_point(self, evaluation: Evaluation) -> None:
+        curve = self._record.curves[self._task_id]
+        curve["steps"].append(self._task_step)
+        curve["success"].append(evaluation.success)
+        curve["return"].append(evaluation.mean_return)
+
+    def _diagnose(self) -> dict[str, float]:
+        if self._diagnostics is None:
+            return {}
+        measured = self._diagnostics.measure(self._agent)
+        return {f"diagnostics/{name}": value for name, value in measured.items()}
+
+    def _log_training(self, values: dict[str, float]) -> float:
+        """Write what the updates reported since the last call; returns steps per second."""
+        steps, seconds = self._task_step, self._learning.seconds
+        speed = (steps - self._mark[0]) / max(seconds - self._mark[1], 1e-9)
+        self._mark = steps, seconds
+        measured = {f"train/{k}": v for k, v in self._agent.diagnostics().items()}
+        self._log.write(
+            "train",
+            self._global_step,
+            self._labels[self._task_id],
+            {**values, **measured, "train/steps_per_second": speed},
+        )
+        return speed
+
+    def _save(self) -> None:
+        self._log.sync()
+        state = {
+            "agent": self._agent.state_dict(),
+            "record": dataclasses.asdict(self._record),
+            "metrics_bytes": self._log.size,
+        }
+        if self._diagnostics is not None:
+            state["diagnostics"] = self._diagnostics.state_dict()
+        path = self._folder.checkpoint(self._record.tasks_done)
+        save_checkpoint(path, state, self._setup.identity)
+
+
+class _Stopwatch:
+    """Seconds between each start and stop, added up."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = perf_counter()
+
+    def stop(self) -> None:
+        self.seconds += perf_counter() - self._started
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+    """Run a loop to its end, unlock its folder, and return the results.
+
+    Raises:
+        RunStopped: Ctrl-C or SIGTERM.
+        RunFailed: The run cannot go on.
+    """
+    try:
+        with raise_on_sigterm():
+            return loop.run(folder, reporter)
+    except KeyboardInterrupt as error:
+        raise RunStopped(
+            f"stopped; go on with: lifelong-rl resume {folder.path}",
+            143 if isinstance(error, Terminated) else 130,
+        ) from error
+    finally:
+        folder.unlock()

@@ -1,0 +1,223 @@
+"""The folder of a run: what is in it, who may write to it, and how it is found again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from lifelong_rl.storage.atomic import (
+    TEMPORARY,
+    remove_folder,
+    remove_temporary,
+    write_file,
+    write_json,
+    writing,
+)
+from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
+from lifelong_rl.storage.versions import describe_session
+from lifelong_rl.errors import UnknownNameError, UserError
+
+State = Literal["running", "finished", "failed", "interrupted"]
+
+
+class RunFolder:
+    """A folder that holds one run; see `create` and `open`.
+
+    Attributes:
+        path: The folder.
+        config: What the run is.
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunFolder:
+        """Make the folder of a new run, and lock it.
+
+        Raises:
+            UserError: Something is there already; it stays as it is.
+        """
+        _refuse_occupied(path, config)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path, config)
+        folder.lock()
+        try:
+            _refuse_occupied(path, config)  # another process may have been faster
+            write_file(path / "config.yaml", dump_yaml(config.as_dict()).encode())
+        except BaseException:
+            folder.unlock()
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run in a folder.
+
+        Raises:
+            UserError: There is none.
+        """
+        if not (path / "config.yaml").is_file():
+            raise UserError(
+                f"{path} holds no run (no config.yaml)"
+                if path.is_dir()
+                else f"there is no folder {path}"
+            )
+        return cls(path, RunConfig(**read_config(path / "config.yaml")))
+
+    def lock(self) -> None:
+        """Keep other processes from writing to the folder while this one lives.
+
+        Raises:
+            UserError: Another process does.
+        """
+        with writing(self.path / ".lock"):
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise UserError(
+                f"{self.path} is already running (pid {owner}); wait for it or stop it first"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._lock = descriptor
+        remove_temporary(self.path)
+        if self.checkpoints.is_dir():
+            remove_temporary(self.checkpoints)
+
+    def unlock(self) -> None:
+        """Let others write to the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds a folder for each checkpoint: "task-000", before training, "task-001" and so on."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per line; only ever appended to."""
+        return self.path / "metrics.jsonl"
+
+    def checkpoint(self, tasks_done: int) -> Path:
+        """Folder of the checkpoint after so many tasks."""
+        return self.checkpoints / f"task-{tasks_done:03d}"
+
+    def checkpoint_names(self) -> list[str]:
+        """Names of the checkpoints that are there, earliest first."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(
+            entry.name
+            for entry in self.checkpoints.iterdir()
+            if entry.name.startswith("task-") and not entry.name.endswith(TEMPORARY)
+        )
+
+    def find_checkpoint(self, name: str) -> Path:
+        """Folder of the checkpoint called `name`.
+
+        Raises:
+            UnknownNameError: It is not there.
+        """
+        names = self.checkpoint_names()
+        if name not in names:
+            raise UnknownNameError("checkpoint", name, names, see=str(self.checkpoints))
+        return self.checkpoints / name
+
+    def rewind(self, name: str) -> None:
+        """Make the checkpoint called `name` the last: remove later ones, and the results."""
+        self.write_status("running", f"going back to {name}")
+        with writing(self.path):
+            (self.path / "results.json").unlink(missing_ok=True)
+        for later in reversed(self.checkpoint_names()):
+            if later > name:
+                remove_folder(self.checkpoints / later)
+
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says; empty if the run was killed before it was written."""
+        return self._read_json("status.json")
+
+    def write_status(self, state: State, message: str = "") -> None:
+        """Say how the run is doing."""
+        write_json(
+            self.path / "status.json", {"status": state, "message": message, "pid": os.getpid()}
+        )
+
+    def results(self) -> dict[str, Any]:
+        """What `results.json` says; empty unless the run has finished."""
+        return self._read_json("results.json")
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write `results.json`."""
+        write_json(self.path / "results.json", results)
+
+    def add_session(self, facts: dict[str, Any]) -> None:
+        """Add this process to the `sessions` of `manifest.json`, and `facts` about the run."""
+        sessions = self._read_json("manifest.json").get("sessions", [])
+        manifest = {**facts, "sessions": [*sessions, describe_session()]}
+        write_json(self.path / "manifest.json", manifest)
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        return content
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process writes to the run in a folder; changes nothing there."""
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _refuse_occupied(path: Path, config: RunConfig) -> None:
+    """Raise UserError if a new run in `path` would touch something that is there already."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; choose another --run-dir")
+    if not path.is_dir():
+        return
+    if not (path / "config.yaml").is_file():
+        if any(entry.name not in (".lock", "config.yaml" + TEMPORARY) for entry in path.iterdir()):
+            raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
+        return
+    there = RunFolder.open(path)
+    if there.config.as_dict() != config.as_dict():
+        key = next(k for k, v in config.as_dict().items() if there.config.as_dict()[k] != v)
+        raise UserError(
+            f"{path} holds another run ({key.replace('_', '-')} "
+            f"{there.config.as_dict()[key]!r}, not {config.as_dict()[key]!r}); "
+            "choose another --run-dir"
+        )
+    if there.results():
+        raise UserError(
+            f"{path} holds this run, finished; see it with: lifelong-rl eval {path}, "
+            "or choose another --run-dir"
+        )
+    raise UserError(
+        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {path}, "
+        "or choose another --run-dir"
+    )

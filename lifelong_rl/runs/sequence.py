@@ -1,0 +1,149 @@
+"""What the loop asks of a sequence of tasks and of its batched environments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence as SequenceOf
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from lifelong_rl.registry import SEQUENCES, SEQUENCES_OF_TASKS
+from lifelong_rl.storage.dataset_cache import get_dataset
+from lifelong_rl.errors import UnknownNameError, UserError
+
+DEFAULT_STEPS_PER_TASK = 10_000
+"""For sequences that do not tell how many steps their tasks need."""
+
+
+class BatchEnv(Protocol):
+    """Several environments stepped together, as a Stable-Baselines3 `VecEnv` is.
+
+    Observations end with the task one-hot. `seed(s)` followed by `reset()` starts exactly the
+    same episodes again. An environment whose episode ends is reset by `step`; its info then
+    holds `"episode"`: {"r": return, "l": length, "success": whether it succeeded at any step},
+    and `"diverged": True` where the simulation became unstable.
+
+    Attributes:
+        num_envs: Number of environments.
+        observation_space: Of one environment.
+        action_space: Of one environment.
+    """
+
+    num_envs: int
+    observation_space: Any
+    action_space: Any
+
+    def seed(self, seed: int | None = None) -> Any:
+        """Choose the episodes that start at the next `reset`."""
+        ...
+
+    def reset(self) -> Any:
+        """Start an episode in every environment: observations (n, obs_dim)."""
+        ...
+
+    def step(self, actions: np.ndarray) -> Any:
+        """Observations (n, obs_dim), rewards (n,), dones (n,) and one info per environment."""
+        ...
+
+    def close(self) -> None:
+        """Release what the environments hold."""
+        ...
+
+
+class Sequence(Protocol):
+    """Tasks to be learned one after another.
+
+    It may also have `steps_per_task`, the environment steps that its tasks need, `reordered(seed)`,
+    the same tasks in another order, and `with_store(store)`, the same with another store of its
+    datasets, such as `dataset_cache.get_dataset`.
+
+    Attributes:
+        name: As registered.
+        description: One line.
+    """
+
+    name: str
+    description: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names in the order of learning; a name may come again."""
+        ...
+
+    @property
+    def num_tasks(self) -> int:
+        """Length of `tasks` and of the task one-hot."""
+        ...
+
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+        """Environments of task `task_id` (from 0).
+
+        It may also take `observation`, "state" or "pixels", and how pictures look, as
+        `lifelong_rl.envs.sequences.Sequence.make_env` does; without these its tasks cannot be
+        learned by sight.
+        """
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Version of each task: it changes when results are no longer comparable."""
+        ...
+
+
+def load_sequence(name: str, order: int | None = None) -> Sequence:
+    """The sequence called `name`; what is registered may be one or make one without arguments.
+
+    Its datasets, if it has any, are kept in the user's cache: see `dataset_cache`.
+
+    Args:
+        name: Of a sequence, or of one or several tasks, joined by commas.
+        order: Seed that shuffles its tasks.
+
+    Raises:
+        UnknownNameError: No such sequence.
+        UserError: What is registered is not a sequence, names a task that does not exist, or
+            cannot be reordered.
+    """
+    found: Any = SEQUENCES.get(name) if name in SEQUENCES.names() else _sequence_of_tasks(name)
+    if isinstance(found, type) or not hasattr(found, "make_env"):
+        if not callable(found):
+            raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
+        found = found()
+    sequence: Sequence = found.with_store(get_dataset) if hasattr(found, "with_store") else found
+    try:
+        sequence.versions()
+    except ValueError as error:
+        raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
+    if order is None:
+        return sequence
+    if not hasattr(sequence, "reordered"):
+        raise UserError(f"the sequence '{name}' has only its own order; leave out --order")
+    reordered: Sequence = sequence.reordered(order)
+    return reordered
+
+
+def _sequence_of_tasks(name: str) -> Any:
+    module, _, attribute = SEQUENCES_OF_TASKS.partition(":")
+    try:
+        return getattr(import_module(module), attribute)(name)
+    except ValueError as error:
+        if "," in name:
+            raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
+        known = getattr(error, "known", ())
+        raise UnknownNameError("sequence", name, {*SEQUENCES.names(), *known}) from error
+
+
+def steps_needed(sequence: Sequence) -> int:
+    """Environment steps per task, unless the user gives them."""
+    return int(getattr(sequence, "steps_per_task", DEFAULT_STEPS_PER_TASK))
+
+
+def task_labels(tasks: SequenceOf[str]) -> tuple[str, ...]:
+    """Names that tell repeated tasks apart: ("reach", "push", "reach") → "reach", …, "reach-2"."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for task in tasks:
+        seen[task] += 1
+        labels.append(task if seen[task] == 1 else f"{task}-{seen[task]}")
+    return tuple(labels)

@@ -1,0 +1,270 @@
+"""From the names in a configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifelong_rl import continual
+from lifelong_rl.registry import AGENTS
+from lifelong_rl.runs.config import (
+    ONLY_WITH_PIXELS,
+    SPEED_ONLY,
+    RunConfig,
+    resolve_options,
+)
+from lifelong_rl.learning.seeding import derive_seed, seed_everything
+from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.storage.versions import installed
+from lifelong_rl.continual import METHODS, ContinualMethod
+from lifelong_rl.continual.chain import split_options
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Agent, StateTree
+
+if TYPE_CHECKING:
+    from lifelong_rl.vision.eyes import Eyes
+
+KEPT_WHEN_JOINT = ("reset_buffer", "reset_optimizers")
+"""Agent options that are false by default where the method learns all tasks at once."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration whose names were found.
+
+    Attributes:
+        config: With the defaults of all options filled in, `steps_per_task` among them.
+        sequence: The tasks.
+        agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
+        interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
+        eyes: What the agent sees with; None where it observes the state.
+    """
+
+    config: RunConfig
+    sequence: Sequence
+    agent_class: Any
+    interleaves: bool = False
+    eyes: Eyes | None = None
+
+    @property
+    def steps_per_task(self) -> int:
+        """Environment steps per task, all environments together."""
+        assert self.config.steps_per_task is not None
+        return self.config.steps_per_task
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be of use: all that decides the numbers."""
+        left_out = (*SPEED_ONLY, "observation", *ONLY_WITH_PIXELS)
+        config = {k: v for k, v in self.config.as_dict().items() if k not in left_out}
+        return {
+            **config,
+            **self.sight,
+            "tasks": list(self.sequence.tasks),
+            "task_versions": self.sequence.versions(),
+            "mujoco": installed("mujoco"),
+        }
+
+    @property
+    def sight(self) -> dict[str, Any]:
+        """What the agent observes and what it sees with, as JSON; empty where it is the state.
+
+        An encoder is told by what is in its file, wherever that lies.
+        """
+        if self.eyes is None:
+            return {}
+        fields = self.config.as_dict()
+        told = {name: fields[name] for name in ("observation", *ONLY_WITH_PIXELS)}
+        return {**told, "encoder": list(self.eyes.sha256)}
+
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """What the environments have to show; empty where it is the state."""
+        if self.eyes is None:
+            return {}
+        config = self.config
+        return {
+            "observation": "pixels",
+            "cameras": config.cameras,
+            "size": self.eyes.size,
+            "frame_stack": config.frame_stack,
+            "proprioception": config.proprioception,
+        }
+
+    def make_env(self, task_id: int) -> BatchEnv:
+        """The environments that task `task_id` is learned in; of all tasks if they interleave.
+
+        Raises:
+            UserError: They cannot show what the agent observes.
+        """
+        sequence: Any = self.sequence
+        make = sequence.make_joint_env if self.interleaves else partial(sequence.make_env, task_id)
+        arguments = {
+            "num_envs": self.config.num_envs,
+            "num_threads": min(self.config.num_threads, self.config.num_envs),
+            "seed": self.env_seed(task_id),
+        }
+        env: BatchEnv
+        if self.eyes is None:
+            env = make(**arguments)
+            return env
+        try:
+            env = make(**arguments, **self.env_options)
+            env.reset()  # opens the cameras, which not every machine can
+        except (ValueError, RuntimeError) as error:
+            raise UserError(str(error)) from error
+        return env
+
+    def env_seed(self, task_id: int) -> int:
+        """Seed of the episodes that task `task_id` is learned on."""
+        return derive_seed(self.config.seed, 1 + task_id)
+
+    def build_agent(
+        self, env: BatchEnv, state: StateTree | None = None
+    ) -> tuple[Agent, ContinualMethod]:
+        """The agent and its method, as before the first task or with a saved state.
+
+        Raises:
+            UserError: An option has a value that the agent or the method does not accept.
+        """
+        seed_everything(self.config.seed, 0)
+        method = continual.make(self.config.method, **self.config.method_options)
+        agent = self._build(env, method)
+        if state is not None:
+            agent.load_state_dict(state)
+        return agent, method
+
+    def build_reference(self, env: BatchEnv) -> Agent:
+        """The agent with plain fine-tuning: what the method's cost is measured against."""
+        return self._build(env, continual.make("finetune"))
+
+    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
+        config = self.config
+        seeing = {} if self.eyes is None else {"eyes": self.eyes}
+        try:
+            agent: Agent = self.agent_class.build(
+                env,
+                num_tasks=self.sequence.num_tasks,
+                method=method,
+                seed=config.seed,
+                **seeing,
+                **config.agent_options,
+            )
+        except (TypeError, ValueError, AssertionError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"agent '{config.agent}': {error}") from error
+        return agent
+
+
+def prepare(config: RunConfig) -> Setup:
+    """Import the plug-ins and find what the configuration names.
+
+    Raises:
+        UserError: A name, an option or a number is wrong.
+    """
+    config.check()
+    load_plugins(config.plugin)
+    AGENTS.check(config.agent)
+    for name in split_options(config.method, config.method_options):
+        METHODS.check(name)
+    sequence = load_sequence(config.sequence, config.order)
+    agent_class: Any = AGENTS.get(config.agent)
+    if not hasattr(agent_class, "build"):
+        raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
+    agent_options = resolve_options("agent", config.agent, agent_class.build, config.agent_options)
+    method_options, interleaves = _resolve_method(config)
+    if interleaves:
+        kept = {option: False for option in KEPT_WHEN_JOINT if option in agent_options}
+        agent_options = {**agent_options, **kept, **config.agent_options}
+    if interleaves and not hasattr(sequence, "make_joint_env"):
+        raise UserError(
+            f"the method '{config.method}' learns all tasks at once, and the sequence "
+            f"'{config.sequence}' has no make_joint_env"
+        )
+    resolved = replace(
+        config,
+        steps_per_task=config.steps_per_task or steps_needed(sequence),
+        agent_options=agent_options,
+        method_options=method_options,
+    )
+    eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
+    return Setup(resolved, sequence, agent_class, interleaves, eyes)
+
+
+def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
+    """What the agent sees with.
+
+    Raises:
+        UserError: The encoder cannot be used, the agent cannot see, or there is nothing to be seen.
+    """
+    if not _has_parameter(agent_class.build, "eyes"):
+        raise UserError(
+            f"the agent '{config.agent}' cannot see; with --observation pixels choose one of "
+            f"{', '.join(_seeing_agents())}"
+        )
+    if not _has_parameter(sequence.make_env, "observation"):
+        raise UserError(f"the sequence '{config.sequence}' has no cameras: it shows its state only")
+    from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
+
+    return open_eyes(
+        [Path(path) for path in config.encoder],
+        config.cameras,
+        frozen=bool(config.encoder) and not config.finetune,
+        shift=config.shift,
+    )
+
+
+def _seeing_agents() -> list[str]:
+    found = []
+    for name in AGENTS.names():
+        with suppress(UserError, AttributeError):  # a broken plug-in's
+            agent_class: Any = AGENTS.get(name)
+            if _has_parameter(agent_class.build, "eyes"):
+                found.append(name)
+    return found
+
+
+def _has_parameter(function: Any, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
+    """The options of the method, or of each method of a chain; whether it interleaves tasks."""
+    parts = split_options(config.method, config.method_options)
+    resolved: dict[str, Any] = {}
+    interleaves = False
+    for name, given in parts.items():
+        method_class: Any = METHODS.get(name)
+        interleaves |= getattr(method_class, "interleaves", False)
+        options = resolve_options("method", name, method_class, given)
+        prefix = f"{name}." if len(parts) > 1 else ""
+        resolved |= {prefix + option: value for option, value in options.items()}
+    return resolved, interleaves
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import modules that register agents, methods or sequences; the current folder is searched.
+
+    Raises:
+        UserError: A module cannot be imported.
+    """
+    for module in modules:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(module)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
+            ) from error

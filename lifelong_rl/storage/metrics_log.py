@@ -1,0 +1,147 @@
+"""The course of a run: `metrics.jsonl` and TensorBoard events, always with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter, summary
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.storage.atomic import writing
+
+LAYOUT = {
+    "forgetting": {
+        "success on each task": ["success/.*"],
+        "average performance": ["average_performance", "so_far/average_performance"],
+        "forgetting": ["so_far/forgetting.*"],
+        "transfer": ["so_far/.*_transfer"],
+        "retention": ["so_far/retention"],
+        "return on each task": ["return/.*"],
+    },
+    "why it forgets": {
+        "interference: cosine of the gradients of old tasks": [
+            "diagnostics/.*/gradient_cosine/.*",
+        ],
+        "plasticity: dormant units": ["diagnostics/.*/dormant_units"],
+        "plasticity: effective rank": ["diagnostics/.*/effective_rank"],
+        "norms of the weights": ["diagnostics/.*/weight_norm"],
+        "norms of the gradients": ["diagnostics/.*/gradient_norm"],
+    },
+    "training and cost": {
+        "losses": ["train/.*loss.*"],
+        "steps per second": ["train/steps_per_second"],
+        "parameters": ["cost/parameters"],
+        "memory of old tasks, in bytes": ["cost/memory_bytes"],
+    },
+}
+"""TensorBoard's custom scalars: for each group its charts, and the tags that each shows."""
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl`, and to TensorBoard under the same names.
+
+    Each line is an object with "type", "step" (over all tasks), "task" (which is being learned;
+    None before the first) and "values", whose names are the TensorBoard tags.
+
+    Args:
+        path: `metrics.jsonl`.
+        events: Folder of the TensorBoard events.
+        keep: Bytes of `path` to keep; what a killed run has written after them is cut off.
+        keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
+
+    Raises:
+        UserError: `path` is shorter than `keep`.
+    """
+
+    def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
+        self._path = path
+        refuse_cut_off(path, keep)
+        with writing(path):
+            self._file = path.open("ab")
+            self._file.truncate(keep)
+        resumed = events.exists()
+        wait_for_next_name(events)
+        with writing(events):
+            self._events = SummaryWriter(str(events), purge_step=keep_step + 1 if resumed else None)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def write(self, kind: str, step: int, task: str | None, values: Mapping[str, float]) -> None:
+        """Append one line, and one TensorBoard scalar for each value.
+
+        A value that is not finite is null in the file.
+        """
+        finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        line = json.dumps({"type": kind, "step": step, "task": task, "values": finite})
+        with writing(self._path):
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def describe(self, facts: Mapping[str, str | float], metrics: Sequence[str]) -> None:
+        """Tell TensorBoard what the run is, and how to lay out its charts; once for a run.
+
+        Args:
+            facts: What the tab HPARAMS tells about the run. That tab shows the facts of only one
+                run's list for all runs, so the list should be the same for all.
+            metrics: Names of values that it shows beside them, as they were written last.
+        """
+        with writing(self._path):
+            charts = {
+                title: {name: ["Multiline", tags] for name, tags in group.items()}
+                for title, group in LAYOUT.items()
+            }
+            self._events.add_custom_scalars(charts)
+            make_hparams: Any = summary.hparams
+            writer: Any = self._events.file_writer
+            for part in make_hparams(dict(facts), dict.fromkeys(metrics, 0.0))[:2]:
+                writer.add_summary(part, 0)
+
+    def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Add pictures, (height, width, 3) of uint8, to TensorBoard's images."""
+        with writing(self._path):
+            for name, picture in pictures.items():
+                self._events.add_image(name, picture, step, dataformats="HWC")
+
+    def sync(self) -> None:
+        """Bring all that was written onto the disk."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            self._events.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        with writing(self._path):
+            self._file.close()
+            self._events.close()
+
+
+def refuse_cut_off(path: Path, keep: int) -> None:
+    """Raise UserError if `path` is shorter than the `keep` bytes that a checkpoint counts on."""
+    found = path.stat().st_size if path.exists() else 0
+    if found < keep:
+        raise UserError(
+            f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "
+            "put the whole file back"
+        )
+
+
+def wait_for_next_name(events: Path) -> None:
+    """Wait while an event file made now would be called as one that is there: at most a second.
+
+    TensorBoard reads event files in the order of their names, which hold the second they were
+    made in, and it discards what an earlier file says after the step a later one begins at.
+    """
+    while any(events.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""A study: many runs that a file asks for, one process each."""

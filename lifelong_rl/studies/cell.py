@@ -1,0 +1,52 @@
+"""The process of one cell of a sweep: `python -m lifelong_rl.studies.cell RUN_DIR`.
+
+It runs or resumes the run in a folder, and ends when the sweep does, however that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.runs.endings import RunFailed, RunStopped
+from lifelong_rl.runs.loop import Reporter, run_to_end
+from lifelong_rl.runs.restore import finished_results, open_loop
+from lifelong_rl.runs.run_folder import RunFolder
+
+
+def run_cell(path: Path) -> int:
+    """Run or resume, and return the exit code.
+
+    What goes wrong is told on stderr with its traceback; the last line says it in short.
+    """
+    threading.Thread(target=_end_with_sweep, daemon=True).start()
+    try:
+        folder = RunFolder.open(path)
+        folder.lock()
+        try:
+            if not finished_results(folder):
+                run_to_end(open_loop(folder), folder, Reporter())
+        finally:
+            folder.unlock()
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        expected = isinstance(error, (UserError, RunFailed, RunStopped))
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        print(" ".join(message.split()), file=sys.stderr)
+        return 1
+
+
+def _end_with_sweep() -> None:
+    """End this process once the other end of stdin, which only the sweep holds, is closed."""
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cell(Path(sys.argv[1])))

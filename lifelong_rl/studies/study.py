@@ -1,0 +1,262 @@
+"""A study: the runs that a file asks for, one for each sequence, agent, method and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from lifelong_rl import continual
+from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.runs.config import (
+    SPEED_ONLY,
+    RunConfig,
+    check_fields,
+    read_mapping,
+    with_underscores,
+)
+from lifelong_rl.runs.run_folder import RunFolder, is_locked
+from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.versions import installed
+
+LISTS = {"sequences": "sequence", "agents": "agent", "methods": "method", "seeds": "seed"}
+"""Lists of a block, and the field of a run that each is for."""
+OPTIONS = {"agent_options": "agents", "method_options": "methods"}
+"""Options of a block, and the list whose names they are given for."""
+COMMON = tuple(
+    field.name
+    for field in dataclasses.fields(RunConfig)
+    if field.name not in (*LISTS.values(), *OPTIONS)
+)
+"""Fields of a run that a block sets for all of its cells."""
+DEFAULTS = {"num_threads": 1}
+"""Where a study differs from a run: the other cores have cells of their own."""
+QUICK = {"episodes": 1}
+"""Options of agents that have them; they make trying quick."""
+
+CellState = Literal["to do", "running elsewhere", "finished"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        path: Its folder.
+        setup: What is run.
+    """
+
+    path: Path
+    setup: Setup
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.path.name
+
+    @property
+    def num_steps(self) -> int:
+        """Environment steps of all tasks."""
+        return self.setup.steps_per_task * self.setup.sequence.num_tasks
+
+    def find_state(self) -> CellState:
+        """How it stands, read from its folder.
+
+        Raises:
+            UserError: The folder holds another run, or cannot be read.
+        """
+        if (self.path / "config.yaml").is_file():
+            folder = RunFolder.open(self.path)
+            results = folder.results()
+            self._refuse_other(folder.config, results)
+            if results:
+                return "finished"
+        return "running elsewhere" if is_locked(self.path) else "to do"
+
+    def find_refusal(self) -> str | None:
+        """Why the method cannot serve the agent; None if it can, as far as a first task shows.
+
+        Raises:
+            UserError: The agent cannot learn the sequence at all, or an option has a value that
+                the agent or the method does not accept.
+        """
+        config = self.setup.config
+        continual.make(config.method, **config.method_options)
+        try:
+            _begin(self.setup)
+        except UserError as error:
+            alone = replace(config, method="finetune", method_options={})
+            _begin(replace(self.setup, config=alone, interleaves=False))
+            return str(error)
+        except Exception:  # its run will fail with this, and tell where
+            return None
+        return None
+
+    def _refuse_other(self, config: RunConfig, results: Mapping[str, Any]) -> None:
+        """Raise UserError unless what is in the folder has the numbers that this cell would have.
+
+        Args:
+            config: Of the run in the folder.
+            results: Of the run in the folder; empty unless it has finished.
+        """
+        there, here = _flat(prepare(config).config), _flat(self.setup.config)
+        if results:  # for the others, their checkpoints are checked when they go on
+            there |= {"tasks": results["task_versions"], "MuJoCo": results["versions"]["mujoco"]}
+            here |= {"tasks": self.setup.sequence.versions(), "MuJoCo": installed("mujoco")}
+        problem = _first_difference(there, here)
+        if problem:
+            raise UserError(
+                f"{self.path} holds another run ({problem}); move it away, or give the study "
+                "another folder of runs or the block a name"
+            )
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file asks for.
+
+    Attributes:
+        path: The file.
+        runs: Folder of the cells' folders.
+        cells: In the order in which they are to be run: those of the lowest seed first, so that
+            half a study compares everything with everything, and then as in the file.
+    """
+
+    path: Path
+    runs: Path
+    cells: tuple[Cell, ...]
+
+
+def read_study(path: Path, runs: Path | None = None) -> Study:
+    """Read a study file.
+
+    It is YAML, with either dashes or underscores in its names. A block has the lists `sequences`,
+    `agents`, `methods` and `seeds`, and each combination is a cell. A block may also have any
+    other field of `RunConfig`, the same for its cells, but `agent_options` and `method_options`
+    are given by the name of the agent or method: `method_options: {ewc: {strength: 1e3}}`.
+
+    The file holds a list of `blocks`; what stands beside them is for every block that does not
+    say otherwise itself, and without `blocks` it is the only one. Cells that come twice are run
+    once. If two blocks have cells that differ in options alone, one of the blocks needs a `name`:
+    it is added to the names of its cells' folders, which are otherwise those of `lifelong-rl run`.
+
+    Args:
+        path: The file.
+        runs: Folder of the cells' folders, relative to the working directory; by default what the
+            file says in `runs`, or else runs/STUDY.
+
+    Raises:
+        UserError: The file cannot be read, or asks for what is not there or contradicts itself.
+    """
+    content = read_mapping(path)
+    folder = content.pop("runs", f"runs/{path.stem}")
+    blocks = content.pop("blocks", [{}])
+    if not isinstance(folder, str):
+        raise UserError(f"{path}: runs must be a folder, not {folder!r}")
+    if not (isinstance(blocks, list) and blocks):
+        raise UserError(f"{path}: blocks must be a list of what the study has, not {blocks!r}")
+    _check_names(content, (*LISTS, *OPTIONS, *COMMON, "runs", "blocks"), path)
+    cells: dict[str, Cell] = {}
+    merged = []
+    for block in blocks:
+        own = with_underscores(block, path)
+        _check_names(own, (*LISTS, *OPTIONS, *COMMON, "name"), path)
+        merged.append({**content, **own})
+        for cell in _read_cells(merged[-1], path, runs or Path(folder)):
+            other = cells.setdefault(cell.name, cell)
+            problem = _first_difference(_flat(other.setup.config), _flat(cell.setup.config))
+            if problem:
+                raise UserError(
+                    f"{path}: {cell.name} comes twice ({problem}); give one of the blocks a name"
+                )
+        _check_options(own, merged[-1:], path)
+    _check_options(content, merged, path)
+    by_seed = sorted(cells.values(), key=lambda cell: cell.setup.config.seed)
+    return Study(path, runs or Path(folder), tuple(by_seed))
+
+
+def _read_cells(block: Mapping[str, Any], path: Path, runs: Path) -> Iterator[Cell]:
+    """The cells of a block.
+
+    Raises:
+        UserError: A list is missing, or a cell is not what can be run.
+    """
+    name = block.get("name")
+    if name is not None and not re.fullmatch(r"[\w.+-]+", str(name)):
+        raise UserError(
+            f"{path}: the name of a block must be letters, digits and any of .+-_, not {name!r}"
+        )
+    common = {field: block[field] for field in COMMON if field in block}
+    for values in product(*(_read_list(block, key, path) for key in LISTS)):
+        chosen = check_fields(dict(zip(LISTS.values(), values, strict=True)), path)
+        for kind, key in OPTIONS.items():
+            given = block.get(kind, {})
+            if not isinstance(given, dict):
+                raise UserError(f"{path}: {kind} must be given by {LISTS[key]}, not {given!r}")
+            chosen[kind] = given.get(chosen[LISTS[key]], {})
+        config = RunConfig(**check_fields({**DEFAULTS, **common, **chosen}, path))
+        folder = config.folder_name + ("" if name is None else f"-{name}")
+        try:
+            yield Cell(runs / folder, prepare(config))
+        except UserError as error:
+            raise UserError(f"{path}: {folder}: {error}") from error
+
+
+def _read_list(block: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    """A list of a block; one value stands for a list of it."""
+    values = block.get(key, [])
+    values = values if isinstance(values, list) else [values]
+    if not values:
+        raise UserError(f"{path} has a block without {key}; list at least one")
+    return values
+
+
+def _check_names(content: Mapping[str, Any], known: tuple[str, ...], path: Path) -> None:
+    for name in content:
+        if name not in known:
+            raise UnknownNameError("option", name, known, see=str(path))
+
+
+def _check_options(
+    given: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """Raise UnknownNameError for options of an agent or method that none of the blocks has."""
+    for kind, key in OPTIONS.items():
+        known = {name for block in blocks for name in _read_list(block, key, path)}
+        for name in given.get(kind, {}):
+            if name not in known:
+                raise UnknownNameError(f"{LISTS[key]} in {kind}", str(name), known, see=str(path))
+
+
+def _begin(setup: Setup) -> None:
+    """Let a run's agent begin its first task."""
+    options = setup.config.agent_options
+    quick = {option: value for option, value in QUICK.items() if option in options}
+    config = replace(setup.config, agent_options={**options, **quick})
+    with closing(setup.make_env(0)) as env:
+        agent, _ = replace(setup, config=config).build_agent(env)
+        agent.begin_task(0, env)
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """All that decides the numbers of a run, options one by one."""
+    flat: dict[str, Any] = {}
+    for name, value in config.as_dict().items():
+        if name in OPTIONS:
+            flat |= {f"{name}.{option}": entry for option, entry in value.items()}
+        elif name not in SPEED_ONLY:
+            flat[name] = value
+    return flat
+
+
+def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """Such as "seed 0, not 4"; None if there is none."""
+    for name in {**there, **here}:
+        if there.get(name) != here.get(name):
+            return f"{name} {there.get(name)!r}, not {here.get(name)!r}"
+    return None

@@ -1,0 +1,382 @@
+"""Running the cells of a study, each in a process of its own, until none is left to do."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Literal
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.storage.atomic import WriteError, write_file
+from lifelong_rl.studies.study import Cell
+
+LOG = "sweep.log"
+"""In the folder of a cell that failed: what its process wrote to stderr."""
+KEPT = 1 << 16
+"""Bytes at the end of stderr that are kept."""
+POLL_SECONDS = 0.1
+"""Between two looks at the processes."""
+LOOK_ELSEWHERE_SECONDS = 2.0
+"""Between two looks at the cells that run elsewhere."""
+
+State = Literal["to do", "running", "running elsewhere", "finished", "failed", "left out"]
+
+
+@dataclass(eq=False)
+class Entry:
+    """How a cell stands.
+
+    Attributes:
+        cell: The cell.
+        state: "running" means in a process of this sweep, "left out" that its method cannot serve
+            its agent.
+        message: Why it failed or was left out.
+        seconds: What it took, if it is finished: learning and evaluating, all sessions together.
+        fraction: Of its steps that are done: by its metrics if it is running, by its checkpoints
+            if it is to do.
+        fraction_before: The same when this sweep started it.
+        started: Of the process of this sweep, on the monotonic clock.
+    """
+
+    cell: Cell
+    state: State = "to do"
+    message: str = ""
+    seconds: float = 0.0
+    fraction: float = 0.0
+    fraction_before: float = 0.0
+    started: float = 0.0
+
+
+class SweepReporter:
+    """Is told how a sweep goes. This one keeps quiet."""
+
+    def begin(self, loop: SweepLoop) -> None:
+        """The first cells are about to be started."""
+
+    def changed(self, entry: Entry) -> None:
+        """A cell was started, has ended, or was found to be done or running elsewhere."""
+
+    def tick(self) -> None:
+        """Some time has gone by."""
+
+    def end(self) -> None:
+        """The sweep has ended, in whatever way."""
+
+
+@dataclass(eq=False)
+class _Process:
+    """A cell's process, and the end of what it has written to stderr."""
+
+    entry: Entry
+    popen: subprocess.Popen[bytes]
+    stderr: bytes = b""
+
+    def read(self) -> None:
+        """Take what is there, so that the process never waits for its reader."""
+        assert self.popen.stderr is not None
+        self.stderr = (self.stderr + (self.popen.stderr.read() or b""))[-KEPT:]
+
+    def close(self) -> None:
+        """Close the pipes."""
+        assert self.popen.stdin is not None and self.popen.stderr is not None
+        self.popen.stdin.close()
+        self.popen.stderr.close()
+
+
+class SweepLoop:
+    """Runs cells, several at a time.
+
+    What is finished is left alone, what was stopped goes on from its last checkpoint, and a cell
+    that fails does not keep the others from being run. A cell that another process is running is
+    waited for, and gone on with should that process leave it. What the folders hold is all that
+    is known of earlier sweeps, so that a sweep can be killed at any moment and started again.
+
+    Args:
+        cells: In the order in which they are to be run.
+        command: Program and arguments that run or resume the run in the folder that is added as
+            the last argument. It has a pipe as stdin, and must end when that is closed.
+        processes: Cells that run at a time.
+
+    Attributes:
+        entries: One for each cell.
+
+    Raises:
+        UserError: A cell has an option that its agent or method does not accept, or a sequence
+            that its agent cannot learn.
+    """
+
+    def __init__(self, cells: Iterable[Cell], command: Sequence[str], processes: int) -> None:
+        self.entries = [Entry(cell) for cell in cells]
+        self.processes = processes
+        self._command = command
+        self._running: list[_Process] = []
+        self._looked_elsewhere = 0.0
+        for entry in self.entries:
+            self._look(entry)
+        self._leave_out_what_makes_no_sense()
+
+    def run(self, reporter: SweepReporter | None = None) -> None:
+        """Run all cells that are to do.
+
+        Args:
+            reporter: Is told how it goes.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the cells that were running have been stopped, and can go
+                on. Another Ctrl-C while they stop kills them.
+        """
+        self._reporter = reporter or SweepReporter()
+        self._reporter.begin(self)
+        try:
+            while True:
+                self._collect()
+                self._look_elsewhere()
+                self._start()
+                if not self._running and not self.entries_in("running elsewhere"):
+                    break
+                self._reporter.tick()
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            self._reporter.end()
+
+    def seconds_left(self) -> float | None:
+        """Estimate of the time to the end; None before anything is known."""
+        estimate = Estimate(self.entries)
+        busy: list[float] = []
+        end = 0.0
+        for state in ("running", "running elsewhere", "to do"):
+            for entry in self.entries_in(state):
+                seconds = estimate.seconds_left(entry)
+                if seconds is None:
+                    return None
+                waits = state == "to do" and len(busy) >= self.processes
+                ends = seconds + (heapq.heappop(busy) if waits else 0.0)
+                heapq.heappush(busy, ends)
+                end = max(end, ends)
+        return end
+
+    def entries_in(self, state: State) -> list[Entry]:
+        """The cells that stand so."""
+        return [entry for entry in self.entries if entry.state == state]
+
+    def _leave_out_what_makes_no_sense(self) -> None:
+        """Try every pair of agent and method that has cells to do, whatever their seeds."""
+        tried: dict[str, str | None] = {}
+        for entry in self.entries_in("to do"):
+            kind = repr({**entry.cell.setup.config.as_dict(), "seed": None})
+            if kind not in tried:
+                try:
+                    tried[kind] = entry.cell.find_refusal()
+                except UserError as error:
+                    raise UserError(f"{entry.cell.name}: {error}") from error
+            refusal = tried[kind]
+            if refusal is not None:
+                entry.state, entry.message = "left out", refusal
+
+    def _look(self, entry: Entry, failure: str = "") -> None:
+        """Find out how a cell stands that this sweep is not running.
+
+        Args:
+            entry: Of the cell.
+            failure: Why it failed, if it did; a process elsewhere may still have it in hand.
+        """
+        cell = entry.cell
+        try:
+            entry.state = cell.find_state()
+            if entry.state == "finished":
+                entry.seconds = RunFolder.open(cell.path).results()["cost"]["seconds"]
+            elif entry.state == "to do" and failure:
+                entry.state, entry.message = "failed", failure
+            kept = entry.state == "to do"
+            entry.fraction = _fraction_kept(cell) if kept else find_fraction(cell)
+        except UserError as error:
+            entry.state, entry.message = "failed", str(error)
+
+    def _look_elsewhere(self) -> None:
+        if time.monotonic() - self._looked_elsewhere < LOOK_ELSEWHERE_SECONDS:
+            return
+        self._looked_elsewhere = time.monotonic()
+        for entry in self.entries_in("running elsewhere"):
+            self._look(entry)
+            if entry.state != "running elsewhere":
+                self._reporter.changed(entry)
+
+    def _start(self) -> None:
+        """Start cells while there is room."""
+        for entry in self.entries_in("to do"):
+            if len(self._running) >= self.processes:
+                return
+            self._look(entry)  # another sweep may have been faster
+            if entry.state == "to do":
+                self._start_process(entry)
+            self._reporter.changed(entry)
+
+    def _start_process(self, entry: Entry) -> None:
+        cell = entry.cell
+        try:
+            _make_folder(cell)
+            popen = subprocess.Popen(
+                [*self._command, str(cell.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": str(cell.setup.config.threads)},
+                process_group=0,  # so that Ctrl-C comes to the sweep alone
+                bufsize=0,
+            )
+        except (UserError, OSError) as error:
+            self._look(entry, str(error))
+            return
+        assert popen.stderr is not None
+        os.set_blocking(popen.stderr.fileno(), False)
+        self._running.append(_Process(entry, popen))
+        entry.state, entry.started = "running", time.monotonic()
+        entry.fraction_before = entry.fraction
+
+    def _collect(self) -> None:
+        """See how the processes are doing."""
+        for process in list(self._running):
+            code = process.popen.poll()
+            process.read()
+            if code is None:
+                process.entry.fraction = find_fraction(process.entry.cell)
+            else:
+                self._end(process, code)
+
+    def _end(self, process: _Process, code: int) -> None:
+        self._running.remove(process)
+        process.close()
+        entry = process.entry
+        self._look(entry, describe_end(code, process.stderr))
+        log = entry.cell.path / LOG
+        with contextlib.suppress(WriteError, OSError):  # the disk may be why it failed
+            if entry.state == "failed" and process.stderr:
+                write_file(log, process.stderr)
+            elif entry.state == "finished":
+                log.unlink(missing_ok=True)
+        self._reporter.changed(entry)
+
+    def _stop(self) -> None:
+        """End all processes; those that have just finished count as finished."""
+        try:
+            for process in self._running:
+                process.popen.terminate()
+            while any(process.popen.poll() is None for process in self._running):
+                for process in self._running:
+                    process.read()
+                time.sleep(POLL_SECONDS)
+        finally:  # what is left after another Ctrl-C
+            for process in self._running:
+                process.popen.kill()
+                process.popen.wait()
+                process.close()
+                self._look(process.entry)
+            self._running = []
+
+
+class Estimate:
+    """How long cells take, judged by those that are finished: seconds for each step.
+
+    What a cell takes is that of others with its sequence, agent and method; if there are none, of
+    those with its sequence and agent; or of all. As long as no cell is finished, those that are
+    running tell.
+
+    Args:
+        entries: All cells.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        finished: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        running: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        now = time.monotonic()
+        for entry in entries:
+            done = entry.fraction - entry.fraction_before
+            if entry.state == "finished":
+                rates, rate = finished, entry.seconds / entry.cell.num_steps
+            elif entry.state == "running" and done > 0:
+                rates, rate = running, (now - entry.started) / (done * entry.cell.num_steps)
+            else:
+                continue
+            for kind in _kinds(entry.cell):
+                rates[kind].append(rate)
+        self._rates = finished or running
+
+    def seconds_left(self, entry: Entry) -> float | None:
+        """What a cell takes from where it is to its end; None if nothing is known."""
+        seconds = self.seconds(entry.cell)
+        return None if seconds is None else seconds * (1 - entry.fraction)
+
+    def seconds(self, cell: Cell) -> float | None:
+        """What a cell takes from its beginning to its end; None if nothing is known."""
+        for kind in _kinds(cell):
+            if kind in self._rates:
+                return mean(self._rates[kind]) * cell.num_steps
+        return None
+
+
+def find_fraction(cell: Cell) -> float:
+    """The part of a cell's steps that its metrics have come to."""
+    try:
+        with (cell.path / "metrics.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - KEPT))
+            *_, last = file.read().rpartition(b"\n")[0].split(b"\n")
+        return float(json.loads(last)["step"]) / cell.num_steps
+    except (OSError, ValueError):  # nothing is there yet
+        return 0.0
+
+
+def describe_end(code: int, stderr: bytes) -> str:
+    """Why a process failed, in one line.
+
+    Args:
+        code: What it returned, or minus the number of the signal that ended it.
+        stderr: What it wrote.
+    """
+    if code < 0:
+        hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
+        return f"ended by signal {-code} ({signal.strsignal(-code)}){hint}"
+    lines = stderr.decode(errors="replace").split("\n")
+    told = [line.strip() for line in lines if line.strip()]
+    return told[-1] if told else f"ended with exit code {code} and without results"
+
+
+def _make_folder(cell: Cell) -> None:
+    """Make the folder of a cell that has none.
+
+    Raises:
+        UserError: There is something else in its place, or the disk refused.
+    """
+    config = cell.path / "config.yaml"
+    if config.is_file():
+        return
+    try:
+        RunFolder.create(cell.path, cell.setup.config).unlock()
+    except UserError:
+        # another sweep may be making it right now
+        if cell.find_state() == "to do" and not config.is_file():
+            raise
+
+
+def _fraction_kept(cell: Cell) -> float:
+    """The part of a cell's steps that its checkpoints hold."""
+    checkpoints = len(RunFolder(cell.path, cell.setup.config).checkpoint_names())
+    return max(checkpoints - 1, 0) / cell.setup.sequence.num_tasks
+
+
+def _kinds(cell: Cell) -> list[tuple[str, ...]]:
+    """What a cell is one of, the narrowest first."""
+    config = cell.setup.config
+    return [(config.sequence, config.agent, config.method), (config.sequence, config.agent), ()]

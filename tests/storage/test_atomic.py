@@ -1,0 +1,93 @@
+"""A write that is cut off leaves what was there before."""
+
+import errno
+import os
+
+import pytest
+
+from lifelong_rl.storage import atomic
+from lifelong_rl.storage.atomic import (
+    WriteError,
+    remove_folder,
+    remove_temporary,
+    write_file,
+    write_folder,
+    write_json,
+)
+
+
+class Crash(BaseException):
+    pass
+
+
+def crash_at(monkeypatch, name, call):
+    """Let the `call`-th call of os.`name` raise Crash, as if the process ended there."""
+    original, calls = getattr(os, name), []
+
+    def crash(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise Crash
+        return original(*arguments)
+
+    monkeypatch.setattr(atomic.os, name, crash)
+
+
+@pytest.mark.parametrize("name, call", [("fsync", 1), ("replace", 1)])
+def test_a_file_is_old_until_the_new_one_is_on_disk(tmp_path, monkeypatch, name, call):
+    path = tmp_path / "status.json"
+    write_file(path, b"old")
+    crash_at(monkeypatch, name, call)
+    with pytest.raises(Crash):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    remove_temporary(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize("name, call", [("fsync", 1), ("fsync", 2), ("fsync", 3), ("rename", 1)])
+def test_a_folder_is_not_there_until_it_is_on_disk(tmp_path, monkeypatch, name, call):
+    path = tmp_path / "task-001"
+    crash_at(monkeypatch, name, call)
+    with pytest.raises(Crash):
+        write_folder(path, {"a": b"1", "b": b"2"})
+    assert not path.exists()
+    monkeypatch.undo()
+    write_folder(path, {"a": b"3", "b": b"4"})
+    assert (path / "b").read_bytes() == b"4"
+    assert [p.name for p in tmp_path.iterdir()] == ["task-001"]
+
+
+def test_a_folder_is_removed_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "task-001"
+    write_folder(path, {"a": b"1"})
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda path: (_ for _ in ()).throw(Crash))
+    with pytest.raises(Crash):
+        remove_folder(path)
+    assert not path.exists()
+
+
+def test_contents_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    order = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+        monkeypatch.setattr(
+            atomic.os, name, lambda *a, o=original, n=name: (order.append(n), o(*a))[1]
+        )
+    write_file(tmp_path / "f", b"x")
+    assert order == ["fsync", "replace", "fsync"]
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(WriteError, match=rf"cannot write {tmp_path / 'f'}: No space left"):
+        write_file(tmp_path / "f", b"x")
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "f", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []

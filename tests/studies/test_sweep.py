@@ -1,0 +1,301 @@
+"""Running cells in processes: how many at a time, what becomes of those that fail, and when."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.studies.study import Cell
+from lifelong_rl.studies.sweep import (
+    Entry,
+    Estimate,
+    SweepLoop,
+    SweepReporter,
+    describe_end,
+    find_fraction,
+)
+
+QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"))
+
+
+def cells(folder, seeds, **fields):
+    fields = {"sequence": "toy3", "agent": "toy", "plugin": ("toy_plugin",), **fields}
+    configs = [RunConfig(seed=seed, **fields) for seed in seeds]
+    return [Cell(folder / c.folder_name, prepare(c)) for c in configs]
+
+
+def loop(folder, seeds=range(4), processes=2, **plan):
+    """A sweep of quick cells; `plan` tells for "s0", "s1" … what they do."""
+    folder.mkdir(exist_ok=True)
+    names = {f"toy3-toy-finetune-seed{key[1:]}": action for key, action in plan.items()}
+    (folder / "plan.json").write_text(json.dumps(names))
+    return SweepLoop(cells(folder, seeds), QUICK, processes)
+
+
+def states(sweep):
+    return [entry.state for entry in sweep.entries]
+
+
+def events(folder):
+    """What the cells did, as "begin 0"."""
+    return [
+        f"{line.split()[0]} {line[-1]}" for line in (folder / "events").read_text().splitlines()
+    ]
+
+
+class Watch(SweepReporter):
+    """Notes the largest number of cells that run at a time, and calls `at` at each tick."""
+
+    def __init__(self, at=lambda loop: None):
+        self.most, self.at, self.ended = 0, at, 0
+
+    def begin(self, loop):
+        self.loop = loop
+
+    def changed(self, entry):
+        self.most = max(self.most, len(self.loop.entries_in("running")))
+
+    def tick(self):
+        self.at(self.loop)
+
+    def end(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_cells_run_in_order_and_so_many_at_a_time(tmp_path, processes):
+    sweep, watch = loop(tmp_path / "runs", processes=processes), Watch()
+    sweep.run(watch)
+    assert states(sweep) == ["finished"] * 4
+    assert (watch.most, watch.ended) == (processes, 1)
+    assert [entry.seconds for entry in sweep.entries] == [60.0] * 4
+    if processes == 1:
+        assert events(tmp_path / "runs") == [f"{e} {s}" for s in range(4) for e in ("begin", "end")]
+
+
+def test_failures_are_told_kept_from_spreading_and_tried_again(tmp_path):
+    runs = tmp_path / "runs"
+    sweep = loop(runs, s0="fail", s1="die", s2="flood")
+    sweep.run()
+    assert states(sweep) == ["failed", "failed", "finished", "finished"]
+    assert sweep.entries[0].message == "the loss of 'policy' is nan"
+    assert sweep.entries[1].message == "ended by signal 9 (Killed); was there enough memory?"
+    log = sweep.entries[0].cell.path / "sweep.log"
+    assert log.read_text() == "Traceback ...\nthe loss of 'policy' is nan\n"
+
+    finished = [entry.cell.path for entry in sweep.entries[2:]]
+    before = [path.stat().st_mtime_ns for folder in finished for path in folder.iterdir()]
+    again = loop(runs)
+    assert states(again) == ["to do", "to do", "finished", "finished"]
+    again.run()
+    assert states(again) == ["finished"] * 4
+    assert not log.exists()
+    assert [path.stat().st_mtime_ns for folder in finished for path in folder.iterdir()] == before
+    assert sorted(events(runs)[-4:]) == ["begin 0", "begin 1", "end 0", "end 1"]
+
+
+def test_a_folder_with_another_run_fails_and_stays_as_it_is(tmp_path):
+    runs = tmp_path / "runs"
+    RunFolder.create(runs / "toy3-toy-finetune-seed1", RunConfig(sequence="toy3")).unlock()
+    (runs / "toy3-toy-finetune-seed2").mkdir()
+    (runs / "toy3-toy-finetune-seed2" / "thesis.tex").write_text("x")
+    (runs / "toy3-toy-finetune-seed3").write_text("x")
+    before = sorted(runs.rglob("*"))
+    sweep = loop(runs)
+    assert states(sweep) == ["to do", "failed", "to do", "to do"]
+    sweep.run()
+    assert states(sweep) == ["finished", "failed", "failed", "failed"]
+    assert "holds another run (agent 'sac', not 'toy')" in sweep.entries[1].message
+    assert "is not empty and holds no run" in sweep.entries[2].message
+    assert "is a file" in sweep.entries[3].message
+    mine = {runs / "plan.json", runs / "events"}
+    seed0 = runs / "toy3-toy-finetune-seed0"
+    after = [p for p in runs.rglob("*") if p not in mine and seed0 not in (p, *p.parents)]
+    assert sorted(after) == before
+
+
+def test_a_cell_that_runs_elsewhere_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("lifelong_rl.studies.sweep.LOOK_ELSEWHERE_SECONDS", 0.0)
+    (cell,) = cells(tmp_path / "runs", [0])
+    elsewhere = RunFolder.create(cell.path, cell.setup.config)
+    sweep = loop(tmp_path / "runs", seeds=[0, 1])
+    assert states(sweep) == ["running elsewhere", "to do"]
+
+    def leave(sweep):
+        if states(sweep)[1] == "finished":
+            elsewhere.unlock()
+
+    sweep.run(Watch(leave))  # which left it without results, so it is run here
+    assert states(sweep) == ["finished"] * 2
+    assert events(tmp_path / "runs")[-2:] == ["begin 0", "end 0"]
+
+
+def test_two_sweeps_at_once_share_the_work(tmp_path):
+    """Real folders and locks, with a process that holds the lock as a run does."""
+    runs = tmp_path / "runs"
+    first, second = loop(runs, seeds=range(6)), loop(runs, seeds=range(6))
+    thread = threading.Thread(target=second.run)
+    thread.start()
+    first.run()
+    thread.join()
+    assert states(first) == states(second) == ["finished"] * 6
+
+
+@pytest.mark.parametrize("action, times", [("wait", 1), ("stubborn", 2)])
+def test_ctrl_c_stops_the_cells_and_another_one_kills_them(tmp_path, action, times):
+    runs = tmp_path / "runs"
+    sweep = loop(runs, s1=action, s2=action)
+    processes, groups = [], set()
+
+    def press():
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+
+    def interrupt(sweep):
+        begun = (runs / "events").exists() and events(runs)
+        if begun and {"begin 1", "begin 2"} <= set(begun):
+            processes.extend(process.popen for process in sweep._running)
+            groups.update(os.getpgid(process.pid) for process in processes)
+            threading.Thread(target=press).start()
+            time.sleep(5)
+
+    watch = Watch(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(watch)
+    assert states(sweep) == ["finished", "to do", "to do", "to do"]
+    end = -signal.SIGTERM if action == "wait" else -signal.SIGKILL
+    assert [process.poll() for process in processes] == [end, end]
+    assert os.getpgid(0) not in groups  # to which a terminal sends Ctrl-C
+    assert watch.ended == 1
+
+
+def test_a_full_disk_fails_the_cell_with_a_line(tmp_path, monkeypatch):
+    import errno
+
+    from lifelong_rl.storage import atomic
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sweep = loop(tmp_path / "runs", seeds=[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", full)
+        sweep.run()
+    assert states(sweep) == ["failed"]
+    assert "config.yaml: No space left on device" in sweep.entries[0].message
+    again = loop(tmp_path / "runs", seeds=[0])
+    again.run()
+    assert states(again) == ["finished"]
+
+
+def test_pairs_that_make_no_sense_are_left_out_and_tried_once_for_all_seeds(tmp_path, monkeypatch):
+    tried = []
+
+    def refuse(cell):
+        tried.append(cell.name)
+        return "no rows" if cell.setup.config.method == "replay" else None
+
+    monkeypatch.setattr(Cell, "find_refusal", refuse)
+    runs = tmp_path / "runs"
+    both = [*cells(runs, [0, 1]), *cells(runs, [0, 1], method="replay")]
+    sweep = SweepLoop(both, QUICK, 2)
+    assert tried == ["toy3-toy-finetune-seed0", "toy3-toy-replay-seed0"]
+    sweep.run()
+    assert states(sweep) == ["finished"] * 2 + ["left out"] * 2
+    assert sweep.entries[3].message == "no rows"
+    assert sorted(path.name for path in runs.glob("toy3*")) == [
+        "toy3-toy-finetune-seed0",
+        "toy3-toy-finetune-seed1",
+    ]
+
+
+def test_options_that_are_not_accepted_are_an_error_that_names_the_cell(tmp_path):
+    made = cells(tmp_path, [0], agent_options={"lr": -1.0})
+    with pytest.raises(UserError, match=r"seed0: .*lr must be positive, not -1"):
+        SweepLoop(made, QUICK, 1)
+
+
+METHODS = ("finetune", "ewc", "si")
+
+
+def entry(cell, state="to do", **values):
+    return Entry(cell, state, **values)
+
+
+def test_estimates_come_from_the_most_alike(tmp_path):
+    finetune, ewc, si = (cells(tmp_path, [0], steps_per_task=100, method=m)[0] for m in METHODS)
+    (long,) = cells(tmp_path, [1], steps_per_task=200, method="ewc")
+    other = Cell(tmp_path, prepare(RunConfig(agent="sac", steps_per_task=50)))
+    known = [
+        entry(finetune, "finished", seconds=30.0),
+        entry(finetune, "finished", seconds=60.0),
+        entry(ewc, "finished", seconds=90.0),
+    ]
+    estimate = Estimate([*known, entry(si, "running", fraction=0.5, started=time.monotonic() - 9)])
+    assert estimate.seconds(finetune) == pytest.approx(45)
+    assert estimate.seconds(long) == pytest.approx(180)  # twice the steps
+    assert estimate.seconds(si) == pytest.approx(60)  # all of toy3 with toy
+    assert estimate.seconds(other) == pytest.approx(30)  # 150 of 300 steps, all there is
+
+
+def test_before_any_is_finished_those_that_run_tell(tmp_path):
+    finetune, ewc, _ = (cells(tmp_path, [0], method=m)[0] for m in METHODS)
+    assert Estimate([entry(finetune), entry(ewc, "running")]).seconds(finetune) is None
+    begun = {"fraction": 0.75, "fraction_before": 0.5, "started": time.monotonic() - 10}
+    estimate = Estimate([entry(finetune), entry(ewc, "running", **begun)])
+    assert estimate.seconds(finetune) == pytest.approx(40, abs=0.5)
+
+
+def test_time_left_is_that_of_the_last_to_end(tmp_path):
+    sweep = loop(tmp_path / "runs", seeds=range(6))
+    assert sweep.seconds_left() is None
+    for index, state, fraction in [
+        (0, "finished", 0.0),
+        (1, "running", 0.5),
+        (2, "running elsewhere", 0.9),
+        (3, "to do", 0.0),
+        (4, "to do", 0.25),
+        (5, "failed", 0.0),
+    ]:
+        now = sweep.entries[index]
+        now.state, now.fraction, now.seconds = state, fraction, 100.0
+    # one processor is free after 10 s and then after 110, the other after 50 and then after 125
+    assert sweep.seconds_left() == pytest.approx(125)
+
+
+def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):
+    (made,) = cells(tmp_path, [0], steps_per_task=100)
+    assert find_fraction(made) == 0
+    made.path.mkdir(parents=True)
+    metrics = made.path / "metrics.jsonl"
+    metrics.write_text("")
+    assert find_fraction(made) == 0
+    lines = [json.dumps({"step": step, "values": {"x": "y" * 900}}) for step in range(0, 151, 1)]
+    metrics.write_text("\n".join(lines) + "\n")
+    assert find_fraction(made) == 0.5
+    metrics.write_text("\n".join(lines) + '\n{"step": 2')
+    assert find_fraction(made) == 0.5
+
+
+@pytest.mark.parametrize(
+    "code, stderr, told",
+    [
+        (1, b"Traceback\n  x\nno space left\n\n", "no space left"),
+        (2, b"", "ended with exit code 2 and without results"),
+        (0, b"", "ended with exit code 0 and without results"),
+        (-11, b"x", "ended by signal 11 (Segmentation fault)"),
+        (-9, b"x", "ended by signal 9 (Killed); was there enough memory?"),
+    ],
+)
+def test_the_end_of_a_process_is_one_line(code, stderr, told):
+    assert describe_end(code, stderr) == told

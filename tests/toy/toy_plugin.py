@@ -1,0 +1,201 @@
+# ruff: noqa: NPY002 (the global generators are what is tested)
+"""A plug-in with everything small: instant environments, a sequence of three tasks, an agent.
+
+In task k the right action is TARGETS[k]; the agent imitates it with a network that does not see
+the task, so that learning a task makes it forget those before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Agent, Batch, Role, StateTree, gradient_step
+from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS, SEQUENCES
+from lifelong_rl.runs.sequence import BatchEnv
+
+TARGETS = np.array([[0.8, -0.8], [-0.8, 0.8], [0.8, 0.7]], dtype=np.float32)
+HORIZON = 5
+
+on_step: Callable[[int, int], None] = lambda task_id, step: None  # noqa: E731
+"""Called by the agent after each step; faults are put in here, or by TOY_KILL="task:step"."""
+
+if "TOY_KILL" in os.environ:
+    KILL_AT = tuple(int(number) for number in os.environ["TOY_KILL"].split(":"))
+
+    def on_step(task_id: int, step: int) -> None:
+        if task_id == KILL_AT[0] and step >= KILL_AT[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ToyEnv:
+    """Observations: two random numbers, drawn at each reset and step, and the task one-hot."""
+
+    def __init__(self, task_id: int, num_envs: int, seed: int) -> None:
+        self.task_id, self.num_envs, self.num_diverged = task_id, num_envs, 0
+        size = 2 + len(TARGETS)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        self.closed = False
+        self.seed(seed)
+
+    def seed(self, seed: int | None = None) -> None:
+        self._generators = [np.random.default_rng([seed or 0, row]) for row in range(self.num_envs)]
+
+    def reset(self) -> np.ndarray:
+        self._length = np.zeros(self.num_envs, dtype=int)
+        self._return = np.zeros(self.num_envs)
+        self._success = np.zeros(self.num_envs, dtype=bool)
+        return self._observe()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
+        distance = np.linalg.norm(actions - self._target(), axis=1)
+        success, rewards = distance < 0.25, np.exp(-distance)
+        self._length += 1
+        self._return += rewards
+        self._success |= success
+        dones = self._length == HORIZON
+        infos: list[dict[str, Any]] = [{"success": bool(s)} for s in success]
+        for row in np.flatnonzero(dones):
+            infos[row]["episode"] = {
+                "r": self._return[row],
+                "l": HORIZON,
+                "success": bool(self._success[row]),
+            }
+            self._length[row], self._return[row], self._success[row] = 0, 0.0, False
+        return self._observe(), rewards, dones, infos
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _observe(self) -> np.ndarray:
+        noise = np.array([generator.normal(size=2) for generator in self._generators])
+        one_hot = np.eye(len(TARGETS))[[self.task_id] * self.num_envs]
+        self._observations = np.hstack([noise, one_hot]).astype(np.float32)
+        return self._observations
+
+    def _target(self) -> np.ndarray:
+        return TARGETS[self.task_id] + 0.1 * self._observations[:, :2]
+
+
+class ToySequence:
+    """Three tasks that take no time."""
+
+    name = "toy3"
+    description = "three tasks that take no time"
+    tasks = ("left", "right", "up")
+    num_tasks = 3
+
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+        return ToyEnv(task_id, num_envs, seed)
+
+    def versions(self) -> dict[str, str]:
+        return dict.fromkeys(self.tasks, "v0")
+
+
+SEQUENCES.register("toy3")(ToySequence)
+
+
+class ToyPolicy:
+    name = "policy"
+    role: Role = "policy"
+    inputs = ("observations",)
+    replayable = True
+
+    def __init__(self, hidden: int, lr: float) -> None:
+        self.module = nn.Sequential(nn.Linear(2, hidden), nn.Tanh(), nn.Linear(hidden, 2))
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=lr)
+
+    def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
+        return batch  # it does not see the task
+
+    def loss(self, batch: Batch) -> Tensor:
+        return ((self.module(batch["observations"][:, :2]) - batch["targets"]) ** 2).mean()
+
+    def predict(self, batch: Batch) -> Distribution:
+        return Independent(Normal(self.module(batch["observations"][:, :2]), 1.0), 1)
+
+
+@AGENTS.register("toy")
+class ToyAgent:
+    """Imitates the target with noise drawn from every global generator."""
+
+    def __init__(self, num_tasks: int, method: ContinualMethod, hidden: int, lr: float) -> None:
+        self.num_tasks, self.method = num_tasks, method
+        self.policy = ToyPolicy(hidden, lr)
+        self.components = {"policy": self.policy}
+        self.losses: list[float] = []
+
+    @classmethod
+    def build(
+        cls,
+        env: BatchEnv,
+        *,
+        num_tasks: int,
+        method: ContinualMethod,
+        seed: int,
+        hidden: int = 8,
+        lr: float = 0.02,
+    ) -> Agent:
+        if lr <= 0:
+            raise ValueError(f"lr must be positive, not {lr}")
+        return cls(num_tasks, method, hidden, lr)
+
+    def begin_task(self, task_id: int, env: BatchEnv) -> None:
+        self.task_id, self.env = task_id, env
+        self.seen: list[Batch] = []
+        self.method.begin_task(self, task_id)
+
+    def learn_task(self, steps: int, progress: Progress) -> None:
+        observations = self.env.reset()
+        done = 0
+        while done < steps:
+            targets = self.env._target() + 0.05 * np.random.normal(size=(self.env.num_envs, 2))
+            batch = {
+                "observations": torch.as_tensor(observations),
+                "targets": torch.as_tensor(targets, dtype=torch.float32),
+            }
+            self.seen.append(batch)
+            noisy = {**batch, "targets": batch["targets"] + 0.05 * torch.randn(len(targets), 2)}
+            self.losses.append(gradient_step(self.policy, noisy, self.method)["loss"])
+            observations, _, _, _ = self.env.step(targets)
+            done += self.env.num_envs
+            sys.modules[__name__].on_step(self.task_id, done)
+            progress(done)
+
+    def end_task(self) -> None:
+        self.method.end_task(self, self.task_id)
+
+    def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
+        yield {k: torch.cat([batch[k] for batch in self.seen]) for k in self.seen[0]}
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return self.policy.module(torch.as_tensor(observations[:, :2])).numpy()
+
+    def diagnostics(self) -> Mapping[str, float]:
+        losses, self.losses = self.losses, []
+        return {"policy_loss": float(np.mean(losses))} if losses else {}
+
+    def state_dict(self) -> StateTree:
+        return {
+            "network": self.policy.module.state_dict(),
+            "optimizer": self.policy.optimizer.state_dict(),
+            "method": self.method.state_dict(),
+        }
+
+    def load_state_dict(self, state: StateTree) -> None:
+        self.policy.module.load_state_dict(state["network"])
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        self.method.load_state_dict(state["method"])
