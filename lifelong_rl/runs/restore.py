@@ -34,7 +34,7 @@ def open_loop(folder: RunFolder, checkpoint: str | None = None) -> SequenceLoop:
 
 
 def finished_results(folder: RunFolder) -> dict[str, Any] | None:
-    """The results of a finished run, None of another; a status that was not written is made good."""
+    """The results of a finished run, None of another; writes the status if that is missing."""
     results = folder.results()
     if not results:
         return None
