@@ -71,7 +71,7 @@ class Demos(Command):
         return self._verify()
 
     def _write(self) -> int:
-        from lifelong_rl.cli.minari_export import check_minari, export_minari
+        from lifelong_rl.envs.minari_export import check_minari, export_minari
         from lifelong_rl.storage.demonstration_file import save_demonstrations
 
         tasks = find_tasks(self.task, self.sequence)

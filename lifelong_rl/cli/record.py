@@ -18,9 +18,9 @@ from lifelong_rl.errors import UnknownNameError, UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from lifelong_rl.cli.clip import Picture
     from lifelong_rl.envs.batch_env import BatchEnv
     from lifelong_rl.envs.pixels import Observer
+    from lifelong_rl.storage.clip import Picture
 
     Policy = Callable[[BatchEnv, Any], np.ndarray]
     """An environment and what it shows, of one row, to actions, (1, action_dim)."""
@@ -95,7 +95,7 @@ class Record(Command):
 
     def _ending(self) -> str:
         """What the clips end in, after checking that such can be written."""
-        from lifelong_rl.cli.clip import check_format
+        from lifelong_rl.storage.clip import check_format
 
         if self._is_folder:
             ending = "." + (self.format or "mp4")
@@ -134,7 +134,7 @@ class Record(Command):
         self, name: str, path: Path, env: BatchEnv, observer: Observer, policy: Policy
     ) -> Picture:
         """Write one clip, and return pictures of its first episode side by side."""
-        from lifelong_rl.cli.clip import side_by_side, write_clip
+        from lifelong_rl.storage.clip import side_by_side, write_clip
 
         started = perf_counter()
         with closing(self._open_cameras(env)) as cameras, closing(observer):
@@ -239,7 +239,7 @@ def film_episode(
     """
     import numpy as np
 
-    from lifelong_rl.cli.clip import caption
+    from lifelong_rl.storage.clip import caption
 
     observation = observer.first(np.arange(1), env.reset())
     pictures, solved, over = (

@@ -12,11 +12,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_runs import run_toy
 
-from lifelong_rl.cli import clip, main
+from lifelong_rl.cli import main
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.storage import clip
 
 SMALL = ["--width", "64", "--height", "48"]
 HORIZON, HOLD = 50, 12
