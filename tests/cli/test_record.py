@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_runs import run_toy
 
 from lifelong_rl.cli import main
+from lifelong_rl.envs import filming
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.rendering import Renderer, RenderingError
@@ -119,7 +120,7 @@ def test_without_a_task_every_expert_gets_a_clip(monkeypatch):
 @pytest.mark.usefixtures("rendering")
 def test_solved_is_shown_once_it_is(monkeypatch):
     texts = []
-    monkeypatch.setattr(clip, "caption", lambda picture, text: (texts.append(text), picture)[1])
+    monkeypatch.setattr(filming, "caption", lambda picture, text: (texts.append(text), picture)[1])
     record("--expert", "--task", "reach", "--out", "a.png", *SMALL)
     first = next(index for index, text in enumerate(texts) if text.endswith("   solved"))
     assert 1 < first < HORIZON
