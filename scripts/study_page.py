@@ -19,9 +19,9 @@ from typing import Any
 
 from lifelong_rl.analysis.comparison import compare
 from lifelong_rl.analysis.figures import draw
+from lifelong_rl.analysis.files import write_drawings
 from lifelong_rl.analysis.runs import find_runs
 from lifelong_rl.analysis.tables import describe_section, format_interval, make_tables, name_section
-from lifelong_rl.cli.reading import write_drawings
 from lifelong_rl.storage.atomic import write_json
 
 DATA = Path("docs/results/first_study.json")

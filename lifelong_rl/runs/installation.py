@@ -1,4 +1,4 @@
-"""`lifelong-rl doctor`: is this installation able to run?"""
+"""Is this installation able to run: versions, known-bad combinations, rendering."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import requires
 from typing import Literal
 
-from lifelong_rl.cli.options import Command
 from lifelong_rl.storage.versions import cpu_model, installed
 
 REASONS = {
@@ -34,25 +32,8 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 Level = Literal["ok", "warn", "broken"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Doctor(Command):
-    """Check versions, known-bad combinations and rendering."""
-
-    def __call__(self) -> int:
-        """Print one line for each check; 1 if something is broken."""
-        levels = []
-        for level, line in checks():
-            print(f"{level:<7} {line}", flush=True)
-            levels.append(level)
-        if "broken" in levels:
-            print("something is broken: see above for what to do")
-            return 1
-        print("ready to run")
-        return 0
-
-
 def checks() -> Iterator[tuple[Level, str]]:
-    """What is there and whether it is as it should be."""
+    """Yield what is there and whether it is as it should be."""
     yield check_python(sys.version_info[:2])
     for package, specifier in requirements().items():
         yield check_version(package, installed(package), specifier)
