@@ -84,7 +84,7 @@ def check_rendering() -> tuple[Level, str]:
     backend = environment.get("MUJOCO_GL", "default")
     try:
         subprocess.run(
-            [sys.executable, "-c", RENDER],
+            [sys.executable, "-P", "-c", RENDER],
             check=True,
             capture_output=True,
             text=True,
