@@ -166,8 +166,8 @@ def demonstrate(
         num_threads: see `collect`.
 
     Raises:
-        UnknownNameError: if there is no such task, or it has no expert.
-        ValueError: if a number is out of its range.
+        UnknownNameError: if there is no such task.
+        ValueError: if a number is out of its range, or the task has no expert.
     """
     found, expert = get_task(task), get_expert(task)
     recorded = collect(

@@ -52,7 +52,8 @@ def expert_rollout(task: str, seed: int) -> Rollout:
         seed: decides the episodes.
 
     Raises:
-        UnknownNameError: if there is no such task, or it has no expert.
+        UnknownNameError: if there is no such task.
+        ValueError: if it has no expert.
     """
     env, expert = BatchEnv(get_task(task), 1), get_expert(task)
     env.seed(seed)

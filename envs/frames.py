@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS, get_expert
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.registry import lookup
 
 POLICIES = ("expert", "random", "noisy")
 """Who can act."""
@@ -77,11 +77,11 @@ def collect_frames(
         num_threads: threads that step the simulations; 0 takes every CPU.
 
     Raises:
-        UnknownNameError: if the policy or a camera does not exist, or the task has no expert.
-        ValueError: if a number is out of its range.
+        UnknownNameError: if the policy or a camera does not exist.
+        ValueError: if a number is out of its range, or the task has no expert.
         RenderingError: if this machine cannot render.
     """
-    lookup("policy", policy, dict.fromkeys(POLICIES), listed=False)
+    lookup("policy", policy, dict.fromkeys(POLICIES), see="")
     if policy != "random":
         get_expert(task.name)
     if count < 1:
@@ -133,7 +133,8 @@ def collect_parts(
         num_threads: see `collect_frames`.
 
     Raises:
-        UnknownNameError: if a task, a policy or a camera does not exist, or a task has no expert.
+        UnknownNameError: if a task, a policy or a camera does not exist.
+        ValueError: if a number is out of its range, or a task has no expert.
         RenderingError: if this machine cannot render.
     """
     cells = [(task, policy) for task in tasks for policy in policies]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from lifelong_rl.envs.datasets import Store, make_anew
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.tasks import ARM_TASKS, TASKS, get_task
 from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.registry import lookup
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.pixels import PixelOptions

@@ -18,10 +18,13 @@ class UnknownNameError(UserError, ValueError):
         name: The name that was given.
         known: The names that exist.
         see: Where the names are listed; by default `lifelong-rl list KINDs`.
+
+    Attributes:
+        known: The names that exist, sorted.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], see: str | None = None) -> None:
-        known = sorted(known)
+        self.known = known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = (
             f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known) or 'none'}"

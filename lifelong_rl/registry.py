@@ -103,6 +103,23 @@ class Registry:
                 )
 
 
+def lookup(kind: str, name: str, table: Mapping[str, T], see: str | None = None) -> T:
+    """`table[name]`, or an error with the nearest name that the table has.
+
+    Args:
+        kind: What the table holds, in the singular ("camera").
+        name: What to look up.
+        table: The known names.
+        see: Where they are listed; see `UnknownNameError`.
+
+    Raises:
+        UnknownNameError: The table has no such name.
+    """
+    if name not in table:
+        raise UnknownNameError(kind, name, table, see)
+    return table[name]
+
+
 def _target(thing: object) -> str:
     """How an entry point names a class or a function."""
     return f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"

@@ -20,7 +20,6 @@ from lifelong_rl.envs.experts.push import push
 from lifelong_rl.envs.experts.reach import reach
 from lifelong_rl.envs.experts.valve import VALVE_EXPERTS
 from lifelong_rl.envs.experts.window_slide import window_slide
-from lifelong_rl.envs.names import UnknownNameError
 from lifelong_rl.envs.robot import Array
 
 Expert = Callable[[Any], Array]
@@ -46,11 +45,8 @@ def get_expert(task: str) -> Expert:
     """Return the expert of a task.
 
     Raises:
-        UnknownNameError: if the task has none.
+        ValueError: if the task has none.
     """
     if task not in EXPERTS:
-        raise UnknownNameError(
-            f"the task '{task}' has no expert; those with one: {', '.join(EXPERTS)}",
-            tuple(EXPERTS),
-        )
+        raise ValueError(f"the task '{task}' has no expert; those with one: {', '.join(EXPERTS)}")
     return EXPERTS[task]

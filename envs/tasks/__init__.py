@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from lifelong_rl.envs.arm.task import ArmTask
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks.button_press import ButtonPress
 from lifelong_rl.envs.tasks.door_open import DoorOpen
@@ -18,6 +17,7 @@ from lifelong_rl.envs.tasks.push import Push
 from lifelong_rl.envs.tasks.reach import Reach
 from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
 from lifelong_rl.envs.tasks.window_slide import WindowSlide
+from lifelong_rl.registry import lookup
 
 ARM_TASKS: tuple[ArmTask, ...] = (
     Reach(),
