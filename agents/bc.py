@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong_rl.agents.demonstrations import (
+from lifelong_rl.agents.from_demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,

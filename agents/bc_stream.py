@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lifelong_rl.agents.demonstrations import refuse_without
+from lifelong_rl.agents.from_demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.policies import Actor

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from lifelong_rl.agents.demonstrations import (
+from lifelong_rl.agents.from_demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,
