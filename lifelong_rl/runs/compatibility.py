@@ -16,7 +16,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent
 from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.sequence import BatchEnv, load_sequence
+from lifelong_rl.runs.sequence import VecEnvLike, load_sequence
 
 KINDS_OF_TASKS = ("arm3", "split-digits")
 """A sequence of each kind of tasks; an agent is tried on the first that it does not refuse."""
@@ -46,9 +46,9 @@ def find_refusal(method: str, begin: Begin) -> str | None:
     return None
 
 
-def _trial(name: str, envs: list[tuple[int, BatchEnv]]) -> Begin:
+def _trial(name: str, envs: list[tuple[int, VecEnvLike]]) -> Begin:
     @cache
-    def fitting() -> tuple[Callable[..., Agent], BatchEnv]:
+    def fitting() -> tuple[Callable[..., Agent], VecEnvLike]:
         """What builds the agent, and the environments that it fits to."""
         agent_class: Any = AGENTS.get(name)
         known = inspect.signature(agent_class.build).parameters
