@@ -215,7 +215,7 @@ FINDINGS = [
 ]
 
 
-def make_page(comparison: Mapping[str, Any]) -> str:
+def make_study_page(comparison: Mapping[str, Any]) -> str:
     """The page as Markdown, of nothing but the data."""
     return "\n".join(_lines(comparison)).rstrip() + "\n"
 
@@ -315,7 +315,7 @@ def main() -> int:
             print(f"left out: {one['path']}: {one['reason']}")
     else:
         comparison = json.loads(DATA.read_text())
-    PAGE.write_text(make_page(comparison))
+    PAGE.write_text(make_study_page(comparison))
     print(f"wrote {PAGE}")
     return 0
 

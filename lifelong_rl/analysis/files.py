@@ -39,9 +39,9 @@ def write_comparison(out: Path, comparison: Mapping[str, Any]) -> None:
         WriteError: The disk refused.
     """
     if out.suffix == ".html":
-        from lifelong_rl.analysis.page import make_page
+        from lifelong_rl.analysis.page import make_comparison_page
 
-        write_page(out, make_page(comparison))
+        write_page(out, make_comparison_page(comparison))
         return
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
