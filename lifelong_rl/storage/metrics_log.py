@@ -31,7 +31,8 @@ LAYOUT = {
             "diagnostics/.*/gradient_cosine/.*",
         ],
         "plasticity: dormant units": ["diagnostics/.*/dormant_units"],
-        "plasticity: effective rank": ["diagnostics/.*/effective_rank"],
+        # earlier versions logged srank as effective_rank
+        "plasticity: srank": ["diagnostics/.*/srank", "diagnostics/.*/effective_rank"],
         "norms of the weights": ["diagnostics/.*/weight_norm"],
         "norms of the gradients": ["diagnostics/.*/gradient_norm"],
     },
