@@ -11,6 +11,7 @@ import gymnasium
 from lifelong_rl.envs.experts import EXPERTS, Expert
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks import TASKS
+from lifelong_rl.former_names import explain_import_error
 
 ENTRY_POINTS = "lifelong_rl.tasks"
 """The group of entry points whose modules register tasks."""
@@ -54,5 +55,7 @@ def import_entry_points() -> None:
             point.load()
         except Exception as error:
             warnings.warn(
-                f"the task '{point.name}' ({point.value}) cannot be imported: {error}", stacklevel=2
+                f"the task '{point.name}' ({point.value}) cannot be imported: {error}"
+                + explain_import_error(error),
+                stacklevel=2,
             )

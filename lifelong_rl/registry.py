@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_names import explain_import_error
 
 T = TypeVar("T")
 
@@ -81,6 +82,7 @@ class Registry:
         except (ImportError, AttributeError) as error:
             raise UserError(
                 f"the {self.kind} '{name}' ({self._targets[name]}) cannot be imported: {error}"
+                + explain_import_error(error)
             ) from error
 
     def describe(self, name: str) -> str:

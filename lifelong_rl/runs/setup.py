@@ -17,6 +17,7 @@ from lifelong_rl import continual
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
+from lifelong_rl.former_names import explain_import_error
 from lifelong_rl.learning import Agent, StateTree
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.registry import AGENTS
@@ -267,4 +268,5 @@ def load_plugins(modules: Iterable[str]) -> None:
         except Exception as error:
             raise UserError(
                 f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
+                + explain_import_error(error)
             ) from error
