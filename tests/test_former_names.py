@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -109,3 +110,10 @@ def test_the_names_of_today_exist(former: str) -> None:
     except ModuleNotFoundError:
         assert hasattr(import_module(module), name)
     assert find_current_name(current) is None
+
+
+def test_the_documentation_tells_of_every_name_that_moved() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "renaming.md").read_text()
+    words = {word.rpartition(".")[2] for word in re.findall(r"[\w.]+", page)}
+    for former, current in FORMER_NAMES.items():
+        assert {former.rpartition(".")[2], current.rpartition(".")[2]} <= words, former

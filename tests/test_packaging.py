@@ -5,16 +5,21 @@ Nothing is downloaded: the build backend and the dependencies are those that are
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--steps-per-task", "64", "--num-envs", "2", "--num-threads", "1", "--quiet"]
@@ -175,3 +180,22 @@ def test_what_is_installed_runs_reports_records_and_lists(program: Callable[...,
     if "ok      rendering" in program("lifelong-rl", "doctor"):
         film = ["record", "--run-dir", "a", "--out", "a.png", "--width", "64", "--height", "48"]
         assert program("lifelong-rl", *film).startswith("reach  solved ")
+
+
+def test_what_the_package_imports_it_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"]]
+    for extra in ("video", "minari"):
+        needed += project["optional-dependencies"][extra]
+    declared = {canonicalize_name(Requirement(need).name) for need in needed}
+    names = set()
+    for path in sources():
+        if path.endswith(".py"):
+            for node in ast.walk(ast.parse((ROOT / path).read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    names.add(str(node.module).partition(".")[0])
+    distributions = packages_distributions()
+    for name in names - sys.stdlib_module_names - {"lifelong_rl"}:
+        assert declared & {canonicalize_name(found) for found in distributions[name]}, name
