@@ -20,9 +20,11 @@ from lifelong_rl.agents.sight import Sight, open_sight
 from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("bc")
 class BC(ImitationLearner):
     """Behaviour cloning: supervised learning of an expert's actions in a task.
 

@@ -17,8 +17,10 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
 

@@ -18,8 +18,10 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("classifier")
 class Classifier(SupervisedLearner):
     """Supervised learning of classes from labelled rows, with one head per task.
 

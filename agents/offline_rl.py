@@ -25,8 +25,10 @@ from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("offline-rl")
 class OfflineRL(SupervisedLearner):
     """TD3+BC: TD3 on recorded demonstrations, its policy held near the recorded actions.
 

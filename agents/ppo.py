@@ -26,8 +26,10 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("ppo")
 class PPO(ContinualLearner, sb3.PPO):
     """Stable-Baselines3's PPO with every gradient step open to a continual method.
 

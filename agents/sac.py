@@ -23,9 +23,11 @@ from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Component, Objective, StateTree, gradient_step
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("sac")
 class SAC(OffPolicyLearner, sb3.SAC):
     """Stable-Baselines3's SAC with every gradient step open to a continual method.
 

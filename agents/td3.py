@@ -23,8 +23,10 @@ from lifelong_rl.agents.policies import ContinualTD3Policy, Critic, Deterministi
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("td3")
 class TD3(OffPolicyLearner, sb3.TD3):
     """Stable-Baselines3's TD3 with every gradient step open to a continual method.
 

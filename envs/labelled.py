@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.datasets import Store, make_anew
+from lifelong_rl.registry import SEQUENCES
 
 NUM_TEST = 360
 """Digits held out for testing, equally many of each; a fifth of all."""
@@ -337,30 +338,37 @@ def with_noise(std: float) -> Dataset:
     return Dataset(disturb(digits().train), disturb(digits().test))
 
 
-SPLIT_DIGITS = LabelledSequence(
-    "split-digits",
-    tuple(LabelledTask(f"digits-{k}-{k + 1}", partial(two_digits, k)) for k in range(0, 10, 2)),
-    num_classes=2,
-    description="five pairs of handwritten digits to tell apart: 0 and 1, 2 and 3, and so on",
-    steps_per_task=500,
+SPLIT_DIGITS = SEQUENCES.register("split-digits")(
+    LabelledSequence(
+        "split-digits",
+        tuple(LabelledTask(f"digits-{k}-{k + 1}", partial(two_digits, k)) for k in range(0, 10, 2)),
+        num_classes=2,
+        description="five pairs of handwritten digits to tell apart: 0 and 1, 2 and 3, and so on",
+        steps_per_task=500,
+    )
 )
 
-PERMUTED_DIGITS = LabelledSequence(
-    "permuted-digits",
-    tuple(LabelledTask(f"permutation-{k}", partial(permuted, k)) for k in range(10)),
-    num_classes=10,
-    description="the ten handwritten digits, ten times, each time with the pixels in another order",
-    steps_per_task=1_000,
+PERMUTED_DIGITS = SEQUENCES.register("permuted-digits")(
+    LabelledSequence(
+        "permuted-digits",
+        tuple(LabelledTask(f"permutation-{k}", partial(permuted, k)) for k in range(10)),
+        num_classes=10,
+        description="the ten handwritten digits, ten times, each time with the pixels in another "
+        "order",
+        steps_per_task=1_000,
+    )
 )
 
-NOISY_DIGITS = LabelledSequence(
-    "noisy-digits",
-    (
-        LabelledTask("noisy-pixels", partial(with_noise, 0.5)),
-        LabelledTask("clean-pixels", digits),
-    ),
-    num_classes=10,
-    description="the ten handwritten digits under noise, then without: what clean pictures teach "
-    "is wrong for noisy ones",
-    steps_per_task=2_000,
+NOISY_DIGITS = SEQUENCES.register("noisy-digits")(
+    LabelledSequence(
+        "noisy-digits",
+        (
+            LabelledTask("noisy-pixels", partial(with_noise, 0.5)),
+            LabelledTask("clean-pixels", digits),
+        ),
+        num_classes=10,
+        description="the ten handwritten digits under noise, then without: what clean pictures "
+        "teach is wrong for noisy ones",
+        steps_per_task=2_000,
+    )
 )

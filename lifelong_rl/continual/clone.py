@@ -13,8 +13,10 @@ from lifelong_rl.continual.distributions import from_tensors, to_tensors
 from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
 from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("clone")
 class Clone(ContinualMethod):
     """Behavioural cloning: keep predicting on rows of old tasks what was predicted at their end.
 

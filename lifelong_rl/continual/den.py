@@ -13,8 +13,10 @@ from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("den")
 class DEN(ContinualMethod):
     """DEN: retrain what a new task needs, add units, and split old ones that drift too far.
 

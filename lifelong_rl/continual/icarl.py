@@ -18,6 +18,7 @@ from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Exemplars:
     rows: Batch
 
 
+@METHODS.register("icarl")
 class ICaRL(LwF):
     """iCaRL: keep the exemplars that make up each class's mean, and classify by nearest mean.
 

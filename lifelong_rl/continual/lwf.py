@@ -5,8 +5,10 @@ from __future__ import annotations
 from lifelong_rl.continual.distillation import Distillation
 from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("lwf")
 class LwF(Distillation):
     """Learning without forgetting: keep what the old heads say, on the current task's data.
 

@@ -12,8 +12,10 @@ from lifelong_rl.continual.projection import extend_basis, orthogonalise
 from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.parameters import flatten, trainable, unflatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree, StepRecord
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("ogd")
 class OGD(ContinualMethod):
     """Orthogonal gradient descent: step only where the outputs on old rows do not change.
 

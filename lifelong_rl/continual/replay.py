@@ -5,8 +5,10 @@ from __future__ import annotations
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
 from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("replay")
 class Replay(MemoryMethod):
     """Experience replay: learn rows of old tasks together with those of the current one.
 

@@ -16,8 +16,10 @@ from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("rgo")
 class RGO(ContinualMethod):
     """Recursive gradient optimization: turn gradients away from what old tasks are sensitive to.
 

@@ -12,8 +12,10 @@ from lifelong_rl.learning.method import ContinualMethod, Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("vcl")
 class VCL(ContinualMethod):
     """Variational continual learning: the last task's posterior is the next one's prior.
 

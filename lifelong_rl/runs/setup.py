@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
-from lifelong_rl.registry import AGENTS
+from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import (
     ONLY_WITH_PIXELS,
     SPEED_ONLY,
@@ -249,22 +245,3 @@ def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
         prefix = f"{name}." if len(parts) > 1 else ""
         resolved |= {prefix + option: value for option, value in options.items()}
     return resolved, interleaves
-
-
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register agents, methods or sequences; the current folder is searched.
-
-    Raises:
-        UserError: A module cannot be imported.
-    """
-    for module in modules:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
-            ) from error

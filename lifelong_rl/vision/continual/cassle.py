@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner
+from lifelong_rl.registry import ENCODER_METHODS
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@ENCODER_METHODS.register("cassle")
 class CaSSLe(ContinualMethod):
     """Distil the encoder of the tasks before by the objective's own comparison of embeddings.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from lifelong_rl.continual.replay import Replay
+from lifelong_rl.registry import ENCODER_METHODS
 
 
+@ENCODER_METHODS.register("replay")
 class FrameReplay(Replay):
     """Experience replay, with a memory that is small beside the frames of a task.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -17,6 +18,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("arrow-of-time")
 class ArrowOfTime(SelfSupervised):
     """Arrow of time: tell whether the frames of a clip are shown forwards or backwards.
 

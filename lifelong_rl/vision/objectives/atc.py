@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import SlowNetwork, mlp
@@ -17,6 +18,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, ne
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("atc")
 class ATC(SelfSupervised):
     """Augmented temporal contrast: predict what a slow encoder makes of a frame soon after.
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -14,6 +15,7 @@ from lifelong_rl.vision.losses import counting
 from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
 
 
+@OBJECTIVES.register("counting")
 class Counting(SelfSupervised):
     """Counting: non-negative counts in a frame's quarters add up to those in the whole frame.
 

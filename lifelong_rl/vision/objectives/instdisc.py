@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import encode
 from lifelong_rl.vision.frames import Frames
@@ -18,6 +19,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
 from lifelong_rl.vision.sampling import Timeline
 
 
+@OBJECTIVES.register("instdisc")
 class InstanceDiscrimination(SelfSupervised):
     """Instance discrimination: tell each frame from all others by a bank of their embeddings.
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import kmeans
 from lifelong_rl.vision.frames import Frames
@@ -13,6 +14,7 @@ from lifelong_rl.vision.objectives.aggregation import Aggregation
 from lifelong_rl.vision.objectives.base import check_options
 
 
+@OBJECTIVES.register("local-aggregation")
 class LocalAggregation(Aggregation):
     """Local aggregation: draw each frame to the frames of its clusters that are near it.
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import SlowNetwork, mlp
@@ -20,6 +21,7 @@ TEMPERATURE = {1: 0.07, 2: 0.2}
 """Of each version."""
 
 
+@OBJECTIVES.register("moco")
 class MoCo(SelfSupervised):
     """MoCo: tell the other view of a frame from a queue of keys; a slow encoder makes the keys.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -24,6 +25,7 @@ SHUFFLES = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
 """Orders of three frames that are neither forwards nor backwards."""
 
 
+@OBJECTIVES.register("odd-one-out")
 class OddOneOut(SelfSupervised):
     """Odd one out: tell which of several clips of three frames is out of order.
 

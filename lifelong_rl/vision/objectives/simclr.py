@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -14,6 +15,7 @@ from lifelong_rl.vision.losses import nt_xent
 from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
 
 
+@OBJECTIVES.register("simclr")
 class SimCLR(SelfSupervised):
     """SimCLR: tell the other view of a frame from all views of the other frames in the batch.
 
