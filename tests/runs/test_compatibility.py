@@ -1,7 +1,8 @@
 """The table of methods and agents in `list methods`."""
 
 from lifelong_rl.registry import AGENTS
-from lifelong_rl.cli import compatibility, main
+from lifelong_rl.runs import compatibility
+from lifelong_rl.cli import main
 from lifelong_rl.continual import METHODS
 
 
