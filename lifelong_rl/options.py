@@ -11,8 +11,10 @@ The rules, which let a manual read the source without importing it:
 - An annotation is written with names of this module, of `typing` (`Literal`, `Annotated`), of
   `annotated_types` (`Ge`, `Gt`, `Le`, `Lt`, `Interval`, `Len`, `MultipleOf`) and of builtins only.
 - A default is a literal. Only the options of a class that is a base and nothing else may lack one.
-- The docstring's `Attributes:` has an entry for each option that is declared or whose default
-  changes; an entry may be left out where that of the base holds.
+- `name: annotation = field(default=literal, init=False)` fixes an option of the base, which is none
+  any more.
+- The docstring's `Attributes:` has an entry for each option. It may be left out where that of the
+  base holds, and stand alone where only that of the base does not.
 - The order of options is that of the class, then that of its base, and so on.
 
 A class without `Options`, of a plug-in, has its constructor's or its `build`'s keyword parameters
@@ -279,7 +281,7 @@ def read_entries(docstring: str | None, section: str) -> dict[str, str]:
 
 @cache
 def _options_of_dataclass(declared: type) -> dict[str, Option]:
-    fields = {field.name: field for field in dataclasses.fields(declared)}
+    fields = {field.name: field for field in dataclasses.fields(declared) if field.init}
     hints = _hints(declared)
     docs: dict[str, str] = {}
     order: dict[str, None] = {}
