@@ -168,8 +168,8 @@ def options_of(factory: Any) -> dict[str, Option]:
     """
     if dataclasses.is_dataclass(factory) and isinstance(factory, type):
         return _options_of_dataclass(factory)
-    if not isinstance(factory, type):
-        return _parameters(factory, factory, ("Args",), ())[0]
+    if not isinstance(factory, type):  # an object that builds agents
+        return _parameters(factory.build, factory, GIVEN_TO_BUILD)[0]
     found: dict[str, Option] = {}
     called = "build" if hasattr(factory, "build") else "__init__"
     for owner in factory.__mro__:
@@ -184,7 +184,6 @@ def options_of(factory: Any) -> dict[str, Option]:
         own, passes_on = _parameters(
             getattr(function, "__func__", function),
             owner,
-            ("Args",),
             GIVEN_TO_BUILD if called == "build" else ("self", "options"),
         )
         found |= {name: option for name, option in own.items() if name not in found}
@@ -299,15 +298,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _parameters(
-    function: Callable[..., Any], owner: Any, sections: Sequence[str], left_out: Sequence[str]
+    function: Callable[..., Any], owner: Any, left_out: Sequence[str]
 ) -> tuple[dict[str, Option], bool]:
     """The options that a function's parameters are, and whether it passes others on."""
     parameters = inspect.signature(function).parameters.values()
     hints = _hints(function)
-    docs: dict[str, str] = {}
-    for text in (inspect.getdoc(owner), inspect.getdoc(function)):
-        for section in sections:
-            docs |= read_entries(text, section)
+    docs = read_entries(inspect.getdoc(owner), "Args")
+    docs |= read_entries(inspect.getdoc(function), "Args")
     found = {}
     for parameter in parameters:
         has_default = parameter.default is not parameter.empty
