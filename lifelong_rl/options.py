@@ -11,8 +11,10 @@ The rules, which let a manual read the source without importing it:
 - An annotation is written with names of this module, of `typing` (`Literal`, `Annotated`), of
   `annotated_types` (`Ge`, `Gt`, `Le`, `Lt`, `Interval`, `Len`, `MultipleOf`) and of builtins only.
 - A default is a literal. Only the options of a class that is a base and nothing else may lack one.
-- The docstring's `Attributes:` has an entry for each option that is declared or whose default
-  changes; an entry may be left out where that of the base holds.
+- `name: annotation = field(default=literal, init=False)` fixes an option of the base, which is none
+  any more.
+- The docstring's `Attributes:` has an entry for each option. It may be left out where that of the
+  base holds, and stand alone where only that of the base does not.
 - The order of options is that of the class, then that of its base, and so on.
 
 A class without `Options`, of a plug-in, has its constructor's or its `build`'s keyword parameters
@@ -166,8 +168,8 @@ def options_of(factory: Any) -> dict[str, Option]:
     """
     if dataclasses.is_dataclass(factory) and isinstance(factory, type):
         return _options_of_dataclass(factory)
-    if not isinstance(factory, type):
-        return _parameters(factory, factory, ("Args",), ())[0]
+    if not isinstance(factory, type):  # an object that builds agents
+        return _parameters(factory.build, factory, GIVEN_TO_BUILD)[0]
     found: dict[str, Option] = {}
     called = "build" if hasattr(factory, "build") else "__init__"
     for owner in factory.__mro__:
@@ -182,7 +184,6 @@ def options_of(factory: Any) -> dict[str, Option]:
         own, passes_on = _parameters(
             getattr(function, "__func__", function),
             owner,
-            ("Args",),
             GIVEN_TO_BUILD if called == "build" else ("self", "options"),
         )
         found |= {name: option for name, option in own.items() if name not in found}
@@ -279,7 +280,7 @@ def read_entries(docstring: str | None, section: str) -> dict[str, str]:
 
 @cache
 def _options_of_dataclass(declared: type) -> dict[str, Option]:
-    fields = {field.name: field for field in dataclasses.fields(declared)}
+    fields = {field.name: field for field in dataclasses.fields(declared) if field.init}
     hints = _hints(declared)
     docs: dict[str, str] = {}
     order: dict[str, None] = {}
@@ -297,15 +298,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _parameters(
-    function: Callable[..., Any], owner: Any, sections: Sequence[str], left_out: Sequence[str]
+    function: Callable[..., Any], owner: Any, left_out: Sequence[str]
 ) -> tuple[dict[str, Option], bool]:
     """The options that a function's parameters are, and whether it passes others on."""
     parameters = inspect.signature(function).parameters.values()
     hints = _hints(function)
-    docs: dict[str, str] = {}
-    for text in (inspect.getdoc(owner), inspect.getdoc(function)):
-        for section in sections:
-            docs |= read_entries(text, section)
+    docs = read_entries(inspect.getdoc(owner), "Args")
+    docs |= read_entries(inspect.getdoc(function), "Args")
     found = {}
     for parameter in parameters:
         has_default = parameter.default is not parameter.empty

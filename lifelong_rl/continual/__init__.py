@@ -6,13 +6,13 @@ what exists, plug-ins included.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from lifelong_rl.continual.chain import Chain, split_options
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
+from lifelong_rl.options import check_options
 from lifelong_rl.registry import METHODS, Registry
 
 
@@ -51,14 +51,14 @@ def make_from(registry: Registry, name: str, options: Mapping[str, Any]) -> Cont
         raise UserError(
             f"the {registry.kind} '{name}' is not a subclass of ContinualMethod: {factory!r}"
         )
-    known = list(inspect.signature(factory).parameters)
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known, see="")
+    owner = f"{registry.kind} '{name}'"
+    checked = check_options(factory, options, owner)
     try:
-        return factory(**options)
+        return factory(**checked)
     except (TypeError, ValueError) as error:
-        raise UserError(f"method '{name}': {error}") from error
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{owner}: {error}") from error
 
 
 __all__ = ["METHODS", "ContinualMethod", "make", "make_from"]

@@ -10,20 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
-from lifelong_rl.registry import AGENTS, load_plugins
-from lifelong_rl.runs.config import (
-    ONLY_WITH_PIXELS,
-    SPEED_ONLY,
-    RunConfig,
-    resolve_options,
-)
-from lifelong_rl.learning.seeding import derive_seed, seed_everything
-from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
-from lifelong_rl.storage.versions import installed
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.seeding import derive_seed, seed_everything
+from lifelong_rl.options import resolve_options
+from lifelong_rl.registry import AGENTS, load_plugins
+from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
+from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.eyes import Eyes
@@ -79,7 +75,9 @@ class Setup:
             return {}
         fields = self.config.as_dict()
         told = {name: fields[name] for name in ("observation", *ONLY_WITH_PIXELS)}
-        return {**told, "encoder": list(self.eyes.sha256)}
+        mode = told.pop("encoder_mode")
+        # as it is in the checkpoints and results of runs from before there was a mode
+        return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
 
     @property
     def env_options(self) -> dict[str, Any]:
@@ -167,7 +165,7 @@ def prepare(config: RunConfig) -> Setup:
     Raises:
         UserError: A name, an option or a number is wrong.
     """
-    config.check()
+    config = config.checked()
     load_plugins(config.plugin)
     AGENTS.check(config.agent)
     for name in split_options(config.method, config.method_options):
@@ -176,7 +174,8 @@ def prepare(config: RunConfig) -> Setup:
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
-    agent_options = resolve_options("agent", config.agent, agent_class.build, config.agent_options)
+    owner = f"agent '{config.agent}'"
+    agent_options = resolve_options(agent_class, config.agent_options, owner)
     method_options, interleaves = _resolve_method(config)
     if interleaves:
         kept = {option: False for option in KEPT_WHEN_JOINT if option in agent_options}
@@ -214,7 +213,7 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     return open_eyes(
         [Path(path) for path in config.encoder],
         config.cameras,
-        frozen=bool(config.encoder) and not config.finetune,
+        frozen=config.encoder_mode == "frozen",
         shift=config.shift,
     )
 
@@ -241,7 +240,7 @@ def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
     for name, given in parts.items():
         method_class: Any = METHODS.get(name)
         interleaves |= getattr(method_class, "interleaves", False)
-        options = resolve_options("method", name, method_class, given)
+        options = resolve_options(method_class, given, f"method '{name}'")
         prefix = f"{name}." if len(parts) > 1 else ""
         resolved |= {prefix + option: value for option, value in options.items()}
     return resolved, interleaves

@@ -6,10 +6,10 @@ included.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import UserError
+from lifelong_rl.options import check_options
 from lifelong_rl.registry import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -40,20 +40,14 @@ def make(
     factory = OBJECTIVES.get(name)
     if not (isinstance(factory, type) and issubclass(factory, SelfSupervised)):
         raise UserError(f"the objective '{name}' is not a subclass of SelfSupervised: {factory!r}")
-    known = [
-        parameter.name
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known, see="")
+    owner = f"objective '{name}'"
+    checked = check_options(factory, options, owner)
     try:
-        return factory(frames, augmentation or Augmentation(), **options)
+        return factory(frames, augmentation or Augmentation(), **checked)
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"objective '{name}': {error}") from error
+        raise UserError(f"{owner}: {error}") from error
 
 
 __all__ = ["OBJECTIVES", "make"]
