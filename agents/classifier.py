@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.agents.policies import split_task
 from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component
@@ -37,6 +38,9 @@ class Classifier(SupervisedLearner):
     Raises:
         UserError: The environment has no labelled data.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "class labels")
 
     policy: TaskNetwork
 

@@ -26,12 +26,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
 from lifelong_rl.registry import SEQUENCES
 
@@ -209,6 +210,8 @@ class LabelledSequence:
             `lifelong_rl.agents.supervised.SupervisedLearner.learn_task`.
         store: has or makes the datasets that are worth keeping.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("labelled data",)
 
     name: str
     problems: tuple[Problem, ...]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
 from lifelong_rl.envs.tasks import TASKS, get_task
 from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
 from lifelong_rl.errors import UnknownNameError
-from lifelong_rl.registry import SEQUENCE_MAKERS, SEQUENCES
+from lifelong_rl.registry import EXPERTS, SEQUENCE_MAKERS, SEQUENCES
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.pixels import PixelOptions
@@ -59,6 +60,12 @@ class Sequence:
     def num_tasks(self) -> int:
         """Number of tasks, and length of the one-hot."""
         return len(self.tasks)
+
+    @property
+    def offers(self) -> tuple[Trait, ...]:
+        """What agents can learn of it: see `lifelong_rl.compatibility`."""
+        by_experts: tuple[Trait, ...] = ("continuous actions", "expert")
+        return by_experts if all(name in EXPERTS for name in self.tasks) else by_experts[:1]
 
     def make_env(
         self,

@@ -158,6 +158,25 @@ class Registry:
             return None
         return source.find_class(found.module, found.attribute)
 
+    def declared(self, name: str, attribute: str) -> Any:
+        """What the class or object called `name` sets an attribute to; None if it does not.
+
+        Nothing is imported where the class can be read and sets the attribute by a literal.
+
+        Raises:
+            UnknownNameError: No such name.
+            UserError: It has to be imported, and cannot be.
+        """
+        found = None if name in self._registered else self.source(name)
+        if found is not None:
+            try:
+                return found.declared(attribute)
+            except AttributeError:
+                return None
+            except ValueError:
+                pass
+        return getattr(self.get(name), attribute, None)
+
     def items(self) -> Iterator[tuple[str, Any]]:
         """Names and objects; all are imported."""
         return ((name, self.get(name)) for name in self.names())

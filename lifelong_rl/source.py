@@ -53,7 +53,7 @@ class SourceFile:
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
         """Each imported name's module, and its name there; that is empty for a module."""
-        found = {}
+        found: dict[str, tuple[str, str]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom):
                 module = self._absolute(node)
@@ -148,10 +148,14 @@ class ClassSource:
         """
         for each in self.lineage:
             for node in each.node.body:
-                targets = node.targets if isinstance(node, ast.Assign) else ()
-                target = node.target if isinstance(node, ast.AnnAssign) else next(iter(targets), 0)
-                if isinstance(target, ast.Name) and target.id == name and node.value:  # type: ignore[union-attr]
-                    return ast.literal_eval(node.value)  # type: ignore[union-attr]
+                if isinstance(node, ast.Assign):
+                    target = node.targets[0]
+                elif isinstance(node, ast.AnnAssign):
+                    target = node.target
+                else:
+                    continue
+                if isinstance(target, ast.Name) and target.id == name and node.value is not None:
+                    return ast.literal_eval(node.value)
         raise AttributeError(name)
 
     def find_class(self, name: str) -> ClassSource | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
@@ -50,6 +51,8 @@ class ICaRL(LwF):
     References:
         Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("class labels",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(LwF.Options):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
@@ -34,6 +35,8 @@ class VCL(ContinualMethod):
         Nguyen et al. 2018, Variational continual learning.
         Kingma et al. 2015, Variational dropout and the local reparameterization trick.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import (
     Batch,
     Component,
@@ -35,6 +36,7 @@ class ContinualMethod:
         **given: Options by name, on top of these: `EWC(strength=3.0)`.
 
     Attributes:
+        needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
         options: Of this method.
 
@@ -54,6 +56,7 @@ class ContinualMethod:
 
         scope: Scope = "policy"
 
+    needs: ClassVar[tuple[Trait, ...]] = ()
     interleaves: ClassVar[bool] = False
     options: Options
 

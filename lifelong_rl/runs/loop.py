@@ -23,7 +23,7 @@ from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.sequence import BatchEnv, task_labels
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.errors import NonFiniteError, UserError
 
 
 class Reporter:
@@ -57,6 +57,9 @@ class SequenceLoop:
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
+        refusal = setup.refusal
+        if refusal is not None:
+            raise UserError(refusal)
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
         self._labels = task_labels(setup.sequence.tasks)

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
+from lifelong_rl.compatibility import (
+    MEANINGS,
+    explain_refusal,
+    find_partners,
+    find_refusal,
+    read_needs,
+)
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
@@ -78,6 +85,30 @@ class Setup:
         mode = told.pop("encoder_mode")
         # as it is in the checkpoints and results of runs from before there was a mode
         return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the method cannot serve the agent, as both declare; None if it can, for all they say.
+
+        Raises:
+            UserError: What has to be imported to be judged is broken.
+        """
+        config = self.config
+        parts = list(split_options(config.method, config.method_options))
+        if config.observes_pixels and config.encoder_mode != "frozen":
+            for part in parts:
+                if "networks alone" in read_needs(METHODS, part):
+                    return (
+                        f"the method '{part}' needs {MEANINGS['networks alone']}, and with "
+                        f"--encoder-mode {config.encoder_mode} the agent '{config.agent}' learns "
+                        "them; take --encoder-mode frozen, or another method"
+                    )
+        for part in parts:
+            refusal = find_refusal(METHODS, part, AGENTS, config.agent)
+            if refusal is not None:
+                fitting, _, _ = find_partners(METHODS, part, AGENTS, AGENTS.names())
+                return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+        return None
 
     @property
     def env_options(self) -> dict[str, Any]:
@@ -171,6 +202,7 @@ def prepare(config: RunConfig) -> Setup:
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)
     sequence = load_sequence(config.sequence, config.order)
+    _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
@@ -193,6 +225,27 @@ def prepare(config: RunConfig) -> Setup:
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
     return Setup(resolved, sequence, agent_class, interleaves, eyes)
+
+
+def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
+    """Raise UserError if the agent declares to need what the sequence declares not to offer."""
+    offers = getattr(sequence, "offers", None)
+
+    def explain(agent: str) -> str | None:
+        needs = read_needs(AGENTS, agent)
+        return explain_refusal(
+            f"the agent '{agent}'", needs, f"the sequence '{config.sequence}'", offers
+        )
+
+    refusal = explain(config.agent)
+    if refusal is None:
+        return
+    fitting = []
+    for agent in AGENTS.names():
+        with suppress(UserError):  # a broken plug-in's
+            if read_needs(AGENTS, agent) and explain(agent) is None:
+                fitting.append(f"'{agent}'")
+    raise UserError(f"{refusal} (agents that learn it: {', '.join(fitting) or 'none'})")
 
 
 def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner
@@ -32,6 +33,8 @@ class CaSSLe(ContinualMethod):
     References:
         Fini et al. 2022, Self-supervised models are continual learners, section 4.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("comparison",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Share, Whole
 from lifelong_rl.registry import OBJECTIVES
@@ -35,6 +36,8 @@ class MoCo(SelfSupervised):
         He et al. 2020, Momentum contrast for unsupervised visual representation learning.
         Chen et al. 2020, Improved baselines with momentum contrastive learning.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SelfSupervised.Options):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Whole
 from lifelong_rl.registry import OBJECTIVES
@@ -29,6 +30,8 @@ class SimCLR(SelfSupervised):
     References:
         Chen et al. 2020, A simple framework for contrastive learning of visual representations.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SelfSupervised.Options):
