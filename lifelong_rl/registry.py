@@ -273,15 +273,19 @@ def _points(group: str) -> list[tuple[str, str]]:
     Raises:
         UserError: This package has none, so it is not installed as it lies here.
     """
-    ours = "lifelong_rl."
-    if not any(point.value.startswith(ours) for point in entry_points(group="lifelong_rl.agents")):
+    points = [(point.value, point.name) for point in entry_points(group=group)]
+    agents = [(point.value, point.name) for point in entry_points(group="lifelong_rl.agents")]
+    if not any(map(_is_ours, agents)):
         root = Path(__file__).resolve().parents[1]
         raise UserError(
             f"lifelong_rl in {root} is not installed as it is there, so that nothing in it can be "
             f"found by name; install it (again): python -m pip install --editable {root}"
         )
-    points = [(point.value, point.name) for point in entry_points(group=group)]
-    return sorted(points, key=lambda point: not point[0].startswith(ours))
+    return sorted(points, key=lambda point: not _is_ours(point))
+
+
+def _is_ours(point: tuple[str, str]) -> bool:
+    return point[0].startswith("lifelong_rl.")
 
 
 def _one_line(error: Exception) -> str:

@@ -76,7 +76,7 @@ class SourceFile:
             if isinstance(node, ast.ClassDef)
             for decorator in node.decorator_list
         }
-        for node in ast.walk(self.tree):
+        for node in self._run_on_import():
             if not isinstance(node, ast.Call):
                 continue
             if _called(node) == f"register_{table.lower().removesuffix('s')}":
@@ -97,11 +97,18 @@ class SourceFile:
             if isinstance(node, ast.ClassDef) and node.name == outer:
                 found = ClassSource(self, node)
                 return found.find_class(inner) if inner else found
-        if outer in self.imports:
-            module, attribute = self.imports[outer]
-            wanted = ".".join(part for part in (attribute, inner) if part)
-            return find_class(module, wanted)
-        return None
+        module, attribute = self.imports.get(outer, ("", ""))
+        # Other packages declare nothing, and some, such as torch, take long to read.
+        if module == self.module or _package(module) not in ("lifelong_rl", _package(self.module)):
+            return None
+        return find_class(module, ".".join(part for part in (attribute, inner) if part))
+
+    def _run_on_import(self) -> Iterator[ast.AST]:
+        """All that is not inside of a function or a class."""
+        for node in self.tree.body:
+            defines = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            for part in node.decorator_list if defines else (node,):
+                yield from ast.walk(part)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -179,7 +186,7 @@ def find_class(module: str, name: str) -> ClassSource | None:
     """A class by its module and its name there; None if its source cannot be read."""
     try:
         return read(module).find_class(name)
-    except (ImportError, OSError, SyntaxError):
+    except (ImportError, OSError, SyntaxError, ValueError):
         return None
 
 
@@ -255,6 +262,10 @@ def _find_file(module: str) -> Path:
 @cache
 def _parse(module: str, path: Path) -> SourceFile:
     return SourceFile(module, path)
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _called(call: ast.Call) -> str:
