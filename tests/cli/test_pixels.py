@@ -29,8 +29,8 @@ SIZE = 32
 SPEC = EncoderSpec(SIZE, SIZE, dim=4, filters=2)
 SEEING = ["--sequence", "reach,push", "--observation", "pixels"]
 QUICK = [
-    *("--num-envs", "4", "--num-threads", "1", "--eval-episodes", "2", "--eval-points", "1"),
-    *("--steps-per-task", "60", "--quiet", "--no-diagnostics"),
+    *("--num-envs", "4", "--num-threads", "1", "--eval-episodes", "1", "--eval-points", "1"),
+    *("--steps-per-task", "32", "--quiet", "--no-diagnostics"),
 ]
 OF_AGENT = {
     "sac": ["--agent-options", "learning_starts=16", "hidden=[8]", "batch_size=8"],
