@@ -71,8 +71,8 @@ class Robot(ABC, Generic[StartT, StateT]):
         """Return what the robot keeps of an episode beside the batch's arrays.
 
         Returns:
-            Live arrays by name, one row per simulation; `lifelong_rl.envs.batch_env.BatchEnv.restore` writes
-            into them.
+            Live arrays by name, one row per simulation;
+            `lifelong_rl.envs.batch_env.BatchEnv.restore` writes into them.
         """
 
     @abstractmethod

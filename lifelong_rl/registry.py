@@ -18,6 +18,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,6 +29,8 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.source import ClassSource, Registration
 
 T = TypeVar("T")
+OURS = "lifelong_rl."
+"""What the values of this package's own entry points begin with."""
 
 
 class Registry:
@@ -271,21 +274,23 @@ def _points(group: str) -> list[tuple[str, str]]:
     """Values and names of the entry points of a group, those of this package first.
 
     Raises:
-        UserError: This package has none, so it is not installed as it lies here.
+        UserError: See `_check_installed`.
     """
+    _check_installed()
     points = [(point.value, point.name) for point in entry_points(group=group)]
-    agents = [(point.value, point.name) for point in entry_points(group="lifelong_rl.agents")]
-    if not any(map(_is_ours, agents)):
-        root = Path(__file__).resolve().parents[1]
-        raise UserError(
-            f"lifelong_rl in {root} is not installed as it is there, so that nothing in it can be "
-            f"found by name; install it (again): python -m pip install --editable {root}"
-        )
-    return sorted(points, key=lambda point: not _is_ours(point))
+    return sorted(points, key=lambda point: not point[0].startswith(OURS))
 
 
-def _is_ours(point: tuple[str, str]) -> bool:
-    return point[0].startswith("lifelong_rl.")
+@cache
+def _check_installed() -> None:
+    """Raise UserError if this package has no entry points: it is not installed as it lies here."""
+    if any(point.value.startswith(OURS) for point in entry_points(group="lifelong_rl.agents")):
+        return
+    root = Path(__file__).resolve().parents[1]
+    raise UserError(
+        f"lifelong_rl in {root} is not installed as it is there, so that nothing in it can be "
+        f"found by name; install it (again): python -m pip install --editable {root}"
+    )
 
 
 def _one_line(error: Exception) -> str:

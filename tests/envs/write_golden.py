@@ -1,9 +1,10 @@
 """Write the golden steps of every task, or of those named.
 
 A file holds one episode of the task's expert with a little noise, so that things are moved: before
-and after each step everything the next one depends on (`lifelong_rl.envs.batch_env.BatchEnv.snapshot`), the
-action, and what the step gave. The test computes each step from its own stored start, so that the
-last bit of a sine, which differs between processors, does not add up over the episode.
+and after each step everything the next one depends on
+(`lifelong_rl.envs.batch_env.BatchEnv.snapshot`), the action, and what the step gave. The test
+computes each step from its own stored start, so that the last bit of a sine, which differs between
+processors, does not add up over the episode.
 
 Contacts appear and vanish at once: where two faces lie on each other, the last bit of a position
 decides how many contacts there are, and the next state follows. Such a step is no golden anywhere.
