@@ -8,7 +8,8 @@ it is refused, if at all, when a first task begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lifelong_rl.registry import (
@@ -50,6 +51,23 @@ PAIRS: tuple[tuple[Registry, Registry], ...] = (
 """Tables of what needs something, each with the table of what offers it."""
 
 
+@dataclass(frozen=True)
+class Partners:
+    """Who goes with a thing, of one kind.
+
+    Attributes:
+        kind: Of these, in the plural.
+        fitting: Names of those that go with it.
+        refused: What is wrong with the others, in words, by name.
+        untold: Names of those that do not declare it; a run finds out.
+    """
+
+    kind: str
+    fitting: tuple[str, ...]
+    refused: dict[str, str]
+    untold: tuple[str, ...]
+
+
 def explain_refusal(
     needing: str, needs: Sequence[Any], offering: str, offers: Sequence[Any] | None
 ) -> str | None:
@@ -61,13 +79,8 @@ def explain_refusal(
         offering: What has to offer it, such as "the agent 'ppo'".
         offers: Its traits; None where it declares none.
     """
-    if offers is None:
-        return None
-    missing = [trait for trait in needs if trait not in offers]
-    if not missing:
-        return None
-    needed = MEANINGS.get(missing[0], str(missing[0]))
-    return f"{needing} needs {needed}, which {offering} does not offer"
+    missing = _find_missing(needs, offers)
+    return missing and f"{needing} needs {missing}, which {offering} does not offer"
 
 
 def find_refusal(needing: Registry, name: str, offering: Registry, other: str) -> str | None:
@@ -116,37 +129,37 @@ def read_offers(table: Registry, name: str) -> tuple[Trait, ...] | None:
     return offers
 
 
-def find_partners(
-    table: Registry, name: str, other: Registry, candidates: Iterable[str]
-) -> tuple[list[str], dict[str, str], list[str]]:
-    """Which of the candidates, names in the table `other`, go with `name`.
+def find_partners(table: Registry, name: str, other: Registry) -> Partners:
+    """Which of the things in another table go with `name`.
 
-    Returns:
-        Names that go with it, names that do not with the reason for each, and names that do not
-        tell.
+    Args:
+        table: Holds `name`.
+        name: Of what needs something, or offers it.
+        other: Makes one of the `PAIRS` with `table`.
     """
     fitting: list[str] = []
     refused: dict[str, str] = {}
     untold: list[str] = []
-    for candidate in candidates:
-        pair = (
-            (table, name, other, candidate)
-            if (table, other) in PAIRS
-            else (other, candidate, table, name)
-        )
+    needs_it = (table, other) in PAIRS
+    for candidate in other.names():
+        pair = (table, name, other, candidate) if needs_it else (other, candidate, table, name)
         try:
-            refusal = find_refusal(*pair)
-            told = read_offers(*pair[2:]) is not None
+            offers = read_offers(*pair[2:])
+            missing = _find_missing(read_needs(*pair[:2]), offers)
         except Exception:  # a broken plug-in's
             untold.append(candidate)
             continue
-        if refusal is not None:
-            refused[candidate] = refusal
-        elif told:
-            fitting.append(candidate)
+        if missing is not None:
+            refused[candidate] = f"does not offer {missing}" if needs_it else f"needs {missing}"
         else:
-            untold.append(candidate)
-    return fitting, refused, untold
+            (untold if offers is None else fitting).append(candidate)
+    return Partners(f"{other.kind}s", tuple(fitting), refused, tuple(untold))
+
+
+def _find_missing(needs: Sequence[Any], offers: Sequence[Any] | None) -> str | None:
+    """The first need that is not offered, in words."""
+    missing = [] if offers is None else [trait for trait in needs if trait not in offers]
+    return MEANINGS.get(missing[0], str(missing[0])) if missing else None
 
 
 def _traits(declared: Any) -> tuple[Trait, ...] | None:

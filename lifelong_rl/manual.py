@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifelong_rl import options
-from lifelong_rl.compatibility import PAIRS, find_partners
+from lifelong_rl.compatibility import PAIRS, Partners, find_partners
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import GIVEN_TO_BUILD, REQUIRED, Option, options_of, read_entries
 from lifelong_rl.registry import (
@@ -43,23 +43,6 @@ FLAGS = {
 """What options are given by, in `run` or `pretrain`."""
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|References):")
 WIDTH = 88
-
-
-@dataclass(frozen=True)
-class Partners:
-    """Who goes with a thing, of one kind.
-
-    Attributes:
-        kind: Of these, in the plural.
-        fitting: Names of those that go with it.
-        refused: Why the others do not, by name.
-        untold: Names of those that do not declare it; a run finds out.
-    """
-
-    kind: str
-    fitting: tuple[str, ...]
-    refused: dict[str, str]
-    untold: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -180,8 +163,8 @@ def format_manual(manual: Manual) -> str:
         for label, names in (("go with it", partners.fitting), ("do not tell", partners.untold)):
             if names:
                 parts.append(_wrap(f"  {label}: ", ", ".join(names), "    "))
-        for name, reason in partners.refused.items():
-            parts.append(_wrap(f"  not {name}: ", reason, "    "))
+        for reason, names in group_by_reason(partners):
+            parts.append(_wrap(f"  not {', '.join(names)}: ", reason, "    "))
     if manual.module:
         parts += ["", f"defined in {manual.module}"]
     return "\n".join(parts)
@@ -192,6 +175,14 @@ def describe_values(option: Option) -> str:
     if option.default is REQUIRED:
         return f"{option.allowed}; to be given"
     return f"{option.allowed}; default {spell(option.default)}"
+
+
+def group_by_reason(partners: Partners) -> list[tuple[str, list[str]]]:
+    """Why some do not go with a thing, each reason with all names that it is for."""
+    found: dict[str, list[str]] = {}
+    for name, reason in partners.refused.items():
+        found.setdefault(reason, []).append(name)
+    return list(found.items())
 
 
 def spell(value: Any) -> str:
@@ -272,14 +263,12 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _partners(table: Registry, name: str) -> tuple[Partners, ...]:
-    found = []
-    for needing, offering in PAIRS:
-        for one, other in ((needing, offering), (offering, needing)):
-            if table is one:
-                fitting, refused, untold = find_partners(table, name, other, other.names())
-                kind = f"{other.kind}s"
-                found.append(Partners(kind, tuple(fitting), refused, tuple(untold)))
-    return tuple(found)
+    return tuple(
+        find_partners(table, name, other)
+        for pair in PAIRS
+        for one, other in (pair, pair[::-1])
+        if one is table
+    )
 
 
 def _describe_task(task: Any) -> tuple[tuple[str, str], ...]:

@@ -106,8 +106,11 @@ class SourceFile:
     def _run_on_import(self) -> Iterator[ast.AST]:
         """All that is not inside of a function or a class."""
         for node in self.tree.body:
-            defines = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            for part in node.decorator_list if defines else (node,):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                parts: list[ast.expr] | list[ast.stmt] = node.decorator_list
+            else:
+                parts = [node]
+            for part in parts:
                 yield from ast.walk(part)
 
     def _absolute(self, node: ast.ImportFrom) -> str:

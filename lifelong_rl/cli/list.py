@@ -93,19 +93,23 @@ def _print_manuals(name: str) -> None:
 
 def _print_refusals() -> None:
     """Print a table of methods and agents, and why where a pair does not work."""
-    from lifelong_rl.compatibility import find_partners
+    from lifelong_rl.compatibility import find_partners, find_refusal
     from lifelong_rl.registry import AGENTS, METHODS
 
     agents, methods = AGENTS.names(), METHODS.names()
     width = max(map(len, methods))
-    reasons = []
+    refusals = []
     print("  with the agents (+ works, - does not, ? does not tell):")
     print("  " + "  ".join(["".ljust(width), *agents]))
     for method in methods:
-        fitting, refused, _ = find_partners(METHODS, method, AGENTS, agents)
-        signs = ["+" if a in fitting else "-" if a in refused else "?" for a in agents]
-        row = [sign.ljust(len(agent)) for sign, agent in zip(signs, agents, strict=True)]
-        print("  " + "  ".join([method.ljust(width), *row]).rstrip())
-        reasons += [f"{method} with {agent}: {reason}" for agent, reason in refused.items()]
-    for reason in reasons:
-        print(f"  {reason}")
+        partners = find_partners(METHODS, method, AGENTS)
+        row = [method.ljust(width)]
+        for agent in agents:
+            refused = agent in partners.refused
+            sign = "-" if refused else "+" if agent in partners.fitting else "?"
+            row.append(sign.ljust(len(agent)))
+            if refused:
+                refusals.append(find_refusal(METHODS, method, AGENTS, agent))
+        print("  " + "  ".join(row).rstrip())
+    for refusal in refusals:
+        print(f"  {refusal}")

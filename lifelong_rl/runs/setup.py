@@ -106,7 +106,7 @@ class Setup:
         for part in parts:
             refusal = find_refusal(METHODS, part, AGENTS, config.agent)
             if refusal is not None:
-                fitting, _, _ = find_partners(METHODS, part, AGENTS, AGENTS.names())
+                fitting = find_partners(METHODS, part, AGENTS).fitting
                 return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
         return None
 
