@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,11 +18,14 @@ from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.sight import Sight, open_sight
 from lifelong_rl.agents.supervised import check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("bc")
 class BC(ImitationLearner):
     """Behaviour cloning: supervised learning of an expert's actions in a task.
 
@@ -44,6 +47,9 @@ class BC(ImitationLearner):
     Raises:
         UserError: The environment has no demonstrations, or the eyes fit neither it nor the method.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.supervised import check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
 
@@ -39,6 +42,9 @@ class BCStream(ImitationLearner):
     Raises:
         UserError: The environment has no expert.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     def __init__(
         self,

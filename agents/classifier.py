@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from torch.nn import functional as F
 
 from lifelong_rl.agents.policies import split_task
 from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("classifier")
 class Classifier(SupervisedLearner):
     """Supervised learning of classes from labelled rows, with one head per task.
 
@@ -35,6 +38,9 @@ class Classifier(SupervisedLearner):
     Raises:
         UserError: The environment has no labelled data.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "class labels")
 
     policy: TaskNetwork
 

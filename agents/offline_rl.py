@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,10 +23,13 @@ from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
 from lifelong_rl.agents.supervised import SupervisedLearner, check_options
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("offline-rl")
 class OfflineRL(SupervisedLearner):
     """TD3+BC: TD3 on recorded demonstrations, its policy held near the recorded actions.
 
@@ -60,6 +63,9 @@ class OfflineRL(SupervisedLearner):
     Raises:
         UserError: The environment has no demonstrations.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     policy: _ActorCritic
 

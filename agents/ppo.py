@@ -22,12 +22,15 @@ from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
 from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("ppo")
 class PPO(ContinualLearner, sb3.PPO):
     """Stable-Baselines3's PPO with every gradient step open to a continual method.
 
@@ -42,6 +45,9 @@ class PPO(ContinualLearner, sb3.PPO):
         kept_rows: The latest rows of experience that a task leaves to its method.
         **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ()
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualPPOPolicy}
     policy: ContinualPPOPolicy

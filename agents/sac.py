@@ -20,12 +20,15 @@ from lifelong_rl.agents.off_policy import OffPolicyLearner
 from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
 from lifelong_rl.agents.sac_components import EntropyCoefficient, SACActor, SACCritic
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Component, Objective, StateTree, gradient_step
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("sac")
 class SAC(OffPolicyLearner, sb3.SAC):
     """Stable-Baselines3's SAC with every gradient step open to a continual method.
 
@@ -43,6 +46,9 @@ class SAC(OffPolicyLearner, sb3.SAC):
     Raises:
         UserError: Arguments that do not go together.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualSACPolicy}
     policy: ContinualSACPolicy

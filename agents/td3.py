@@ -21,10 +21,13 @@ from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.off_policy import OffPolicyLearner
 from lifelong_rl.agents.policies import ContinualTD3Policy, Critic, DeterministicActor
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("td3")
 class TD3(OffPolicyLearner, sb3.TD3):
     """Stable-Baselines3's TD3 with every gradient step open to a continual method.
 
@@ -32,6 +35,9 @@ class TD3(OffPolicyLearner, sb3.TD3):
     same seed, to within the rounding of batched and fused operations. The arguments are those of
     `OffPolicyLearner` and of Stable-Baselines3's TD3.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualTD3Policy}
     policy: ContinualTD3Policy

@@ -159,11 +159,10 @@ def _run_round(
 
 def _labels(env: BatchEnv) -> dict[str, Array]:
     """Return what is known of the rows' states, and what the expert would do in them."""
-    expert = EXPERTS.get(env.task.name)
-    if expert is None:
-        action = np.full((env.num_envs, env.task.action_dim), np.nan)
+    if env.task.name in EXPERTS:
+        action = np.clip(get_expert(env.task.name)(env.state()), -1.0, 1.0)
     else:
-        action = np.clip(expert(env.state()), -1.0, 1.0)
+        action = np.full((env.num_envs, env.task.action_dim), np.nan)
     return {**env.robot.labels(), "action": action}
 
 

@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from lifelong_rl.runs.compatibility import Begin, find_refusal, try_agents
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_rl import continual
@@ -21,7 +22,6 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.compatibility import Begin, find_refusal, try_agents
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
 
 NUM_TASKS = 2
