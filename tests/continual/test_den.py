@@ -261,5 +261,5 @@ def test_refusals(classifier):
         ("threshold", 1.0),
         ("retrain_updates", -1),
     ):
-        with pytest.raises(ValueError, match=f"{option}.* must"):
+        with pytest.raises(ValueError, match=f"'{option}' of DEN must be"):
             DEN(**{option: value})

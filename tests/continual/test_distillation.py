@@ -215,5 +215,5 @@ def test_less_is_forgotten(classifier, name):
 )
 def test_options_out_of_range(name, options):
     (option,) = options
-    with pytest.raises(UserError, match=f"{option} must be"):
+    with pytest.raises(UserError, match=f"'{option}' of method '{name}' must be"):
         make(name, **options)

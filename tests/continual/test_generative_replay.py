@@ -131,7 +131,11 @@ def test_less_is_forgotten(classifier):
 
 @pytest.mark.parametrize("option", ["batch_size", "latent", "hidden", "updates"])
 def test_options_out_of_range(option):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, not 0"):
+    with pytest.raises(
+        ValueError, match=f"'{option}' of .* must be a whole number of at least 1, not 0"
+    ):
         GenerativeReplay(**{option: 0})
-    with pytest.raises(ValueError, match="learning_rate must be positive"):
+    with pytest.raises(
+        ValueError, match="'learning_rate' of GenerativeReplay must be a number above 0"
+    ):
         GenerativeReplay(learning_rate=0.0)

@@ -157,5 +157,5 @@ def test_what_does_not_predict_classes_is_refused(predictor, stream_learner, dis
 @pytest.mark.parametrize("options", [{"memory_size": 0}, {"ratio": 0.0}, {"strength": -1.0}])
 def test_options_out_of_range(options):
     (option,) = options
-    with pytest.raises(ValueError, match=f"{option} must be"):
+    with pytest.raises(ValueError, match=f"'{option}' of ICaRL must be"):
         ICaRL(**options)

@@ -200,5 +200,5 @@ def test_refusals(predictor, stream_learner, distributions):
     )
     with pytest.raises(UserError, match="packnet cannot act on 'predictor'"):
         PackNet().begin_task(stream_learner(plain, tasks=[{}, {}]), 0)
-    with pytest.raises(ValueError, match="retrain_updates must not be negative, not -1"):
+    with pytest.raises(ValueError, match="'retrain_updates' of PackNet must be a whole number of"):
         PackNet(retrain_updates=-1)

@@ -129,5 +129,5 @@ def test_scope_and_options(predictor, stream_learner, distributions):
     assert all(p.requires_grad for p in value.module.parameters()), "not in scope: left alone"
     with pytest.raises(UserError, match="cannot act on 'predictor'"):
         Progressive(scope="both").begin_task(stream_learner(value, tasks=[{}, {}]), 1)
-    with pytest.raises(ValueError, match="adapter_dim must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="'adapter_dim' of Progressive must be a whole number of"):
         Progressive(adapter_dim=0)

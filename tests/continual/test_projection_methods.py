@@ -418,7 +418,7 @@ def test_rgo_needs_its_own_network(classifier):
 )
 def test_options_out_of_range(method, options):
     (name,) = options
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=f"'{name}' of {method.__name__} must be"):
         method(**options)
 
 

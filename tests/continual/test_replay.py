@@ -36,5 +36,5 @@ def test_extended_batch(classifier, ratio, added):
 
 @pytest.mark.parametrize("ratio", [0, -1.0, float("nan"), float("inf")])
 def test_ratio_out_of_range(ratio):
-    with pytest.raises(ValueError, match="ratio must be positive"):
+    with pytest.raises(ValueError, match="'ratio' of Replay must be a number above 0"):
         Replay(ratio=ratio)
