@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,
 )
 from lifelong_rl.agents.imitation import ImitationLearner
-from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.sight import Sight, open_sight
 from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
@@ -130,11 +130,13 @@ class BC(ImitationLearner):
         if self._eyes is None:
             return super()._make_policy(env)
         self._sight = sight = open_sight(self._eyes, env.observation_space, self.method)
-        return self._make_actor(sight.space, env.action_space, **sight.policy_arguments())
+        extractor = sight.make_extractor()
+        features = sight.space.shape[0] if extractor is None else extractor.features_dim
+        return self._make_actor(features, env.action_space, extractor)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         shown = demonstrate(env, task_id, episodes=self.episodes, seed=self.seed, noise=self.noise)
-        actions = self.policy.scale_action(shown["expert_actions"])
+        actions = self.bounds.scale(shown["expert_actions"])
         observations = shown["observations"]
         if self._sight is None:
             rows = torch.as_tensor(observations, dtype=torch.float32)

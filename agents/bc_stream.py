@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.learner import check
-from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
@@ -156,7 +156,5 @@ class BCStream(ImitationLearner):
     def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
         return {
             "observations": torch.as_tensor(observations, dtype=torch.float32),
-            "actions": torch.as_tensor(
-                self.policy.scale_action(expert_actions), dtype=torch.float32
-            ),
+            "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }

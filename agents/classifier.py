@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
-from lifelong_rl.agents.policies import split_task
-from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
+from lifelong_rl.agents.actor_critic import split_task
+from lifelong_rl.agents.components import AgentComponent
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.supervised import SupervisedLearner, check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component
@@ -102,17 +104,14 @@ class Classifier(SupervisedLearner):
         """The most probable class (n,) for each of the observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            classes: np.ndarray = self.logits(torch.as_tensor(observations)).argmax(dim=1).numpy()
+            logits = self._network.logits(torch.as_tensor(observations))
+        classes: np.ndarray = logits.argmax(dim=1).numpy()
         return classes
 
-    def logits(self, observations: Tensor) -> Tensor:
-        """Unnormalised log probabilities of the classes, (n, num_classes)."""
-        inputs, task = split_task(observations, self.num_tasks)
-        logits: Tensor = self.policy(inputs, task)[0]
-        return logits
-
-    def _make_components(self) -> dict[str, Component]:
-        return {"classifier": ClassifierNetwork(self)}
+    def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
+        optimizer = make_optimizer(self.policy.parameters())
+        self._network = ClassifierNetwork(self.policy, optimizer, num_tasks=self.num_tasks)
+        return {"classifier": self._network}
 
     def _make_policy(self, env: Any) -> Any:
         if not hasattr(env, "labelled_data"):
@@ -129,7 +128,7 @@ class Classifier(SupervisedLearner):
             num_tasks=self.num_tasks,
             layer_norm=self.layer_norm,
         )
-        return self._build_network("policy", spec)
+        return NetworkBuilder(self.method)("policy", spec)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         data = env.labelled_data()
@@ -139,16 +138,22 @@ class Classifier(SupervisedLearner):
         }
 
 
-class ClassifierNetwork(SupervisedComponent):
+class ClassifierNetwork(AgentComponent):
     """The network as a component. Batch: "observations" (n, obs_dim) and "labels" (n,) int64."""
 
     name = "classifier"
-    _agent: Classifier
+    module: TaskNetwork
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """Unnormalised log probabilities of the classes, (n, num_classes)."""
+        inputs, task = split_task(observations, self.num_tasks)
+        logits: Tensor = self.module(inputs, task)[0]
+        return logits
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the labels."""
-        return F.cross_entropy(self._agent.logits(batch["observations"]), batch["labels"])
+        return F.cross_entropy(self.logits(batch["observations"]), batch["labels"])
 
     def predict(self, batch: Batch) -> Distribution:
         """The classes' probabilities."""
-        return Categorical(logits=self._agent.logits(batch["observations"]), validate_args=False)
+        return Categorical(logits=self.logits(batch["observations"]), validate_args=False)

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.policies import with_task
+from lifelong_rl.agents.actor_critic import Critic
 from lifelong_rl.learning import Batch, Role
 
 
 class AgentComponent:
-    """A network of an agent, which it is looked up in at each use; to be given loss and predict.
+    """A network and what steps it; to be given loss and predict.
 
-    Attributes:
-        network: Name of the agent's attribute that holds the module, and in it the optimizer.
+    It is made when these are there, and holds all that its loss reads. It does not know its agent.
+
+    Args:
+        module: Holds the network.
+        optimizer: Steps the module's parameters.
+        num_tasks: Length of the task one-hot at the end of observations; 1 for none.
     """
 
     name: str
     role: Role = "policy"
     inputs: tuple[str, ...] = ("observations",)
     replayable = True
-    network: str
+    module: nn.Module
 
-    def __init__(self, agent: Any) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """Holds the network."""
-        module: nn.Module = getattr(self._agent, self.network)
-        return module
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the network's parameters."""
-        optimizer: Optimizer = getattr(self._agent, self.network).optimizer
-        return optimizer
+    def __init__(self, module: nn.Module, optimizer: Optimizer, *, num_tasks: int) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.num_tasks = num_tasks
 
     def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
         """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+        return with_task(batch, self.num_tasks, task)
 
 
 class TwinCritic(AgentComponent):
@@ -51,25 +43,67 @@ class TwinCritic(AgentComponent):
 
     Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
     "discounts" (n, 1) where returns span several steps.
+
+    Args:
+        module: The action-value functions.
+        optimizer: Steps their parameters.
+        num_tasks: See `AgentComponent`.
+        target: Follows them; gives the values of next states.
+        gamma: Discount of a step.
     """
 
     name = "critic"
     role: Role = "value"
     inputs = ("observations", "actions")
-    network = "critic"
+    module: Critic
+
+    def __init__(
+        self,
+        module: Critic,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        target: Critic,
+        gamma: float,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.target = target
+        self.gamma = gamma
 
     def targets(self, batch: Batch, next_values: Tensor) -> Tensor:
         """Rewards and discounted values (n,) of the next states, unless the episode is done."""
-        discounts = batch["discounts"].squeeze(1) if "discounts" in batch else self._agent.gamma
+        discounts = batch["discounts"].squeeze(1) if "discounts" in batch else self.gamma
         continues = 1 - batch["dones"].squeeze(1)
         return batch["rewards"].squeeze(1) + continues * discounts * next_values
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        return gaussian(self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1))
+        return gaussian(self.module(batch["observations"], batch["actions"]).transpose(0, 1))
 
 
 def gaussian(mean: Tensor, std: Tensor | None = None) -> Distribution:
     """A normal distribution of each row (n, k) with independent entries; by default of width 1."""
     std = torch.ones_like(mean) if std is None else std
     return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
+
+
+def with_task(batch: Batch, num_tasks: int, task: int | Tensor) -> Batch:
+    """The rows of a batch with the one-hot of other tasks at the end of their observations.
+
+    What was sampled from the policy for the rows' own task is left out.
+
+    Args:
+        batch: Rows with "observations", and perhaps "next_observations".
+        num_tasks: Length of the one-hot; 1 for none.
+        task: One task for all rows, or one for each, (n,) of int64.
+    """
+    if num_tasks == 1:
+        return batch
+    changed = {k: v for k, v in batch.items() if not k.startswith("policy_")}
+    for name in ("observations", "next_observations"):
+        if name in changed:
+            rows = changed[name]
+            ids = torch.as_tensor(task, device=rows.device).expand(len(rows))
+            one_hot = nn.functional.one_hot(ids, num_tasks).to(rows.dtype)
+            changed[name] = torch.cat([rows[:, :-num_tasks], one_hot], dim=1)
+    return changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -12,7 +13,8 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from lifelong_rl.agents.policies import NetworkBuilder, build_plain_network, split_task
+from lifelong_rl.agents.actor_critic import split_task
+from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Role
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLinear
@@ -45,7 +47,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         net_arch: dict[str, list[int]] | None = None,
         num_tasks: int = 1,
         layer_norm: bool = False,
-        build_network: NetworkBuilder = build_plain_network,
+        build_network: BuildNetwork = BUILD_PLAINLY,
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("use_sde", False):
@@ -77,7 +79,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
 
     def get_distribution(self, obs: PyTorchObs) -> Any:
         """Stable-Baselines3's distribution of the actions."""
-        return self.action_dist.proba_distribution(*self.gaussian(obs))
+        # Of its own: a policy that held on to a batch's graph could not be copied.
+        return copy.copy(self.action_dist).proba_distribution(*self.gaussian(obs))
 
     def forward(
         self, obs: PyTorchObs, deterministic: bool = False

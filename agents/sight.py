@@ -116,6 +116,10 @@ class Sight(ABC):
         """What networks on such rows need of Stable-Baselines3's policies."""
         return {}
 
+    def make_extractor(self) -> PictureExtractor | None:
+        """A new features extractor for the rows; None where rows are the features."""
+        return None
+
     def wrap(self, env: Any) -> SightedVecEnv:
         """Environments that show rows."""
         return SightedVecEnv(env, self)
@@ -277,6 +281,10 @@ class LearnedSight(Sight):
             "features_extractor_class": PictureExtractor,
             "features_extractor_kwargs": {"view": self.view, "eyes": self.eyes},
         }
+
+    def make_extractor(self) -> PictureExtractor:
+        """See `Sight.make_extractor`."""
+        return PictureExtractor(self.space, self.view, self.eyes)
 
 
 class PictureExtractor(BaseFeaturesExtractor):

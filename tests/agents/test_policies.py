@@ -7,7 +7,8 @@ import pytest
 import torch
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, split_task
+from lifelong_rl.agents.actor_critic import Actor, split_task
+from lifelong_rl.agents.policies import ContinualSACPolicy
 
 NUM_TASKS = 2
 INPUTS = 3
