@@ -18,23 +18,24 @@ Preprocess = Callable[[Any], Tensor]
 """Makes of observations what a features extractor reads."""
 
 
-def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
-    """Split rows (n, d) into inputs and the task one-hot at their end.
+def of_task(values: Tensor, task: Tensor) -> Tensor:
+    """What is kept for each task, (num_tasks, ...), for the tasks (n,) of rows: (n, ...).
 
-    Returns:
-        Inputs (n, d - num_tasks) and task (n, num_tasks); all of `rows` and None with one task.
+    As a product with a one-hot: the gradient then sums over rows in the order of a matrix product,
+    which does not depend on how they are spread over the tasks.
     """
-    if num_tasks == 1:
-        return rows, None
-    return rows[:, :-num_tasks], rows[:, -num_tasks:]
+    one_hot = task.unsqueeze(1) == torch.arange(len(values), device=task.device)
+    return one_hot.to(values.dtype) @ values
 
 
 class FeatureModule(nn.Module):
     """A task network on the features of observations; to be given a forward pass.
 
+    Observations are without the task, which is an argument of its own: (n,) of int64, or None with
+    one task.
+
     Args:
         network: A `TaskNetwork`.
-        num_tasks: Length of the one-hot at the end of each row of features; 1 for none.
         features_extractor: Makes the features; by default the observations are the features.
         preprocess: What is done to observations before that; by default nothing.
     """
@@ -44,25 +45,24 @@ class FeatureModule(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        num_tasks: int,
         features_extractor: nn.Module | None = None,
         preprocess: Preprocess | None = None,
     ) -> None:
         super().__init__()
         self.features_extractor = features_extractor or nn.Identity()
         self.network = network
-        self.num_tasks = num_tasks
         self._preprocess = preprocess
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
         self.train(mode)
 
-    def inputs(self, observations: Any) -> tuple[Tensor, Tensor | None]:
-        """The features without the task, (n, input_dim), and the task."""
+    def features(self, observations: Any) -> Tensor:
+        """What the network reads of observations, (n, input_dim)."""
         if self._preprocess is not None:
             observations = self._preprocess(observations)
-        return split_task(self.features_extractor(observations), self.num_tasks)
+        features: Tensor = self.features_extractor(observations)
+        return features
 
 
 class Actor(FeatureModule):
@@ -72,22 +72,24 @@ class Actor(FeatureModule):
     chooses the head and is not an input of the trunk.
     """
 
-    def gaussian(self, observations: Any) -> tuple[Tensor, Tensor]:
+    def gaussian(self, observations: Any, task: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh."""
-        mean, log_std = self.network(*self.inputs(observations))[0].chunk(2, dim=-1)
+        mean, log_std = self.network(self.features(observations), task)[0].chunk(2, dim=-1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
-    def mean(self, observations: Any) -> Tensor:
+    def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Means before the squashing tanh, (n, action_dim)."""
-        return self.gaussian(observations)[0]
+        return self.gaussian(observations, task)[0]
 
-    def action_log_prob(self, observations: Any) -> tuple[Tensor, Tensor]:
+    def action_log_prob(
+        self, observations: Any, task: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """A reparametrised action (n, action_dim) in (-1, 1) and its log density (n,).
 
         The squared, scaled distance from the mean is the noise itself, so it is not computed back
         from the action; value and gradient are those of `SquashedDiagGaussianDistribution`.
         """
-        mean, log_std = self.gaussian(observations)
+        mean, log_std = self.gaussian(observations, task)
         noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device)
         actions = torch.tanh(torch.addcmul(mean, log_std.exp(), noise))
         log_prob = (
@@ -98,9 +100,11 @@ class Actor(FeatureModule):
         )
         return actions, log_prob.sum(dim=1)
 
-    def forward(self, observations: Any, deterministic: bool = False) -> Tensor:
+    def forward(
+        self, observations: Any, deterministic: bool = False, task: Tensor | None = None
+    ) -> Tensor:
         """Actions (n, action_dim) in (-1, 1): the squashed mean, or a sample."""
-        mean, log_std = self.gaussian(observations)
+        mean, log_std = self.gaussian(observations, task)
         if not deterministic:
             mean = torch.addcmul(mean, log_std.exp(), torch.randn_like(mean))
         return torch.tanh(mean)
@@ -112,14 +116,14 @@ class DeterministicActor(FeatureModule):
     The network maps features to actions before the squashing, (1, n, action_dim).
     """
 
-    def mean(self, observations: Any) -> Tensor:
+    def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Actions before the squashing tanh, (n, action_dim)."""
-        mean: Tensor = self.network(*self.inputs(observations))[0]
+        mean: Tensor = self.network(self.features(observations), task)[0]
         return mean
 
-    def forward(self, observations: Any) -> Tensor:
+    def forward(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Actions (n, action_dim) in (-1, 1)."""
-        return torch.tanh(self.mean(observations))
+        return torch.tanh(self.mean(observations, task))
 
 
 class Critic(FeatureModule):
@@ -128,8 +132,8 @@ class Critic(FeatureModule):
     The network maps features followed by the action to values, (n_critics, n, 1).
     """
 
-    def forward(self, observations: Any, actions: Tensor) -> Tensor:
+    def forward(self, observations: Any, actions: Tensor, task: Tensor | None = None) -> Tensor:
         """Values (n_critics, n) of actions (n, action_dim) in [-1, 1]."""
-        inputs, task = self.inputs(observations)
-        values: Tensor = self.network(torch.cat([inputs, actions], dim=1), task)
+        inputs = torch.cat([self.features(observations), actions], dim=1)
+        values: Tensor = self.network(inputs, task)
         return values.squeeze(-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
@@ -9,6 +11,7 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Critic
 from lifelong_rl.learning import Batch, Role
+from lifelong_rl.learning.rows import with_task
 
 
 class AgentComponent:
@@ -19,12 +22,16 @@ class AgentComponent:
     Args:
         module: Holds the network.
         optimizer: Steps the module's parameters.
-        num_tasks: Length of the task one-hot at the end of observations; 1 for none.
+        num_tasks: Number of tasks; with more than one, batches have a "task".
+
+    Attributes:
+        reads: What `predict` reads in a batch beside the task.
+        inputs: All that it reads.
     """
 
     name: str
     role: Role = "policy"
-    inputs: tuple[str, ...] = ("observations",)
+    reads: ClassVar[tuple[str, ...]] = ("observations",)
     replayable = True
     module: nn.Module
 
@@ -32,6 +39,7 @@ class AgentComponent:
         self.module = module
         self.optimizer = optimizer
         self.num_tasks = num_tasks
+        self.inputs = self.reads if num_tasks == 1 else (*self.reads, "task")
 
     def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
         """The same rows as if they belonged to other tasks."""
@@ -54,7 +62,7 @@ class TwinCritic(AgentComponent):
 
     name = "critic"
     role: Role = "value"
-    inputs = ("observations", "actions")
+    reads = ("observations", "actions")
     module: Critic
 
     def __init__(
@@ -78,32 +86,15 @@ class TwinCritic(AgentComponent):
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        return gaussian(self.module(batch["observations"], batch["actions"]).transpose(0, 1))
+        return gaussian(self.values(batch).transpose(0, 1))
+
+    def values(self, batch: Batch) -> Tensor:
+        """The values of the batch's actions, (n_critics, n)."""
+        values: Tensor = self.module(batch["observations"], batch["actions"], batch.get("task"))
+        return values
 
 
 def gaussian(mean: Tensor, std: Tensor | None = None) -> Distribution:
     """A normal distribution of each row (n, k) with independent entries; by default of width 1."""
     std = torch.ones_like(mean) if std is None else std
     return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
-
-
-def with_task(batch: Batch, num_tasks: int, task: int | Tensor) -> Batch:
-    """The rows of a batch with the one-hot of other tasks at the end of their observations.
-
-    What was sampled from the policy for the rows' own task is left out.
-
-    Args:
-        batch: Rows with "observations", and perhaps "next_observations".
-        num_tasks: Length of the one-hot; 1 for none.
-        task: One task for all rows, or one for each, (n,) of int64.
-    """
-    if num_tasks == 1:
-        return batch
-    changed = {k: v for k, v in batch.items() if not k.startswith("policy_")}
-    for name in ("observations", "next_observations"):
-        if name in changed:
-            rows = changed[name]
-            ids = torch.as_tensor(task, device=rows.device).expand(len(rows))
-            one_hot = nn.functional.one_hot(ids, num_tasks).to(rows.dtype)
-            changed[name] = torch.cat([rows[:, :-num_tasks], one_hot], dim=1)
-    return changed

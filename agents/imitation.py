@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from lifelong_rl.agents.action_bounds import ActionBounds
 from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.components import AgentComponent, gaussian
+from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.sight import PictureExtractor
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component
+from lifelong_rl.learning import Batch, Component, split_task
 from lifelong_rl.networks import NetworkSpec
 
 
@@ -56,8 +57,10 @@ class ImitationLearner(SupervisedLearner):
         """Actions (n, action_dim) for observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            rows = torch.as_tensor(observations, dtype=torch.float32)
-            scaled = self.policy(rows, deterministic=True).numpy()
+            rows, task = split_task(
+                torch.as_tensor(observations, dtype=torch.float32), self.num_tasks
+            )
+            scaled = self.policy(rows, deterministic=True, task=task).numpy()
         return self.bounds.unscale(scaled)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
@@ -65,21 +68,22 @@ class ImitationLearner(SupervisedLearner):
         return {"policy": ImitationPolicy(self.policy, optimizer, num_tasks=self.num_tasks)}
 
     def _make_policy(self, env: Any) -> Actor:
-        return self._make_actor(env.observation_space.shape[0], env.action_space)
+        space = inputs_space(env.observation_space, self.num_tasks)
+        return self._make_actor(space.shape[0], env.action_space)  # type: ignore[index]
 
     def _make_actor(
         self, features: int, actions: spaces.Box, extractor: PictureExtractor | None = None
     ) -> Actor:
-        """The actor for rows of so many features, the task one-hot counted."""
+        """The actor for rows of so many features."""
         self.bounds = ActionBounds(actions.low, actions.high)
         spec = NetworkSpec(
-            input_dim=features - (self.num_tasks if self.num_tasks > 1 else 0),
+            input_dim=features,
             hidden=self.hidden,
             outputs=actions.shape * 2,
             num_tasks=self.num_tasks,
             layer_norm=self.layer_norm,
         )
-        return Actor(NetworkBuilder(self.method)("policy", spec), self.num_tasks, extractor)
+        return Actor(NetworkBuilder(self.method)("policy", spec), extractor)
 
 
 class ImitationPolicy(AgentComponent):
@@ -102,9 +106,9 @@ class ImitationPolicy(AgentComponent):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over rows and entries of (tanh μ(s) − a)²."""
-        mean = self.module.mean(batch["observations"])
+        mean = self.module.mean(batch["observations"], batch.get("task"))
         return F.mse_loss(torch.tanh(mean), batch["actions"])
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        return gaussian(self.module.mean(batch["observations"]))
+        return gaussian(self.module.mean(batch["observations"], batch.get("task")))

@@ -28,7 +28,8 @@ class TaskLearner:
     Args:
         *base: Passed on.
         method: Reacts around the gradient steps of the components; None for plain learning.
-        num_tasks: Length of the task one-hot at the end of each observation; 1 for none.
+        num_tasks: Number of tasks, and length of the task one-hot at the end of each observation
+            that environments show; with 1 there is none.
         reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
             momentum keeps moving the heads of old tasks.
         **more: Passed on.

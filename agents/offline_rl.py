@@ -20,13 +20,14 @@ from lifelong_rl.agents.demonstrations import (
     demonstrate,
     refuse_without,
 )
+from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner, check_options
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 
 
@@ -202,8 +203,10 @@ class OfflineRL(SupervisedLearner):
         """Actions (n, action_dim) for observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            rows = torch.as_tensor(observations, dtype=torch.float32)
-            scaled = self.actor(rows, deterministic=True).numpy()
+            rows, task = split_task(
+                torch.as_tensor(observations, dtype=torch.float32), self.num_tasks
+            )
+            scaled = self.actor(rows, deterministic=True, task=task).numpy()
         return self.bounds.unscale(scaled)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
@@ -228,12 +231,12 @@ class OfflineRL(SupervisedLearner):
 
     def _make_policy(self, env: Any) -> ActorCritic:
         refuse_without("demonstrations", env, self, "demonstrations")
-        (obs_dim,), actions = env.observation_space.shape, env.action_space
+        space, actions = inputs_space(env.observation_space, self.num_tasks), env.action_space
         self.bounds = ActionBounds(actions.low, actions.high)
         return ActorCritic(
             NetworkBuilder(self.method),
             NetworkSpec(
-                input_dim=obs_dim - (self.num_tasks if self.num_tasks > 1 else 0),
+                input_dim=space.shape[0],  # type: ignore[index]
                 hidden=self.hidden,
                 outputs=actions.shape * 2,
                 num_tasks=self.num_tasks,
@@ -250,9 +253,10 @@ class OfflineRL(SupervisedLearner):
             "rewards": shown["rewards"][:, None],
             "dones": shown["dones"][:, None],
         }
-        return {
+        shown_rows = {
             name: torch.as_tensor(values, dtype=torch.float32) for name, values in columns.items()
         }
+        return split_batch(shown_rows, self.num_tasks)
 
     def _step(self, batch: Batch) -> None:
         self._record("critic", gradient_step(self._critic_component, batch, self.method))
@@ -285,9 +289,9 @@ class OfflineActor(TD3Actor):
 
         λ is that of the batch's rows, whatever their tasks, and has no gradient.
         """
-        observations = batch["observations"]
-        actions = torch.tanh(self.module.mean(observations))
-        values = self.critic(observations, actions)[0]
+        observations, task = batch["observations"], batch.get("task")
+        actions = torch.tanh(self.module.mean(observations, task))
+        values = self.critic(observations, actions, task)[0]
         weight = self.alpha / values.detach().abs().mean()
         loss: Tensor = F.mse_loss(actions, batch["actions"]) - weight * values.mean()
         return loss
@@ -309,9 +313,9 @@ class ActorCritic(nn.Module):
             outputs=(1,),
             copies=2,
         )
-        self.actor = Actor(build_network("policy", actor), actor.num_tasks)
-        self.critic = Critic(build_network("value", critic), actor.num_tasks)
-        self.critic_target = Critic(build_network("value", critic), actor.num_tasks)
-        self.actor_target = Actor(build_network("policy", actor), actor.num_tasks)
+        self.actor = Actor(build_network("policy", actor))
+        self.critic = Critic(build_network("value", critic))
+        self.critic_target = Critic(build_network("value", critic))
+        self.actor_target = Actor(build_network("policy", actor))
         self.critic_target.load_state_dict(self.critic.state_dict())
         self.actor_target.load_state_dict(self.actor.state_dict())

@@ -9,14 +9,15 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, get_actor_critic_arch
-from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
-from torch import nn
+from torch import Tensor, nn
 
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
+from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
-from lifelong_rl.learning import Role
+from lifelong_rl.learning import Role, split_task
 from lifelong_rl.networks import NetworkSpec
 
 DEFAULT_ARCH = [256, 256]  # that of Stable-Baselines3
@@ -27,6 +28,7 @@ class _TaskNetworks(BasePolicy):
 
     Args:
         observation_space: A flat box that ends with the task one-hot if there are several tasks.
+            Features are made of what is before it.
         action_space: A box.
         lr_schedule: Learning rate by the remaining share of training.
         net_arch: Units of the hidden layers, of both or by "pi" and "qf".
@@ -82,7 +84,12 @@ class _TaskNetworks(BasePolicy):
             outputs=(1,),
             copies=self._n_critics,
         )
-        return Critic(network, self._num_tasks, features, self._preprocess).to(self.device)
+        return Critic(network, features, self._preprocess).to(self.device)
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Build the features extractor of a network, for observations without the task."""
+        space = inputs_space(self.observation_space, self._num_tasks)
+        return self.features_extractor_class(space, **self.features_extractor_kwargs)
 
     @property
     def _preprocess(self) -> partial[Any]:
@@ -110,7 +117,7 @@ class _TaskNetworks(BasePolicy):
         copies: int = 1,
     ) -> nn.Module:
         spec = NetworkSpec(
-            input_dim=input_dim - (self._num_tasks if self._num_tasks > 1 else 0),
+            input_dim=input_dim,
             hidden=tuple(hidden),
             outputs=outputs,
             num_tasks=self._num_tasks,
@@ -137,7 +144,12 @@ class ContinualSACPolicy(_TaskNetworks, SACPolicy):  # type: ignore[misc]
         """Build the actor."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 2)
-        return Actor(network, self._num_tasks, features, self._preprocess).to(self.device)
+        return Actor(network, features, self._preprocess).to(self.device)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
+        actions: Tensor = self.actor(inputs, deterministic, task)
+        return actions
 
 
 class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
@@ -154,6 +166,9 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         """Build the actor, or its target."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 1)
-        return DeterministicActor(network, self._num_tasks, features, self._preprocess).to(
-            self.device
-        )
+        return DeterministicActor(network, features, self._preprocess).to(self.device)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
+        actions: Tensor = self.actor(inputs, task)
+        return actions

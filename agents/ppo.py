@@ -26,7 +26,7 @@ from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning import Batch, gradient_step, split_batch
 from lifelong_rl.learning.protocols import Progress
 
 
@@ -223,7 +223,7 @@ class PPO(ContinualLearner, sb3.PPO):
 
     def _minibatches(self) -> Iterator[Batch]:
         for rows in self.rollout_buffer.get(self.batch_size):
-            yield rows._asdict()
+            yield split_batch(rows._asdict(), self.num_tasks)
 
     def _step(self, batch: Batch) -> None:
         with self.update_clock.measure():
@@ -235,8 +235,8 @@ class PPO(ContinualLearner, sb3.PPO):
     def _divergence(self, batch: Batch) -> float:
         """Estimate of KL(old ‖ new) on a batch, as Stable-Baselines3 computes it."""
         with torch.no_grad():
-            _, log_prob, _ = self.policy.evaluate_actions(batch["observations"], batch["actions"])
-            log_ratio = log_prob - batch["old_log_prob"]
+            distribution = self.policy.distribution(batch["observations"], batch.get("task"))
+            log_ratio = distribution.log_prob(batch["actions"]) - batch["old_log_prob"]
             return float(((log_ratio.exp() - 1) - log_ratio).mean())
 
     def _keep_rollout(self) -> None:
@@ -250,14 +250,13 @@ class PPO(ContinualLearner, sb3.PPO):
             "returns": buffer.returns,
         }
         one = ("observations", "actions")
-        self._kept.append(
-            {
-                name: buffer.to_torch(
-                    values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
-                )
-                for name, values in arrays.items()
-            }
-        )
+        rollout = {
+            name: buffer.to_torch(
+                values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
+            )
+            for name, values in arrays.items()
+        }
+        self._kept.append(split_batch(rollout, self.num_tasks))
         rows = len(self._kept[-1]["observations"])
         while len(self._kept) > 1 and (len(self._kept) - 1) * rows >= self.kept_rows:
             self._kept.popleft()
@@ -313,10 +312,10 @@ class PPOPolicy(AgentComponent):
     def loss(self, batch: Batch) -> Tensor:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""
         weights = self.weights
-        values, log_prob, entropy = self.module.evaluate_actions(
-            batch["observations"], batch["actions"]
-        )
-        values = values.flatten()
+        observations, task = batch["observations"], batch.get("task")
+        distribution = self.module.distribution(observations, task)
+        values = self.module.values(observations, task).flatten()
+        log_prob, entropy = distribution.log_prob(batch["actions"]), distribution.entropy()
         advantages = batch["advantages"]
         if weights.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -328,11 +327,10 @@ class PPOPolicy(AgentComponent):
             change = torch.clamp(values - batch["old_values"], -bound, bound)
             values = batch["old_values"] + change
         value_loss = F.mse_loss(batch["returns"], values)
-        assert entropy is not None
         loss: Tensor = -surrogate - weights.entropy * entropy.mean() + weights.value * value_loss
         return loss
 
     def predict(self, batch: Batch) -> Distribution:
         """The Gaussian that actions are drawn from."""
-        mean, log_std = self.module.gaussian(batch["observations"])
+        mean, log_std = self.module.gaussian(batch["observations"], batch.get("task"))
         return gaussian(mean, log_std.exp())

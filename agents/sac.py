@@ -193,7 +193,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         for step in range(gradient_steps):
             batch = self._sample_batch(batch_size)
-            actions, log_prob = self.actor.action_log_prob(batch["observations"])
+            actions, log_prob = self.actor.action_log_prob(batch["observations"], batch.get("task"))
             on_policy = {"policy_actions": actions, "policy_log_prob": log_prob}
             self._record("critic", gradient_step(critic, batch, self.method))
             self._record("actor", gradient_step(actor, batch | on_policy, self.method))
@@ -204,7 +204,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
-            float(actor.entropy.alpha(batch["observations"]).mean())
+            float(actor.entropy.alpha(batch.get("task")).mean())
         )
 
     def _setup_model(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.actor_critic import Actor, Critic, split_task
+from lifelong_rl.agents.actor_critic import Actor, Critic, of_task
 from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
 
@@ -17,8 +17,8 @@ from lifelong_rl.learning import Batch
 class EntropyWeight(Protocol):
     """The weight α of the policy's entropy."""
 
-    def alpha(self, observations: Tensor) -> Tensor:
-        """α for each row, (n,) or one value for all; no gradient."""
+    def alpha(self, task: Tensor | None) -> Tensor:
+        """α for each row, (n,) or one value for all, given their tasks (n,); no gradient."""
         ...
 
 
@@ -32,7 +32,7 @@ class FixedEntropyCoefficient:
     def __init__(self, value: Tensor) -> None:
         self.value = value
 
-    def alpha(self, observations: Tensor) -> Tensor:
+    def alpha(self, task: Tensor | None) -> Tensor:
         """The value."""
         return self.value
 
@@ -40,7 +40,7 @@ class FixedEntropyCoefficient:
 class EntropyCoefficient(nn.Module):
     """The learned weight α of the policy's entropy, one for each task.
 
-    Batch: "observations" and "policy_log_prob" (n,).
+    Batch: "policy_log_prob" (n,), and "task" (n,) where there are several.
     """
 
     name = "entropy coefficient"
@@ -57,21 +57,19 @@ class EntropyCoefficient(nn.Module):
         """Itself: it holds the one parameter."""
         return self
 
-    def alpha(self, observations: Tensor) -> Tensor:
+    def alpha(self, task: Tensor | None) -> Tensor:
         """α of each row's task, (n,), or (1,) with one task; no gradient."""
         with torch.no_grad():
-            return self.forward(observations).exp()
+            return self.forward(task).exp()
 
-    def forward(self, observations: Tensor) -> Tensor:
+    def forward(self, task: Tensor | None) -> Tensor:
         """Log α of each row's task: (n,), or (1,) with one task."""
-        num_tasks = len(self.log_value)
-        _, task = split_task(observations, num_tasks)
-        return self.log_value if task is None else task @ self.log_value
+        return self.log_value if task is None else of_task(self.log_value, task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
         surplus = batch["policy_log_prob"].detach() + self.target_entropy
-        return -(self.forward(batch["observations"]) * surplus).mean()
+        return -(self.forward(batch.get("task")) * surplus).mean()
 
 
 class SACActor(AgentComponent):
@@ -106,13 +104,13 @@ class SACActor(AgentComponent):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
-        observations = batch["observations"]
+        observations, task = batch["observations"], batch.get("task")
         if "policy_actions" in batch:
             actions, log_prob = batch["policy_actions"], batch["policy_log_prob"]
         else:
-            actions, log_prob = self.module.action_log_prob(observations)
-        values = self.critic(observations, actions).amin(dim=0)
-        entropy = self.entropy.alpha(observations) * log_prob
+            actions, log_prob = self.module.action_log_prob(observations, task)
+        values = self.critic(observations, actions, task).amin(dim=0)
+        entropy = self.entropy.alpha(task) * log_prob
         loss: Tensor = (entropy - values).mean()
         return loss
 
@@ -121,7 +119,7 @@ class SACActor(AgentComponent):
 
         Fisher information and KL divergences are the same before and after the bijection.
         """
-        mean, log_std = self.module.gaussian(batch["observations"])
+        mean, log_std = self.module.gaussian(batch["observations"], batch.get("task"))
         return gaussian(mean, log_std.exp())
 
 
@@ -142,12 +140,11 @@ class SACCritic(TwinCritic):
 
     def loss(self, batch: Batch) -> Tensor:
         """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""
-        next_observations = batch["next_observations"]
+        next_observations, task = batch["next_observations"], batch.get("task")
         with torch.no_grad():
-            next_actions, next_log_prob = self.actor.action_log_prob(next_observations)
-            next_values = self.target(next_observations, next_actions).amin(dim=0)
-            next_values -= self.entropy.alpha(next_observations) * next_log_prob
+            next_actions, next_log_prob = self.actor.action_log_prob(next_observations, task)
+            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
+            next_values -= self.entropy.alpha(task) * next_log_prob
             targets = self.targets(batch, next_values)
-        values = self.module(batch["observations"], batch["actions"])
-        loss: Tensor = 0.5 * (values - targets).square().mean(dim=1).sum()
+        loss: Tensor = 0.5 * (self.values(batch) - targets).square().mean(dim=1).sum()
         return loss

@@ -24,8 +24,8 @@ from lifelong_rl.learning.protocols import Progress
 class SupervisedLearner(TaskLearner):
     """Learns by gradient steps on rows drawn uniformly from a task's data.
 
-    Batch: "observations" (n, obs_dim), which end with the task one-hot, and what is to be learned
-    of them. The data is made anew when a task begins and is no part of the state.
+    Batch: "observations" (n, input_dim), "task" (n,) where there are several, and what is to be
+    learned of them. The data is made anew when a task begins and is no part of the state.
 
     Args:
         env: Environment of the first task to learn.

@@ -194,14 +194,14 @@ class TD3Actor(AgentComponent):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
-        observations = batch["observations"]
-        actions = torch.tanh(self.module.mean(observations))
-        values: Tensor = self.critic(observations, actions)
+        observations, task = batch["observations"], batch.get("task")
+        actions = torch.tanh(self.module.mean(observations, task))
+        values: Tensor = self.critic(observations, actions, task)
         return -values[0].mean()
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        return gaussian(self.module.mean(batch["observations"]))
+        return gaussian(self.module.mean(batch["observations"], batch.get("task")))
 
 
 class TD3Critic(TwinCritic):
@@ -230,14 +230,13 @@ class TD3Critic(TwinCritic):
 
     def loss(self, batch: Batch) -> Tensor:
         """Squared error to the target of the smoothed target policy, summed over the critics."""
-        next_observations = batch["next_observations"]
+        next_observations, task = batch["next_observations"], batch.get("task")
         with torch.no_grad():
             noise = torch.randn_like(batch["actions"]) * self.noise
             noise = noise.clamp(-self.noise_clip, self.noise_clip)
-            next_actions = torch.tanh(self.actor_target.mean(next_observations))
+            next_actions = torch.tanh(self.actor_target.mean(next_observations, task))
             next_actions = (next_actions + noise).clamp(-1, 1)
-            next_values = self.target(next_observations, next_actions).amin(dim=0)
+            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
             targets = self.targets(batch, next_values)
-        values = self.module(batch["observations"], batch["actions"])
-        loss: Tensor = (values - targets).square().mean(dim=1).sum()
+        loss: Tensor = (self.values(batch) - targets).square().mean(dim=1).sum()
         return loss
