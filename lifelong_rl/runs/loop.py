@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
-from lifelong_rl.storage.metrics_log import MetricsLog
 from lifelong_rl.runs.record import METRICS, Record, describe_run, make_results
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.sequence import BatchEnv, task_labels
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.storage.metrics_log import MetricsLog
 
 
 class Reporter:

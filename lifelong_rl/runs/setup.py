@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
+from lifelong_rl.continual import METHODS, ContinualMethod
+from lifelong_rl.continual.chain import split_options
+from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
     ONLY_WITH_PIXELS,
@@ -21,13 +26,8 @@ from lifelong_rl.runs.config import (
     RunConfig,
     resolve_options,
 )
-from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
-from lifelong_rl.continual import METHODS, ContinualMethod
-from lifelong_rl.continual.chain import split_options
-from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Agent, StateTree
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.eyes import Eyes
