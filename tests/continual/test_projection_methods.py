@@ -26,7 +26,6 @@ from lifelong_rl.continual.ogd import OGD, output_gradients
 from lifelong_rl.continual.projection import (
     add_curvature,
     extend_basis,
-    flatten,
     orthogonalise,
     project_agem,
     project_gem,
@@ -35,6 +34,7 @@ from lifelong_rl.continual.replay import Replay
 from lifelong_rl.continual.rgo import RGO, projector
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.encoded import EncodedMLP, FeatureEncoding
 
