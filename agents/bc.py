@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.agents.actor_critic import Actor
-from lifelong_rl.agents.demonstrations import (
+from lifelong_rl.agents.from_demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,

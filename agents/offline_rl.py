@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.action_bounds import ActionBounds
 from lifelong_rl.agents.actor_critic import Actor, Critic
-from lifelong_rl.agents.demonstrations import (
+from lifelong_rl.agents.from_demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,

@@ -25,7 +25,7 @@ from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
-from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Setup:
             "proprioception": config.proprioception,
         }
 
-    def make_env(self, task_id: int) -> BatchEnv:
+    def make_env(self, task_id: int) -> VecEnvLike:
         """The environments that task `task_id` is learned in; of all tasks if they interleave.
 
         Raises:
@@ -137,7 +137,7 @@ class Setup:
             "num_threads": min(self.config.num_threads, self.config.num_envs),
             "seed": self.env_seed(task_id),
         }
-        env: BatchEnv
+        env: VecEnvLike
         if self.eyes is None:
             env = make(**arguments)
             return env
@@ -153,7 +153,7 @@ class Setup:
         return derive_seed(self.config.seed, 1 + task_id)
 
     def build_agent(
-        self, env: BatchEnv, state: StateTree | None = None
+        self, env: VecEnvLike, state: StateTree | None = None
     ) -> tuple[Agent, ContinualMethod]:
         """The agent and its method, as before the first task or with a saved state.
 
@@ -167,11 +167,11 @@ class Setup:
             agent.load_state_dict(state)
         return agent, method
 
-    def build_reference(self, env: BatchEnv) -> Agent:
+    def build_reference(self, env: VecEnvLike) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
         return self._build(env, continual.make("finetune"))
 
-    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
+    def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
         seeing = {} if self.eyes is None else {"eyes": self.eyes}
         try:
