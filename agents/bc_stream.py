@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.from_demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.learner import check
-from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.supervised import check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch
+from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
 
@@ -39,6 +42,9 @@ class BCStream(ImitationLearner):
     Raises:
         UserError: The environment has no expert.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class BCStream(ImitationLearner):
         at_once = self._env.num_envs
         rounds = -(-steps // at_once)
         held = {
-            name: values.new_empty((rounds * at_once, values.shape[1]))
+            name: values.new_empty((rounds * at_once, *values.shape[1:]))
             for name, values in self._data.items()
         }
         owed = 0.0
@@ -154,9 +160,8 @@ class BCStream(ImitationLearner):
         return self._rows(np.empty((0, obs_dim)), np.empty((0, action_dim)))
 
     def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
-        return {
+        shown = {
             "observations": torch.as_tensor(observations, dtype=torch.float32),
-            "actions": torch.as_tensor(
-                self.policy.scale_action(expert_actions), dtype=torch.float32
-            ),
+            "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
+        return split_batch(shown, self.num_tasks)

@@ -22,7 +22,7 @@ from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks import get_task
-from lifelong_rl.registry import lookup
+from lifelong_rl.errors import lookup
 
 POLICIES = ("expert", "random", "noisy")
 """Who can act."""
@@ -200,11 +200,10 @@ def _run_round(
 
 def _labels(env: BatchEnv) -> dict[str, Array]:
     """Return what is known of the rows' states, and what the expert would do in them."""
-    expert = EXPERTS.get(env.task.name)
-    if expert is None:
-        action = np.full((env.num_envs, env.task.action_dim), np.nan)
+    if env.task.name in EXPERTS:
+        action = np.clip(get_expert(env.task.name)(env.state()), -1.0, 1.0)
     else:
-        action = np.clip(expert(env.state()), -1.0, 1.0)
+        action = np.full((env.num_envs, env.task.action_dim), np.nan)
     return {**env.robot.labels(), "action": action}
 
 

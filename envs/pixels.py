@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lifelong_rl.envs.batch_env import BatchEnv, Step
 from lifelong_rl.envs.rendering import Renderer
 from lifelong_rl.envs.robot import LIMIT
-from lifelong_rl.registry import lookup
+from lifelong_rl.errors import lookup
 
 OBSERVATIONS = ("state", "pixels")
 """What an environment can show."""

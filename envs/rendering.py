@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
-from lifelong_rl.registry import lookup
+from lifelong_rl.errors import lookup
 
 MAX_MARKERS = 10
 """Balls that a picture may show beside the model's geoms."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -45,3 +48,20 @@ class NonFiniteError(UserError, ArithmeticError):
     def __init__(self, quantity: str, component: str, value: float) -> None:
         self.quantity, self.component, self.value = quantity, component, value
         super().__init__(f"the {quantity} of '{component}' is {value}")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T], see: str | None = None) -> T:
+    """`table[name]`, or an error with the nearest name that the table has.
+
+    Args:
+        kind: What the table holds, in the singular ("camera").
+        name: What to look up.
+        table: The known names.
+        see: Where they are listed; see `UnknownNameError`.
+
+    Raises:
+        UnknownNameError: The table has no such name.
+    """
+    if name not in table:
+        raise UnknownNameError(kind, name, table, see)
+    return table[name]

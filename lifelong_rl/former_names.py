@@ -38,7 +38,7 @@ FORMER_NAMES = {
     "lifelong_rl.benchmark.update_cost": "lifelong_rl.runs.update_cost",
     "lifelong_rl.benchmark.versions": "lifelong_rl.storage.versions",
     "lifelong_rl.cli.clip": "lifelong_rl.storage.clip",
-    "lifelong_rl.cli.compatibility": "lifelong_rl.runs.compatibility",
+    "lifelong_rl.cli.compatibility": "lifelong_rl.compatibility",
     "lifelong_rl.continual.base": "lifelong_rl.learning.method",
     "lifelong_rl.continual.projection.flatten": "lifelong_rl.learning.parameters.flatten",
     "lifelong_rl.continual.projection.unflatten": "lifelong_rl.learning.parameters.unflatten",

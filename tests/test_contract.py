@@ -6,7 +6,6 @@ tested here without another line.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,14 +13,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from lifelong_rl.runs.compatibility import Begin, find_refusal, try_agents
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_rl import continual
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.options import options_of
 from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.compatibility import Begin, find_refusal, try_agents
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
 
 NUM_TASKS = 2
@@ -200,7 +200,7 @@ class Run:
 
 
 def make(name: str) -> ContinualMethod:
-    known = inspect.signature(METHODS.get(name)).parameters  # type: ignore[arg-type]
+    known = options_of(METHODS.get(name))
     options = {option: value for option, value in SMALL_METHOD.items() if option in known}
     return continual.make(name, **options)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, NonNegative, Whole
 
 if TYPE_CHECKING:
     from lifelong_rl.storage.demonstration_file import Demonstrations
@@ -42,25 +43,18 @@ class Demos(Command):
 
     task: Repeated = ()
     sequence: OptionalName = None
-    episodes: int = 100
-    seed: int = 0
-    noise: float = 0.0
+    episodes: Count = 100
+    seed: Whole = 0
+    noise: NonNegative = 0.0
     out: OptionalPath = None
     overwrite: bool = False
     export: OptionalName = None
     verify: bool = False
     json: OptionalPath = None
-    num_threads: int = 2
+    num_threads: Count = 2
 
     def __call__(self) -> int:
         """Demonstrate or verify, and print a line for each task."""
-        for name, least in (("episodes", 1), ("seed", 0), ("num_threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
-        if not 0 <= self.noise < math.inf:
-            raise UserError(f"noise must be a number of at least 0, not {self.noise}")
         if not self.verify:
             if self.json is not None:
                 raise UserError("--json goes with --verify")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.options import Command, Number
+from lifelong_rl.options import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Eval(Command):
 
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
-    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    episodes: Annotated[Count | None, Number] = None
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
     json: bool = False
 
@@ -34,7 +35,7 @@ class Eval(Command):
         """Evaluate, and print a table."""
         from contextlib import closing
 
-        from lifelong_rl.errors import UnknownNameError, UserError
+        from lifelong_rl.errors import UnknownNameError
         from lifelong_rl.runs.evaluation import Evaluator
         from lifelong_rl.runs.restore import load_agent
         from lifelong_rl.runs.run_folder import RunFolder
@@ -42,8 +43,6 @@ class Eval(Command):
         from lifelong_rl.runs.setup import prepare
         from lifelong_rl.text import format_table
 
-        if self.episodes is not None and self.episodes < 1:
-            raise UserError(f"episodes must be at least 1, not {self.episodes}")
         folder = RunFolder.open(self.run_dir)
         setup = prepare(folder.config)
         config, sequence = setup.config, setup.sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.frames import Frames as FramesOfTasks
@@ -43,9 +44,9 @@ class Frames(Command):
     cameras: tuple[str, ...] = ("front",)
     size: int = 64
     out: OptionalPath = None
-    seed: int = 0
+    seed: Whole = 0
     overwrite: bool = False
-    num_threads: int = 2
+    num_threads: Count = 2
 
     def __call__(self) -> int:
         """Collect, with a line for each task, or say that they are there already."""
@@ -73,11 +74,6 @@ class Frames(Command):
         from lifelong_rl.runs.sequence import load_sequence
         from lifelong_rl.storage.versions import installed
 
-        for name, least in (("seed", 0), ("num_threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
         if self.policy not in (*POLICIES, MIXED):
             raise UnknownNameError("policy", self.policy, (*POLICIES, MIXED), see="")
         policies = list(POLICIES) if self.policy == MIXED else [self.policy]

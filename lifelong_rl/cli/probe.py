@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from lifelong_rl.cli.options import Command, OptionalPath
-from lifelong_rl.errors import UserError
+from lifelong_rl.options import Count, Whole
 
 HEADER = (
     *("features", "hand R²", "cm", "object R²", "cm", "joints R²", "rad"),
@@ -40,9 +40,9 @@ class Probe(Command):
 
     encoder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ENCODER")]
     frames: Path
-    supervised_steps: int = 1000
-    seed: int = 0
-    threads: int = 1
+    supervised_steps: Whole = 1000
+    seed: Whole = 0
+    threads: Count = 1
     json: OptionalPath = None
 
     def __call__(self) -> int:
@@ -59,11 +59,6 @@ class Probe(Command):
         from lifelong_rl.vision.references import compare, sizes
         from lifelong_rl.vision.sampling import fingerprint
 
-        for name, least in (("supervised_steps", 0), ("seed", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
         torch.set_num_threads(self.threads)
         path = find_encoder(self.encoder)
         encoder, made = load_encoder(path)

@@ -13,6 +13,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.batch_env import BatchEnv
@@ -56,8 +57,8 @@ class Record(Command):
     out: Path
     format: OptionalName = None
     camera: str = "front"
-    episodes: int = 1
-    seed: int = 0
+    episodes: Count = 1
+    seed: Whole = 0
     width: int = 480
     height: int = 360
     quality: bool = False
@@ -69,9 +70,6 @@ class Record(Command):
             raise UserError("say whom to film: either --expert or --run-dir DIR")
         if self.expert and self.checkpoint is not None:
             raise UserError("--checkpoint goes with --run-dir")
-        for name, least in (("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
         ending = self._ending()
         if self.run_dir is None:
             rollouts, step = experts(), 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.diagnostics import Diagnostics
@@ -57,6 +57,9 @@ class SequenceLoop:
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
+        refusal = setup.refusal
+        if refusal is not None:
+            raise UserError(refusal)
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
         self._labels = task_labels(setup.sequence.tasks)

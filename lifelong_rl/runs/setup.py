@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
+from lifelong_rl.compatibility import (
+    MEANINGS,
+    explain_refusal,
+    find_partners,
+    find_refusal,
+    read_needs,
+)
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
-from lifelong_rl.former_names import explain_import_error
 from lifelong_rl.learning import Agent, StateTree
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
-from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.config import (
-    ONLY_WITH_PIXELS,
-    SPEED_ONLY,
-    RunConfig,
-    resolve_options,
-)
+from lifelong_rl.options import resolve_options
+from lifelong_rl.registry import AGENTS, load_plugins
+from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
 from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
 
@@ -84,7 +82,33 @@ class Setup:
             return {}
         fields = self.config.as_dict()
         told = {name: fields[name] for name in ("observation", *ONLY_WITH_PIXELS)}
-        return {**told, "encoder": list(self.eyes.sha256)}
+        mode = told.pop("encoder_mode")
+        # as it is in the checkpoints and results of runs from before there was a mode
+        return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the method cannot serve the agent, as both declare; None if it can, for all they say.
+
+        Raises:
+            UserError: What has to be imported to be judged is broken.
+        """
+        config = self.config
+        parts = list(split_options(config.method, config.method_options))
+        if config.observes_pixels and config.encoder_mode != "frozen":
+            for part in parts:
+                if "networks alone" in read_needs(METHODS, part):
+                    return (
+                        f"the method '{part}' needs {MEANINGS['networks alone']}, and with "
+                        f"--encoder-mode {config.encoder_mode} the agent '{config.agent}' learns "
+                        "them; take --encoder-mode frozen, or another method"
+                    )
+        for part in parts:
+            refusal = find_refusal(METHODS, part, AGENTS, config.agent)
+            if refusal is not None:
+                fitting = find_partners(METHODS, part, AGENTS).fitting
+                return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+        return None
 
     @property
     def env_options(self) -> dict[str, Any]:
@@ -172,16 +196,18 @@ def prepare(config: RunConfig) -> Setup:
     Raises:
         UserError: A name, an option or a number is wrong.
     """
-    config.check()
+    config = config.checked()
     load_plugins(config.plugin)
     AGENTS.check(config.agent)
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)
     sequence = load_sequence(config.sequence, config.order)
+    _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
-    agent_options = resolve_options("agent", config.agent, agent_class.build, config.agent_options)
+    owner = f"agent '{config.agent}'"
+    agent_options = resolve_options(agent_class, config.agent_options, owner)
     method_options, interleaves = _resolve_method(config)
     if interleaves:
         kept = {option: False for option in KEPT_WHEN_JOINT if option in agent_options}
@@ -199,6 +225,27 @@ def prepare(config: RunConfig) -> Setup:
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
     return Setup(resolved, sequence, agent_class, interleaves, eyes)
+
+
+def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
+    """Raise UserError if the agent declares to need what the sequence declares not to offer."""
+    offers = getattr(sequence, "offers", None)
+
+    def explain(agent: str) -> str | None:
+        needs = read_needs(AGENTS, agent)
+        return explain_refusal(
+            f"the agent '{agent}'", needs, f"the sequence '{config.sequence}'", offers
+        )
+
+    refusal = explain(config.agent)
+    if refusal is None:
+        return
+    fitting = []
+    for agent in AGENTS.names():
+        with suppress(UserError):  # a broken plug-in's
+            if read_needs(AGENTS, agent) and explain(agent) is None:
+                fitting.append(f"'{agent}'")
+    raise UserError(f"{refusal} (agents that learn it: {', '.join(fitting) or 'none'})")
 
 
 def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
@@ -219,7 +266,7 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     return open_eyes(
         [Path(path) for path in config.encoder],
         config.cameras,
-        frozen=bool(config.encoder) and not config.finetune,
+        frozen=config.encoder_mode == "frozen",
         shift=config.shift,
     )
 
@@ -246,27 +293,7 @@ def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
     for name, given in parts.items():
         method_class: Any = METHODS.get(name)
         interleaves |= getattr(method_class, "interleaves", False)
-        options = resolve_options("method", name, method_class, given)
+        options = resolve_options(method_class, given, f"method '{name}'")
         prefix = f"{name}." if len(parts) > 1 else ""
         resolved |= {prefix + option: value for option, value in options.items()}
     return resolved, interleaves
-
-
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register agents, methods or sequences; the current folder is searched.
-
-    Raises:
-        UserError: A module cannot be imported.
-    """
-    for module in modules:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
-                + explain_import_error(error)
-            ) from error

@@ -168,7 +168,7 @@ def test_optimizers_are_reset_at_a_switch_unless_kept(reset: bool, states: int) 
     agent = build(reset_optimizers=reset, layer_norm=False, hidden=(16,))
     learn(agent, 0)
     agent.begin_task(1, Shown(1))
-    assert len(agent.optimizer.state) == states
+    assert len(agent.components["policy"].optimizer.state) == states
 
 
 def test_tasks_without_demonstrations_are_refused() -> None:
