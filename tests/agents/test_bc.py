@@ -123,7 +123,8 @@ def test_task_data_are_the_demonstrations_once_in_their_order() -> None:
     shown = Shown(2).demonstrations(5, derive_seed(0, 3), 0.1)
     observations = torch.cat([batch["observations"] for batch in batches])
     actions = torch.cat([batch["actions"] for batch in batches])
-    assert torch.equal(observations, torch.from_numpy(shown["observations"]))
+    assert torch.equal(observations, torch.from_numpy(shown["observations"][:, :-NUM_TASKS]))
+    assert torch.cat([batch["task"] for batch in batches]).tolist() == [2] * 100
     torch.testing.assert_close(
         actions, torch.from_numpy(shown["expert_actions"]) / 2
     )  # now in [-1, 1]
