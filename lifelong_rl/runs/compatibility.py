@@ -6,7 +6,6 @@ which is when a method refuses what it cannot serve.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any
@@ -15,6 +14,7 @@ from lifelong_rl import continual
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent
+from lifelong_rl.options import options_of
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.sequence import BatchEnv, load_sequence
 
@@ -51,7 +51,7 @@ def _trial(name: str, envs: list[tuple[int, BatchEnv]]) -> Begin:
     def fitting() -> tuple[Callable[..., Agent], BatchEnv]:
         """What builds the agent, and the environments that it fits to."""
         agent_class: Any = AGENTS.get(name)
-        known = inspect.signature(agent_class.build).parameters
+        known = options_of(agent_class)
         small = {option: value for option, value in SMALL.items() if option in known}
         refusals = []
         for num_tasks, env in envs:
