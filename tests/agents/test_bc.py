@@ -200,7 +200,7 @@ def test_reinforcement_learners_refuse_labelled_data(learner: Any) -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})
 
 

@@ -8,6 +8,7 @@ import toy_plugin
 from toy_runs import SMALL, TOY, results
 
 from lifelong_rl.cli import main
+from lifelong_rl.registry import SEQUENCES
 
 METHOD = '''
 from lifelong_rl.continual import METHODS, ContinualMethod
