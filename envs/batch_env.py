@@ -8,6 +8,7 @@ thin adapters around it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +168,47 @@ class BatchEnv:
             rows: which rows, as ids or a mask; None for all.
         """
         return self.robot.state(slice(None) if rows is None else np.asarray(rows))
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what the next step depends on beside its actions, as fresh arrays.
+
+        Returns:
+            One row per simulation, by name: MuJoCo's integration state as ``physics``, the control
+            steps since the reset as ``elapsed``, and what the robot keeps. The generators are not
+            part of it: they decide how episodes start, not how they go on.
+        """
+        return {name: array.copy() for name, array in self._kept().items()}
+
+    def restore(self, snapshot: Mapping[str, npt.ArrayLike]) -> npt.NDArray[np.float32]:
+        """Go on from a `snapshot` of this task: the next step gives the same bits.
+
+        Args:
+            snapshot: as many rows as there are simulations.
+
+        Returns:
+            The observations, (n, observation_dim), a fresh array.
+
+        Raises:
+            ValueError: if an array is missing, unknown or of another shape.
+        """
+        kept = self._kept()
+        shapes = {name: np.shape(array) for name, array in snapshot.items()}
+        expected = {name: array.shape for name, array in kept.items()}
+        if shapes != expected:
+            raise ValueError(
+                f"the snapshot holds arrays of the shapes {shapes}; {self.num_envs} environments "
+                f"of task {self.task.name} take {expected}"
+            )
+        for name, array in kept.items():
+            array[:] = snapshot[name]
+        self.batch.forward(stage=_VELOCITY_STAGE)
+        self._warnings = self._warning_counts()
+        self._observation[:] = self.robot.encode(self.state())
+        return self._observation.copy()
+
+    def _kept(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the live arrays of a `snapshot` by name."""
+        return {"physics": self.batch.state, "elapsed": self.elapsed, **self.robot.memory()}
 
     def _reward_terms(self, state: Any) -> Array:
         """Return the weighted reward terms, (n, k)."""
