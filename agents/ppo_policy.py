@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -77,7 +78,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
 
     def get_distribution(self, obs: PyTorchObs) -> Any:
         """Stable-Baselines3's distribution of the actions."""
-        return self.action_dist.proba_distribution(*self.gaussian(obs))
+        # of a copy: what is kept for later must hold no tensors of a graph, which nothing can copy
+        return copy.copy(self.action_dist).proba_distribution(*self.gaussian(obs))
 
     def forward(
         self, obs: PyTorchObs, deterministic: bool = False

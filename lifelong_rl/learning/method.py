@@ -7,7 +7,7 @@ every learner.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -35,9 +35,12 @@ class ContinualMethod:
 
     Attributes:
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
+        made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
+            was made otherwise. Files of agents hold these.
     """
 
     interleaves: ClassVar[bool] = False
+    made_as: tuple[str, dict[str, Any]] | None = None
 
     def __init__(self, *, scope: Scope = "policy") -> None:
         if scope not in get_args(Scope):
