@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.demonstrations import (
     check_demonstration_options,
     demonstrate,
     refuse_without,
 )
 from lifelong_rl.agents.imitation import ImitationLearner
-from lifelong_rl.agents.policies import Actor
+from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.sight import Sight, open_sight
 from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch
+from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.vision.eyes import Eyes
 
 
@@ -130,17 +131,22 @@ class BC(ImitationLearner):
         if self._eyes is None:
             return super()._make_policy(env)
         self._sight = sight = open_sight(self._eyes, env.observation_space, self.method)
-        return self._make_actor(sight.space, env.action_space, **sight.policy_arguments())
+        space = inputs_space(sight.space, self.num_tasks)
+        extractor = sight.make_extractor(space)
+        features = space.shape[0] if extractor is None else extractor.features_dim  # type: ignore[index]
+        return self._make_actor(features, env.action_space, extractor)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         shown = demonstrate(env, task_id, episodes=self.episodes, seed=self.seed, noise=self.noise)
-        actions = self.policy.scale_action(shown["expert_actions"])
+        scaled = self.bounds.scale(shown["expert_actions"])
+        actions = torch.as_tensor(scaled, dtype=torch.float32)
         observations = shown["observations"]
         if self._sight is None:
             rows = torch.as_tensor(observations, dtype=torch.float32)
-        else:
-            rows = self._sight.keep(observations)
-        return {"observations": rows, "actions": torch.as_tensor(actions, dtype=torch.float32)}
+            return split_batch({"observations": rows, "actions": actions}, self.num_tasks)
+        kept, task = self._sight.keep(observations, self.num_tasks)
+        batch = {"observations": kept, "actions": actions}
+        return batch if task is None else {**batch, "task": task}
 
     def _take(self, rows: Tensor | slice) -> Batch:
         batch = super()._take(rows)

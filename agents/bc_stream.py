@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.learner import check
-from lifelong_rl.agents.policies import Actor
 from lifelong_rl.agents.supervised import check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch
+from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.learning.protocols import Progress
 
 
@@ -124,7 +124,7 @@ class BCStream(ImitationLearner):
         at_once = self._env.num_envs
         rounds = -(-steps // at_once)
         held = {
-            name: values.new_empty((rounds * at_once, values.shape[1]))
+            name: values.new_empty((rounds * at_once, *values.shape[1:]))
             for name, values in self._data.items()
         }
         owed = 0.0
@@ -154,9 +154,8 @@ class BCStream(ImitationLearner):
         return self._rows(np.empty((0, obs_dim)), np.empty((0, action_dim)))
 
     def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
-        return {
+        shown = {
             "observations": torch.as_tensor(observations, dtype=torch.float32),
-            "actions": torch.as_tensor(
-                self.policy.scale_action(expert_actions), dtype=torch.float32
-            ),
+            "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
+        return split_batch(shown, self.num_tasks)

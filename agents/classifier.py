@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
-from lifelong_rl.agents.policies import split_task
-from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
+from lifelong_rl.agents.components import AgentComponent
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.supervised import SupervisedLearner, check_options
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component
+from lifelong_rl.learning import Batch, Component, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
 
@@ -102,17 +103,14 @@ class Classifier(SupervisedLearner):
         """The most probable class (n,) for each of the observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            classes: np.ndarray = self.logits(torch.as_tensor(observations)).argmax(dim=1).numpy()
+            rows, task = split_task(torch.as_tensor(observations), self.num_tasks)
+            logits = self.policy(rows, task)[0]
+        classes: np.ndarray = logits.argmax(dim=1).numpy()
         return classes
 
-    def logits(self, observations: Tensor) -> Tensor:
-        """Unnormalised log probabilities of the classes, (n, num_classes)."""
-        inputs, task = split_task(observations, self.num_tasks)
-        logits: Tensor = self.policy(inputs, task)[0]
-        return logits
-
-    def _make_components(self) -> dict[str, Component]:
-        return {"classifier": ClassifierNetwork(self)}
+    def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
+        optimizer = make_optimizer(self.policy.parameters())
+        return {"classifier": ClassifierNetwork(self.policy, optimizer, num_tasks=self.num_tasks)}
 
     def _make_policy(self, env: Any) -> Any:
         if not hasattr(env, "labelled_data"):
@@ -129,26 +127,32 @@ class Classifier(SupervisedLearner):
             num_tasks=self.num_tasks,
             layer_norm=self.layer_norm,
         )
-        return self._build_network("policy", spec)
+        return NetworkBuilder(self.method)("policy", spec)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         data = env.labelled_data()
-        return {
+        shown = {
             "observations": torch.as_tensor(data["observations"], dtype=torch.float32),
             "labels": torch.as_tensor(data["labels"], dtype=torch.int64),
         }
+        return split_batch(shown, self.num_tasks)
 
 
-class ClassifierNetwork(SupervisedComponent):
+class ClassifierNetwork(AgentComponent):
     """The network as a component. Batch: "observations" (n, obs_dim) and "labels" (n,) int64."""
 
     name = "classifier"
-    _agent: Classifier
+    module: TaskNetwork
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Unnormalised log probabilities of the classes, (n, num_classes)."""
+        logits: Tensor = self.module(batch["observations"], batch.get("task"))[0]
+        return logits
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the labels."""
-        return F.cross_entropy(self._agent.logits(batch["observations"]), batch["labels"])
+        return F.cross_entropy(self.logits(batch), batch["labels"])
 
     def predict(self, batch: Batch) -> Distribution:
         """The classes' probabilities."""
-        return Categorical(logits=self._agent.logits(batch["observations"]), validate_args=False)
+        return Categorical(logits=self.logits(batch), validate_args=False)

@@ -27,7 +27,7 @@ from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import Batch, StateTree
+from lifelong_rl.learning import Batch, StateTree, split_batch
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.vision.eyes import Eyes
 
@@ -138,7 +138,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The current task's transitions that the replay buffer still holds, oldest first."""
-        return stream(self.replay_buffer, self._task_steps, batch_size)
+        for batch in stream(self.replay_buffer, self._task_steps, batch_size):
+            yield split_batch(batch, self.num_tasks)
 
     def state_dict(self) -> StateTree:
         """Networks, optimizers, method, and the replay buffer if it is kept."""
@@ -196,7 +197,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         if self._sight is not None:
             for name in ("observations", "next_observations"):
                 batch[name] = self._sight.augment(batch[name])
-        return batch
+        return split_batch(batch, self.num_tasks)
 
     def _store_transition(
         self,

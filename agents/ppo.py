@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
@@ -24,7 +26,7 @@ from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, gradient_step, split_batch
 from lifelong_rl.learning.protocols import Progress
 
 
@@ -156,6 +158,7 @@ class PPO(ContinualLearner, sb3.PPO):
         self._keep_rollout()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        self._component.weights = self._loss_weights()
         for _ in range(self.n_epochs):
             for batch in self._minibatches():
                 if self.target_kl is not None and self._divergence(batch) > 1.5 * self.target_kl:
@@ -166,6 +169,7 @@ class PPO(ContinualLearner, sb3.PPO):
 
     def rehearse(self, updates: int) -> None:
         """Update on the last rollout again, without new experience."""
+        self._component.weights = self._loss_weights()
         rows = self._kept[-1]
         count = len(rows["observations"])
         while updates > 0:
@@ -194,25 +198,45 @@ class PPO(ContinualLearner, sb3.PPO):
             for first in range(0, count, batch_size):
                 yield {k: v[first : first + batch_size] for k, v in rows.items()}
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"policy": PPOPolicy(self)}
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._component = PPOPolicy(
+            self.policy,
+            self.policy.optimizer,
+            num_tasks=self.num_tasks,
+            weights=self._loss_weights(),
+        )
+        self._components = {"policy": self._component}
+
+    def _loss_weights(self) -> LossWeights:
+        """The weights as they are now: some follow a schedule, and callbacks may change all."""
+        progress = self._current_progress_remaining
+        assert callable(self.clip_range)
+        clip_values = self.clip_range_vf
+        return LossWeights(
+            clip=self.clip_range(progress),
+            clip_values=clip_values(progress) if callable(clip_values) else clip_values,
+            entropy=self.ent_coef,
+            value=self.vf_coef,
+            normalize_advantage=self.normalize_advantage,
+        )
 
     def _minibatches(self) -> Iterator[Batch]:
         for rows in self.rollout_buffer.get(self.batch_size):
-            yield rows._asdict()
+            yield split_batch(rows._asdict(), self.num_tasks)
 
     def _step(self, batch: Batch) -> None:
         with self.update_clock.measure():
             measured = gradient_step(
-                self._components["policy"], batch, self.method, max_grad_norm=self.max_grad_norm
+                self._component, batch, self.method, max_grad_norm=self.max_grad_norm
             )
         self._record("policy", measured)
 
     def _divergence(self, batch: Batch) -> float:
         """Estimate of KL(old ‖ new) on a batch, as Stable-Baselines3 computes it."""
         with torch.no_grad():
-            _, log_prob, _ = self.policy.evaluate_actions(batch["observations"], batch["actions"])
-            log_ratio = log_prob - batch["old_log_prob"]
+            distribution = self.policy.distribution(batch["observations"], batch.get("task"))
+            log_ratio = distribution.log_prob(batch["actions"]) - batch["old_log_prob"]
             return float(((log_ratio.exp() - 1) - log_ratio).mean())
 
     def _keep_rollout(self) -> None:
@@ -226,17 +250,35 @@ class PPO(ContinualLearner, sb3.PPO):
             "returns": buffer.returns,
         }
         one = ("observations", "actions")
-        self._kept.append(
-            {
-                name: buffer.to_torch(
-                    values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
-                )
-                for name, values in arrays.items()
-            }
-        )
+        rollout = {
+            name: buffer.to_torch(
+                values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
+            )
+            for name, values in arrays.items()
+        }
+        self._kept.append(split_batch(rollout, self.num_tasks))
         rows = len(self._kept[-1]["observations"])
         while len(self._kept) > 1 and (len(self._kept) - 1) * rows >= self.kept_rows:
             self._kept.popleft()
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the loss is made of.
+
+    Attributes:
+        clip: ε of the clipped surrogate.
+        clip_values: Bound of the change of values; None for none.
+        entropy: Weight of the entropy.
+        value: Weight of the value's loss.
+        normalize_advantage: Whether each batch's advantages are normalised.
+    """
+
+    clip: float
+    clip_values: float | None
+    entropy: float
+    value: float
+    normalize_advantage: bool
 
 
 class PPOPolicy(AgentComponent):
@@ -244,37 +286,51 @@ class PPOPolicy(AgentComponent):
 
     Batch: "observations" (n, obs_dim), "actions" (n, action_dim), and (n,) each "old_log_prob",
     "old_values", "advantages" and "returns".
+
+    Args:
+        module: Policy and value.
+        optimizer: Steps their parameters.
+        num_tasks: See `AgentComponent`.
+        weights: What the loss is made of.
     """
 
-    name = network = "policy"
+    name = "policy"
     replayable = False
-    _agent: PPO
+    module: ContinualPPOPolicy
+
+    def __init__(
+        self,
+        module: ContinualPPOPolicy,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        weights: LossWeights,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.weights = weights
 
     def loss(self, batch: Batch) -> Tensor:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""
-        agent = self._agent
-        progress = agent._current_progress_remaining
-        values, log_prob, entropy = agent.policy.evaluate_actions(
-            batch["observations"], batch["actions"]
-        )
-        values = values.flatten()
+        weights = self.weights
+        observations, task = batch["observations"], batch.get("task")
+        distribution = self.module.distribution(observations, task)
+        values = self.module.values(observations, task).flatten()
+        log_prob, entropy = distribution.log_prob(batch["actions"]), distribution.entropy()
         advantages = batch["advantages"]
-        if agent.normalize_advantage and len(advantages) > 1:
+        if weights.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         ratio = torch.exp(log_prob - batch["old_log_prob"])
-        clip = agent.clip_range(progress)  # type: ignore[operator]
-        clipped = torch.clamp(ratio, 1 - clip, 1 + clip)
+        clipped = torch.clamp(ratio, 1 - weights.clip, 1 + weights.clip)
         surrogate = torch.min(advantages * ratio, advantages * clipped).mean()
-        if agent.clip_range_vf is not None:
-            bound = agent.clip_range_vf(progress)  # type: ignore[operator]
+        if weights.clip_values is not None:
+            bound = weights.clip_values
             change = torch.clamp(values - batch["old_values"], -bound, bound)
             values = batch["old_values"] + change
         value_loss = F.mse_loss(batch["returns"], values)
-        assert entropy is not None
-        loss: Tensor = -surrogate - agent.ent_coef * entropy.mean() + agent.vf_coef * value_loss
+        loss: Tensor = -surrogate - weights.entropy * entropy.mean() + weights.value * value_loss
         return loss
 
     def predict(self, batch: Batch) -> Distribution:
         """The Gaussian that actions are drawn from."""
-        mean, log_std = self._agent.policy.gaussian(batch["observations"])
+        mean, log_std = self.module.gaussian(batch["observations"], batch.get("task"))
         return gaussian(mean, log_std.exp())

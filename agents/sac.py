@@ -12,17 +12,23 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 from torch.optim import Adam
 
+from lifelong_rl.agents.actor_critic import Actor, Critic
 from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.off_policy import OffPolicyLearner
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
-from lifelong_rl.agents.sac_components import EntropyCoefficient, SACActor, SACCritic
+from lifelong_rl.agents.policies import ContinualSACPolicy
+from lifelong_rl.agents.sac_components import (
+    EntropyCoefficient,
+    EntropyWeight,
+    FixedEntropyCoefficient,
+    SACActor,
+    SACCritic,
+)
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Component, Objective, StateTree, gradient_step
+from lifelong_rl.learning import Objective, StateTree, gradient_step
 from lifelong_rl.vision.eyes import Eyes
 
 
@@ -157,13 +163,6 @@ class SAC(OffPolicyLearner, sb3.SAC):
             return self._components
         return {**self._components, "entropy": self._entropy}
 
-    def entropy_coefficient(self, observations: Tensor) -> Tensor:
-        """α for each row, (n,) or one value for all; no gradient."""
-        if self._entropy is None:
-            return self.ent_coef_tensor
-        with torch.no_grad():
-            return self._entropy.forward(observations).exp()
-
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""
         if self._entropy is not None and not self.reset_entropy:
@@ -184,23 +183,20 @@ class SAC(OffPolicyLearner, sb3.SAC):
         if self._entropy is not None:
             self._entropy.load_state_dict(state["entropy"])
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"actor": SACActor(self), "critic": SACCritic(self)}
-
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         if gradient_steps == 0:
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate([o.optimizer for o in self.objectives.values()])
+        actor, critic = self._actor_component, self._critic_component
+        critic.gamma = self.gamma  # a callback may have changed it
 
         for step in range(gradient_steps):
             batch = self._sample_batch(batch_size)
-            actions, log_prob = self.actor.action_log_prob(batch["observations"])
+            actions, log_prob = self.actor.action_log_prob(batch["observations"], batch.get("task"))
             on_policy = {"policy_actions": actions, "policy_log_prob": log_prob}
-            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
-            self._record(
-                "actor", gradient_step(self._components["actor"], batch | on_policy, self.method)
-            )
+            self._record("critic", gradient_step(critic, batch, self.method))
+            self._record("actor", gradient_step(actor, batch | on_policy, self.method))
             if self._entropy is not None:
                 self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
@@ -208,18 +204,38 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
-            float(self.entropy_coefficient(batch["observations"]).mean())
+            float(actor.entropy.alpha(batch.get("task")).mean())
         )
 
     def _setup_model(self) -> None:
         super()._setup_model()
         self._targets = TargetNetworks((self.critic, self.critic_target))
+        weight: EntropyWeight
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)
             initial = float(self.log_ent_coef.detach().exp())
             entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
             entropy.optimizer = Adam(entropy.parameters(), lr=self.lr_schedule(1), fused=True)
-            self._entropy = entropy.to(self.device)
+            self._entropy = weight = entropy.to(self.device)
             self.log_ent_coef = self._entropy.log_value
             self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]
+        else:
+            self._entropy, weight = None, FixedEntropyCoefficient(self.ent_coef_tensor)
+        self._actor_component = SACActor(
+            self.actor,
+            self.actor.optimizer,
+            num_tasks=self.num_tasks,
+            critic=self.critic,
+            entropy=weight,
+        )
+        self._critic_component = SACCritic(
+            self.critic,
+            self.critic.optimizer,
+            num_tasks=self.num_tasks,
+            target=self.critic_target,
+            gamma=self.gamma,
+            actor=self.actor,
+            entropy=weight,
+        )
+        self._components = {"actor": self._actor_component, "critic": self._critic_component}

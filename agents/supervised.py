@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,18 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from lifelong_rl.agents.components import AgentComponent
 from lifelong_rl.agents.learner import TaskLearner, check
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
 
 
 class SupervisedLearner(TaskLearner):
     """Learns by gradient steps on rows drawn uniformly from a task's data.
 
-    Batch: "observations" (n, obs_dim), which end with the task one-hot, and what is to be learned
-    of them. The data is made anew when a task begins and is no part of the state.
+    Batch: "observations" (n, input_dim), "task" (n,) where there are several, and what is to be
+    learned of them. The data is made anew when a task begins and is no part of the state.
 
     Args:
         env: Environment of the first task to learn.
@@ -37,8 +37,6 @@ class SupervisedLearner(TaskLearner):
         updates_per_step: Updates for each of the steps that a task is learned for.
         reset_optimizers: See `TaskLearner`.
     """
-
-    optimizer: Optimizer
 
     def __init__(
         self,
@@ -59,7 +57,7 @@ class SupervisedLearner(TaskLearner):
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
         self.policy: nn.Module = self._make_policy(env)
-        self._make_optimizers(learning_rate)
+        self._components = self._make_components(partial(Adam, lr=learning_rate, fused=True))
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Switch to a task: its data, resets, then the method's `begin_task`."""
@@ -109,6 +107,12 @@ class SupervisedLearner(TaskLearner):
         """The module with the network, for the spaces of `env`."""
 
     @abstractmethod
+    def _make_components(
+        self, make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer]
+    ) -> dict[str, Component]:
+        """The components, on the networks of `policy`."""
+
+    @abstractmethod
     def _load_data(self, task_id: int, env: Any) -> Batch:
         """The training data of a task, one batch."""
 
@@ -128,25 +132,10 @@ class SupervisedLearner(TaskLearner):
         with self.update_clock.measure():
             self._step(batch)
 
-    def _make_optimizers(self, learning_rate: float) -> None:
-        self.optimizer = Adam(self.policy.parameters(), lr=learning_rate, fused=True)
-
     def _step(self, batch: Batch) -> None:
         """Update everything on one batch."""
         for component in self.components.values():
             self._record(component.name, gradient_step(component, batch, self.method))
-
-
-class SupervisedComponent(AgentComponent):
-    """The network of a supervised learner as a component; `loss` and `predict` are to be added."""
-
-    network = "policy"
-    _agent: SupervisedLearner
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the network's parameters."""
-        return self._agent.optimizer
 
 
 def check_options(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import stable_baselines3 as sb3
@@ -15,14 +15,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.optim import Optimizer
 
+from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
 from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.off_policy import OffPolicyLearner
-from lifelong_rl.agents.policies import ContinualTD3Policy, Critic, DeterministicActor
+from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, gradient_step
 
 
 class TD3(OffPolicyLearner, sb3.TD3):
@@ -131,18 +133,18 @@ class TD3(OffPolicyLearner, sb3.TD3):
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"actor": TD3Actor(self), "critic": TD3Critic(self)}
-
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate([o.optimizer for o in self.objectives.values()])
+        actor, critic = self._actor_component, self._critic_component
+        critic.gamma = self.gamma  # a callback may have changed these
+        critic.noise, critic.noise_clip = self.target_policy_noise, self.target_noise_clip
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self._sample_batch(batch_size)
-            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
+            self._record("critic", gradient_step(critic, batch, self.method))
             if self._n_updates % self.policy_delay == 0:
-                self._record("actor", gradient_step(self._components["actor"], batch, self.method))
+                self._record("actor", gradient_step(actor, batch, self.method))
                 self._targets.update(self.tau)
 
     def _setup_model(self) -> None:
@@ -150,41 +152,91 @@ class TD3(OffPolicyLearner, sb3.TD3):
         self._targets = TargetNetworks(
             (self.critic, self.critic_target), (self.actor, self.actor_target)
         )
+        self._actor_component = TD3Actor(
+            self.actor, self.actor.optimizer, num_tasks=self.num_tasks, critic=self.critic
+        )
+        self._critic_component = TD3Critic(
+            self.critic,
+            self.critic.optimizer,
+            num_tasks=self.num_tasks,
+            target=self.critic_target,
+            gamma=self.gamma,
+            actor_target=self.actor_target,
+            noise=self.target_policy_noise,
+            noise_clip=self.target_noise_clip,
+        )
+        self._components = {"actor": self._actor_component, "critic": self._critic_component}
 
 
 class TD3Actor(AgentComponent):
-    """The deterministic policy as a component. Batch: "observations" (n, obs_dim)."""
+    """The deterministic policy as a component. Batch: "observations" (n, obs_dim).
 
-    name = network = "actor"
-    _agent: TD3
+    Args:
+        module: The policy.
+        optimizer: Steps its parameters.
+        num_tasks: See `AgentComponent`.
+        critic: What it is to make large.
+    """
+
+    name = "actor"
+    module: Actor | DeterministicActor
+
+    def __init__(
+        self,
+        module: Actor | DeterministicActor,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        critic: Critic,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.critic = critic
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
-        observations = batch["observations"]
-        values: Tensor = self._agent.critic(observations, self._agent.actor(observations))
+        observations, task = batch["observations"], batch.get("task")
+        actions = torch.tanh(self.module.mean(observations, task))
+        values: Tensor = self.critic(observations, actions, task)
         return -values[0].mean()
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        return gaussian(self._agent.actor.mean(batch["observations"]))
+        return gaussian(self.module.mean(batch["observations"], batch.get("task")))
 
 
 class TD3Critic(TwinCritic):
-    """The twin action-value functions as a component."""
+    """The twin action-value functions as a component.
 
-    _agent: TD3
+    Args:
+        *critic: As for `TwinCritic`.
+        actor_target: Follows the policy whose values they are.
+        noise: Standard deviation of the noise on the target policy.
+        noise_clip: Bound of that noise.
+        **more: As for `TwinCritic`.
+    """
+
+    def __init__(
+        self,
+        *critic: Any,
+        actor_target: Actor | DeterministicActor,
+        noise: float,
+        noise_clip: float,
+        **more: Any,
+    ) -> None:
+        super().__init__(*critic, **more)
+        self.actor_target = actor_target
+        self.noise = noise
+        self.noise_clip = noise_clip
 
     def loss(self, batch: Batch) -> Tensor:
         """Squared error to the target of the smoothed target policy, summed over the critics."""
-        agent = self._agent
-        next_observations = batch["next_observations"]
+        next_observations, task = batch["next_observations"], batch.get("task")
         with torch.no_grad():
-            noise = torch.randn_like(batch["actions"]) * agent.target_policy_noise
-            noise = noise.clamp(-agent.target_noise_clip, agent.target_noise_clip)
-            next_actions = torch.tanh(agent.actor_target.mean(next_observations))
+            noise = torch.randn_like(batch["actions"]) * self.noise
+            noise = noise.clamp(-self.noise_clip, self.noise_clip)
+            next_actions = torch.tanh(self.actor_target.mean(next_observations, task))
             next_actions = (next_actions + noise).clamp(-1, 1)
-            next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
+            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
             targets = self.targets(batch, next_values)
-        values = agent.critic(batch["observations"], batch["actions"])
-        loss: Tensor = (values - targets).square().mean(dim=1).sum()
+        loss: Tensor = (self.values(batch) - targets).square().mean(dim=1).sum()
         return loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Clone(ContinualMethod):
         self.per_task = per_task
         self.batch_size = batch_size
         self._memories: defaultdict[str, EpisodicMemory] = defaultdict(
-            lambda: EpisodicMemory(per_task)
+            partial(EpisodicMemory, per_task)
         )
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_folder
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
-from lifelong_rl.errors import UserError
 
 FORMAT = 1
 TENSORS, STRUCTURE = "state.safetensors", "state.json"

@@ -12,11 +12,11 @@ from functools import cache, partial
 from typing import Any
 
 from lifelong_rl import continual
-from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.sequence import BatchEnv, load_sequence
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent
+from lifelong_rl.registry import AGENTS
+from lifelong_rl.runs.sequence import BatchEnv, load_sequence
 
 KINDS_OF_TASKS = ("arm3", "split-digits")
 """A sequence of each kind of tasks; an agent is tried on the first that it does not refuse."""

@@ -7,12 +7,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.continual.memory import draw_rows
-from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning import Agent, Batch, Component, StateTree
+from lifelong_rl.learning.parameters import flatten, loss_gradient, trainable
+from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.networks.features import dormant_share, effective_rank, recorded_features
-from lifelong_rl.learning.parameters import loss_gradient, trainable
 
 ROWS = 256
 """Rows that everything is measured on: of the current task, and of each old one."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED, preserved_generators
 from lifelong_rl.runs.sequence import BatchEnv, Sequence
-from lifelong_rl.errors import NonFiniteError
 
 Act = Callable[[Any], np.ndarray]
 """Observations of n environments, as these show them, to actions (n, action_dim)."""

@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
-from lifelong_rl.storage.metrics_log import MetricsLog
 from lifelong_rl.runs.record import METRICS, Record, describe_run, make_results
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.sequence import BatchEnv, task_labels
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.storage.metrics_log import MetricsLog
 
 
 class Reporter:
@@ -63,8 +63,6 @@ class SequenceLoop:
         self._record = Record() if state is None else Record(**state["record"])
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
         self._diagnostics = Diagnostics() if setup.config.diagnostics else None
-        if self._diagnostics is not None and state is not None:
-            self._diagnostics.load_state_dict(state.get("diagnostics", {}))
         self._task_id = self._record.tasks_done
         self._task_step = 0
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
@@ -74,6 +72,9 @@ class SequenceLoop:
             self._agent, self._method = setup.build_agent(
                 self._env, None if state is None else state["agent"]
             )
+            if self._diagnostics is not None and state is not None:
+                rows = setup.update_state(self._agent, state.get("diagnostics", {}))
+                self._diagnostics.load_state_dict(rows)
             self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
 
     def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:

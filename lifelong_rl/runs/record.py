@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Component
+from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, compute_metrics
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_pictures import Picture, picture_matrix, picture_success
 from lifelong_rl.runs.sequence import Sequence as TaskSequence
 from lifelong_rl.runs.sequence import task_labels
 from lifelong_rl.storage.state_tree import tensor_bytes
-from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.storage.versions import versions
-from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Component
 
 SO_FAR = "so_far/"
 """Begins the names of metrics of the tasks learned so far."""

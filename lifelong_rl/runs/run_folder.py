@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
     remove_folder,
@@ -16,9 +18,7 @@ from lifelong_rl.storage.atomic import (
     write_json,
     writing,
 )
-from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
 from lifelong_rl.storage.versions import describe_session
-from lifelong_rl.errors import UnknownNameError, UserError
 
 State = Literal["running", "finished", "failed", "interrupted"]
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.registry import SEQUENCES, SEQUENCES_OF_TASKS
 from lifelong_rl.storage.dataset_cache import get_dataset
-from lifelong_rl.errors import UnknownNameError, UserError
 
 DEFAULT_STEPS_PER_TASK = 10_000
 """For sequences that do not tell how many steps their tasks need."""

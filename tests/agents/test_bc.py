@@ -123,7 +123,8 @@ def test_task_data_are_the_demonstrations_once_in_their_order() -> None:
     shown = Shown(2).demonstrations(5, derive_seed(0, 3), 0.1)
     observations = torch.cat([batch["observations"] for batch in batches])
     actions = torch.cat([batch["actions"] for batch in batches])
-    assert torch.equal(observations, torch.from_numpy(shown["observations"]))
+    assert torch.equal(observations, torch.from_numpy(shown["observations"][:, :-NUM_TASKS]))
+    assert torch.cat([batch["task"] for batch in batches]).tolist() == [2] * 100
     torch.testing.assert_close(
         actions, torch.from_numpy(shown["expert_actions"]) / 2
     )  # now in [-1, 1]
@@ -168,7 +169,7 @@ def test_optimizers_are_reset_at_a_switch_unless_kept(reset: bool, states: int) 
     agent = build(reset_optimizers=reset, layer_norm=False, hidden=(16,))
     learn(agent, 0)
     agent.begin_task(1, Shown(1))
-    assert len(agent.optimizer.state) == states
+    assert len(agent.components["policy"].optimizer.state) == states
 
 
 def test_tasks_without_demonstrations_are_refused() -> None:

@@ -13,7 +13,7 @@ from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.studies.study import read_study
 
 ROOT = Path(__file__).parents[2]
-QUICK = (sys.executable, str(ROOT / "tests" / "benchmark" / "quick_cell.py"))
+QUICK = (sys.executable, str(ROOT / "tests" / "toy" / "quick_cell.py"))
 STUDY = """
 runs: found
 sequences: toy3
@@ -31,7 +31,7 @@ eval_points: 4
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests' / 'benchmark'}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests' / 'toy'}")
     Path("s.yaml").write_text(STUDY)
     return Path("s.yaml")
 

@@ -34,7 +34,7 @@ def test_killed_in_the_middle_of_task_2(tmp_path, undisturbed, reads_events):
     environment = {
         **os.environ,
         "TOY_KILL": "1:150",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'benchmark'}",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'toy'}",
     }
     killed = subprocess.run(
         [sys.executable, "-m", "lifelong_rl", "run", *TOY, *SMALL, *EWC, "--run-dir", str(path)],

@@ -36,7 +36,7 @@ method_options: {ewc: {strength: 10}}
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests' / 'benchmark'}")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests' / 'toy'}")
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
     yield path

@@ -1,8 +1,9 @@
 """The table of methods and agents in `list methods`."""
 
-from lifelong_rl.registry import AGENTS
-from lifelong_rl.cli import compatibility, main
+from lifelong_rl.cli import main
 from lifelong_rl.continual import METHODS
+from lifelong_rl.registry import AGENTS
+from lifelong_rl.runs import compatibility
 
 
 def test_list_methods_shows_which_work_with_which_agents(capsys):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.runs.config import (
     RunConfig,
     dump_yaml,
@@ -11,7 +12,6 @@ from lifelong_rl.runs.config import (
     read_config,
     resolve_options,
 )
-from lifelong_rl.errors import UnknownNameError, UserError
 
 
 @pytest.mark.parametrize(

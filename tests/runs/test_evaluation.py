@@ -8,9 +8,9 @@ import pytest
 import torch
 import toy_plugin
 
-from lifelong_rl.runs.evaluation import Evaluator, evaluate
-from lifelong_rl.learning.seeding import EVALUATION_SEED
 from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.learning.seeding import EVALUATION_SEED
+from lifelong_rl.runs.evaluation import Evaluator, evaluate
 
 
 class ScriptedEnv:

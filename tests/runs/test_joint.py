@@ -9,14 +9,14 @@ import pytest
 import torch
 from toy_runs import SMALL, TOY
 
+from lifelong_rl.cli import main
+from lifelong_rl.envs.sequences import get_sequence
+from lifelong_rl.errors import UserError
 from lifelong_rl.runs.checkpoint import load_checkpoint
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
-from lifelong_rl.cli import main
-from lifelong_rl.envs.sequences import get_sequence
-from lifelong_rl.errors import UserError
 
 CONFIG = RunConfig(
     sequence="reach,button-press",

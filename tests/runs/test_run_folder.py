@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.errors import UserError
 
 CONFIG = RunConfig(seed=3)
 

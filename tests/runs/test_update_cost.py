@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from lifelong_rl.learning import UpdateClock
 from lifelong_rl.runs.record import Record
 from lifelong_rl.runs.update_cost import BLOCK, UpdateCost
-from lifelong_rl.learning import UpdateClock
 
 
 class ScriptedAgent:

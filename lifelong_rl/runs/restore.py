@@ -1,0 +1,84 @@
+"""Going on with a run from one of its checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifelong_rl.errors import UserError
+from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
+from lifelong_rl.runs.loop import SequenceLoop
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.metrics_log import refuse_cut_off
+
+
+def open_loop(folder: RunFolder, checkpoint: str | None = None) -> SequenceLoop:
+    """The loop of a run, as it stood at a checkpoint.
+
+    Args:
+        folder: Locked by the caller.
+        checkpoint: Go on from this one, and remove those after it; by default from the last, or
+            from the beginning where there is none.
+
+    Raises:
+        UserError: The configuration or the checkpoint cannot be used; nothing is removed then.
+    """
+    setup = prepare(folder.config)
+    state = load_state(setup, folder, checkpoint)
+    loop = SequenceLoop(setup, state)
+    if state is not None:
+        refuse_cut_off(folder.metrics, state["metrics_bytes"])
+    if checkpoint is not None:
+        folder.rewind(checkpoint)
+    return loop
+
+
+def finished_results(folder: RunFolder) -> dict[str, Any] | None:
+    """The results of a finished run, None of another; writes the status if that is missing."""
+    results = folder.results()
+    if not results:
+        return None
+    if folder.status().get("status") != "finished":  # killed between the two writes
+        folder.write_status("finished")
+    return results
+
+
+def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, Any] | None:
+    """What the checkpoint called `name` holds, by default the last; None if there is none.
+
+    Raises:
+        CheckpointError: It cannot be used; the message names the last one that can.
+    """
+    names = folder.checkpoint_names()
+    if name is None and not names:
+        return None
+    path = folder.find_checkpoint(name or names[-1])
+    try:
+        return load_checkpoint(path, setup.identity)
+    except CheckpointError as error:
+        for earlier in reversed(names[: names.index(path.name)]):
+            try:
+                load_checkpoint(folder.checkpoints / earlier, setup.identity)
+            except CheckpointError:
+                continue
+            raise CheckpointError(
+                error.path,
+                f"{error.reason}; '{earlier}' is good, so put the file back or go on from there: "
+                f"lifelong-rl resume {folder.path} --from {earlier}",
+            ) from error
+        raise
+
+
+def load_learned(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, Any]:
+    """What the checkpoint called `name` holds, by default the last.
+
+    Raises:
+        CheckpointError: It cannot be used.
+        UserError: The run has no checkpoint yet.
+    """
+    state = load_state(setup, folder, name)
+    if state is None:
+        raise UserError(
+            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+        )
+    return state
