@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from lifelong_rl.agents.components import AgentComponent
 from lifelong_rl.agents.network_builder import NetworkBuilder
-from lifelong_rl.agents.supervised import SupervisedLearner, check_options
+from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.compatibility import Trait
-from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
+from lifelong_rl.options import Count
 from lifelong_rl.registry import AGENTS
 
 
@@ -32,9 +32,7 @@ class Classifier(SupervisedLearner):
             `labelled_data()` with "observations" (n, obs_dim) and "labels" (n,), whole numbers
             below the number of classes.
         method: See `TaskLearner`.
-        hidden: Units of each hidden layer.
-        layer_norm: LayerNorm and tanh after the first layer.
-        **options: As for `SupervisedLearner`.
+        **arguments: As for `SupervisedLearner`.
 
     Raises:
         UserError: The environment has no labelled data.
@@ -43,67 +41,14 @@ class Classifier(SupervisedLearner):
     needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
     offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "class labels")
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SupervisedLearner.Options):
+        """Options of Classifier."""
+
+        batch_size: Count = 64
+
+    options: Options
     policy: TaskNetwork
-
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        **options: Any,
-    ) -> None:
-        self.hidden = tuple(hidden)
-        self.layer_norm = layer_norm
-        super().__init__(env, method, **options)
-
-    @classmethod
-    def build(
-        cls,
-        env: Any,
-        *,
-        num_tasks: int,
-        method: ContinualMethod | None,
-        seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 64,
-        updates_per_step: float = 0.5,
-        reset_optimizers: bool = True,
-    ) -> Classifier:
-        """Build the agent as benchmark runs use it.
-
-        Args:
-            env: Environment of the first task to learn; see the class.
-            num_tasks: Number of tasks in the sequence.
-            method: The continual method.
-            seed: Of the network.
-            hidden: Units of each hidden layer.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of the optimizer.
-            batch_size: Rows in an update.
-            updates_per_step: Updates for each step; see `SupervisedLearner.learn_task`.
-            reset_optimizers: See `TaskLearner`.
-
-        Raises:
-            ValueError: A number outside its range.
-            UserError: The environment has no labelled data.
-        """
-        check_options(hidden, learning_rate, batch_size, updates_per_step)
-        return cls(
-            env,
-            method,
-            num_tasks=num_tasks,
-            seed=seed,
-            hidden=hidden,
-            layer_norm=layer_norm,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            updates_per_step=updates_per_step,
-            reset_optimizers=reset_optimizers,
-        )
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """The most probable class (n,) for each of the observations (n, obs_dim)."""
@@ -128,10 +73,10 @@ class Classifier(SupervisedLearner):
         one_hot = self.num_tasks if self.num_tasks > 1 else 0
         spec = NetworkSpec(
             input_dim=env.observation_space.shape[0] - one_hot,
-            hidden=self.hidden,
+            hidden=self.options.hidden,
             outputs=(int(env.action_space.n),),
             num_tasks=self.num_tasks,
-            layer_norm=self.layer_norm,
+            layer_norm=self.options.layer_norm,
         )
         return NetworkBuilder(self.method)("policy", spec)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.sight import PictureExtractor
 from lifelong_rl.agents.supervised import SupervisedLearner
-from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, split_task
 from lifelong_rl.networks import NetworkSpec
 
@@ -33,25 +31,10 @@ class ImitationLearner(SupervisedLearner):
     Args:
         env: Environment of the first task to learn.
         method: See `TaskLearner`.
-        hidden: Units of each hidden layer.
-        layer_norm: LayerNorm and tanh after the first layer.
-        **options: As for `SupervisedLearner`.
+        **arguments: As for `SupervisedLearner`.
     """
 
     policy: Actor
-
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        **options: Any,
-    ) -> None:
-        self.hidden = tuple(hidden)
-        self.layer_norm = layer_norm
-        super().__init__(env, method, **options)
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions (n, action_dim) for observations (n, obs_dim)."""
@@ -78,10 +61,10 @@ class ImitationLearner(SupervisedLearner):
         self.bounds = ActionBounds(actions.low, actions.high)
         spec = NetworkSpec(
             input_dim=features,
-            hidden=self.hidden,
+            hidden=self.options.hidden,
             outputs=actions.shape * 2,
             num_tasks=self.num_tasks,
-            layer_norm=self.layer_norm,
+            layer_norm=self.options.layer_norm,
         )
         return Actor(NetworkBuilder(self.method)("policy", spec), extractor)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch
+from annotated_types import Ge
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
@@ -22,13 +22,14 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
-from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
+from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, gradient_step, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Count, OptionError, Positive, Share
 from lifelong_rl.registry import AGENTS
 
 
@@ -44,12 +45,43 @@ class PPO(ContinualLearner, sb3.PPO):
         policy: "MlpPolicy" or a subclass of `ContinualPPOPolicy`.
         env: As for Stable-Baselines3.
         method: Reacts around the gradient steps; None for plain learning.
-        kept_rows: The latest rows of experience that a task leaves to its method.
+        kept_rows: See `Options`.
         **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
     offers: ClassVar[tuple[Trait, ...]] = ()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualLearner.Options):
+        """Options of PPO.
+
+        Attributes:
+            hidden: Units of each hidden layer, of the policy and of the value.
+            rollout_steps: Steps of each environment between updates.
+            batch_size: Rows in an update; it must divide those of a rollout.
+            epochs: Times that each row is used.
+            gamma: Discount per control step.
+            gae_lambda: λ of the advantages' estimate.
+            clip_range: ε of the clipped surrogate.
+            ent_coef: Weight of the entropy.
+            vf_coef: Weight of the value's loss.
+            max_grad_norm: Bound of the gradient's norm.
+            log_std_init: Log standard deviation of the actions at first.
+            kept_rows: The latest rows of experience that a task leaves to its method.
+        """
+
+        rollout_steps: Count = 50
+        batch_size: Annotated[int, Ge(2)] = 200
+        epochs: Count = 10
+        gamma: Share = 0.97
+        gae_lambda: Share = 0.95
+        clip_range: Positive = 0.2
+        ent_coef: float = 0.0
+        vf_coef: float = 0.5
+        max_grad_norm: Positive = 0.5
+        log_std_init: float = -0.5
+        kept_rows: Count = 10_000
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualPPOPolicy}
     policy: ContinualPPOPolicy
@@ -75,21 +107,7 @@ class PPO(ContinualLearner, sb3.PPO):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        rollout_steps: int = 50,
-        batch_size: int = 200,
-        epochs: int = 10,
-        gamma: float = 0.97,
-        gae_lambda: float = 0.95,
-        clip_range: float = 0.2,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        log_std_init: float = -0.5,
-        kept_rows: int = 10_000,
-        reset_optimizers: bool = True,
+        **options: Any,
     ) -> PPO:
         """Build the agent as benchmark runs use it.
 
@@ -98,59 +116,40 @@ class PPO(ContinualLearner, sb3.PPO):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks and exploration.
-            hidden: Units of each hidden layer, of the policy and of the value.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of the optimizer.
-            rollout_steps: Steps of each environment between updates.
-            batch_size: Rows in an update.
-            epochs: Times that each row is used.
-            gamma: Discount per control step.
-            gae_lambda: λ of the advantages' estimate.
-            clip_range: ε of the clipped surrogate.
-            ent_coef: Weight of the entropy.
-            vf_coef: Weight of the value's loss.
-            max_grad_norm: Bound of the gradient's norm.
-            log_std_init: Log standard deviation of the actions at first.
-            kept_rows: See the class.
-            reset_optimizers: See `ContinualLearner`.
+            **options: See `Options`.
 
         Raises:
-            ValueError: A number outside its range.
+            UnknownNameError: There is no such option.
+            OptionError: An option does not allow the value.
         """
-        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
-        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
-        check("rollout_steps", rollout_steps, rollout_steps > 0, "at least 1")
-        check("batch_size", batch_size, batch_size > 1, "at least 2")
-        check("epochs", epochs, epochs > 0, "at least 1")
-        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
-        check("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "in [0, 1]")
-        check("clip_range", clip_range, clip_range > 0, "positive")
-        check("max_grad_norm", max_grad_norm, max_grad_norm > 0, "positive")
-        check("kept_rows", kept_rows, kept_rows > 0, "at least 1")
-        rows = rollout_steps * env.num_envs
-        check("batch_size", batch_size, rows % batch_size == 0, f"a divisor of {rows} rows")
+        chosen = cls.Options.of(None, options)
+        rows = chosen.rollout_steps * env.num_envs
+        if rows % chosen.batch_size:
+            allowed = f"a divisor of the {rows} rows of a rollout"
+            raise OptionError("batch_size", chosen.owner(), allowed, chosen.batch_size)
+        hidden = list(chosen.hidden)
         agent = cls(
             "MlpPolicy",
             env,
             method,
             num_tasks=num_tasks,
-            kept_rows=kept_rows,
-            reset_optimizers=reset_optimizers,
+            kept_rows=chosen.kept_rows,
+            reset_optimizers=chosen.reset_optimizers,
             policy_kwargs={
-                "net_arch": {"pi": list(hidden), "vf": list(hidden)},
-                "layer_norm": layer_norm,
-                "log_std_init": log_std_init,
+                "net_arch": {"pi": hidden, "vf": hidden},
+                "layer_norm": chosen.layer_norm,
+                "log_std_init": chosen.log_std_init,
             },
-            learning_rate=learning_rate,
-            n_steps=rollout_steps,
-            batch_size=batch_size,
-            n_epochs=epochs,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            clip_range=clip_range,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
+            learning_rate=chosen.learning_rate,
+            n_steps=chosen.rollout_steps,
+            batch_size=chosen.batch_size,
+            n_epochs=chosen.epochs,
+            gamma=chosen.gamma,
+            gae_lambda=chosen.gae_lambda,
+            clip_range=chosen.clip_range,
+            ent_coef=chosen.ent_coef,
+            vf_coef=chosen.vf_coef,
+            max_grad_norm=chosen.max_grad_norm,
             seed=seed,
             device="cpu",
         )

@@ -65,7 +65,7 @@ def describe(manual: Manual) -> list[str]:
     for partners in manual.partners:
         lines.append(f"- Goes with the {partners.kind}: {', '.join(partners.fitting) or 'none'}.")
         for reason, names in group_by_reason(partners):
-            lines.append(f"- Not with {', '.join(names)}: {reason}.")
+            lines.append(f"- Not with {', '.join(names)} ({reason}).")
     return [*lines, "", f"Defined in `{manual.module}`.", ""]
 
 

@@ -172,6 +172,10 @@ class PixelObserver(Observer):
         self._stack[rows, -newest:] = self._frames(rows)
         return self.beside(self._stack.copy(), step.observation)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the OpenGL context: a copy opens its own when it first needs one."""
+        return {**vars(self), "_renderer": None}
+
     def close(self) -> None:
         """Free the OpenGL context."""
         if self._renderer is not None:

@@ -39,8 +39,8 @@ MEANINGS: dict[Trait, str] = {
     "continuous actions": "tasks with continuous actions",
     "expert": "tasks with an expert to learn demonstrations from",
     "labelled data": "labelled data",
-    "comparison": "an objective that compares embeddings of a frame",
-    "any frames": "an objective that can go on to the frames of another task",
+    "comparison": "a comparison of two embeddings of a frame",
+    "any frames": "a loss that can go on to the frames of another task",
 }
 """What is needed, in words that go on after "needs"."""
 PAIRS: tuple[tuple[Registry, Registry], ...] = (
@@ -150,7 +150,7 @@ def find_partners(table: Registry, name: str, other: Registry) -> Partners:
             untold.append(candidate)
             continue
         if missing is not None:
-            refused[candidate] = f"does not offer {missing}" if needs_it else f"needs {missing}"
+            refused[candidate] = f"missing: {missing}" if needs_it else f"needed: {missing}"
         else:
             (untold if offers is None else fitting).append(candidate)
     return Partners(f"{other.kind}s", tuple(fitting), refused, tuple(untold))

@@ -163,8 +163,8 @@ def format_manual(manual: Manual) -> str:
         for label, names in (("go with it", partners.fitting), ("do not tell", partners.untold)):
             if names:
                 parts.append(_wrap(f"  {label}: ", ", ".join(names), "    "))
-        for reason, refused in group_by_reason(partners):
-            parts.append(_wrap(f"  not {', '.join(refused)}: ", reason, "    "))
+        for reason, others in group_by_reason(partners):
+            parts.append(_wrap("  ", f"not {', '.join(others)} ({reason})", "    "))
     if manual.module:
         parts += ["", f"defined in {manual.module}"]
     return "\n".join(parts)

@@ -26,7 +26,7 @@ class List(Command):
         plugin: Module to import first; it may register any of them.
     """
 
-    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="KIND|NAME")] = None
     plugin: Repeated = ()
 
     def __call__(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.registry import SEQUENCE_MAKERS, SEQUENCES
+from lifelong_rl.registry import SEQUENCE_MAKERS, SEQUENCES, TASKS
 from lifelong_rl.storage.dataset_cache import get_dataset
 
 DEFAULT_STEPS_PER_TASK = 10_000
@@ -125,9 +125,12 @@ def load_sequence(name: str, order: int | None = None) -> Sequence:
 def _make_sequence(name: str) -> Any:
     """The sequence that a maker makes of a name, such as "reach,push"."""
     kind, colon, rest = name.partition(":")
-    make = SEQUENCE_MAKERS.get(kind if colon else "tasks")
+    if not colon:
+        kind, rest = "tasks", name
+    if kind not in SEQUENCE_MAKERS:
+        raise UnknownNameError("sequence", name, (*SEQUENCES, *TASKS))
     try:
-        return make(rest if colon else name)
+        return SEQUENCE_MAKERS.get(kind)(rest)
     except UnknownNameError:
         raise
     except ValueError as error:

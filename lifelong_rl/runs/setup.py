@@ -21,6 +21,7 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins
@@ -164,8 +165,23 @@ class Setup:
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
         if state is not None:
-            agent.load_state_dict(state)
+            agent.load_state_dict(self.update_state(agent, state))
         return agent, method
+
+    def update_state(self, agent: Agent, state: StateTree) -> StateTree:
+        """A saved state as this version saves it.
+
+        Checkpoints of before the task was an entry of a batch hold rows that end with a one-hot.
+        Agents that do not read a "task" get them as they are.
+
+        Args:
+            agent: Whose rows they are.
+            state: Its own state, or one with rows of its data.
+        """
+        if not any("task" in component.inputs for component in agent.components.values()):
+            return state
+        updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
+        return updated
 
     def build_reference(self, env: VecEnvLike) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
@@ -254,12 +270,12 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     Raises:
         UserError: The encoder cannot be used, the agent cannot see, or there is nothing to be seen.
     """
-    if not _has_parameter(agent_class.build, "eyes"):
+    if not getattr(agent_class, "sees", False):
         raise UserError(
-            f"the agent '{config.agent}' cannot see; with --observation pixels choose one of "
-            f"{', '.join(_seeing_agents())}"
+            f"the agent '{config.agent}' cannot see, as it does not declare `sees = True`; with "
+            f"--observation pixels choose one of {', '.join(_seeing_agents())}"
         )
-    if not _has_parameter(sequence.make_env, "observation"):
+    if "observation" not in inspect.signature(sequence.make_env).parameters:
         raise UserError(f"the sequence '{config.sequence}' has no cameras: it shows its state only")
     from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
 
@@ -276,13 +292,9 @@ def _seeing_agents() -> list[str]:
     for name in AGENTS.names():
         with suppress(UserError, AttributeError):  # a broken plug-in's
             agent_class: Any = AGENTS.get(name)
-            if _has_parameter(agent_class.build, "eyes"):
+            if getattr(agent_class, "sees", False):
                 found.append(name)
     return found
-
-
-def _has_parameter(function: Any, name: str) -> bool:
-    return name in inspect.signature(function).parameters
 
 
 def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:

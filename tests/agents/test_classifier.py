@@ -130,5 +130,5 @@ def test_tasks_without_labels_are_refused() -> None:
     [("hidden", ()), ("learning_rate", -1.0), ("batch_size", 0), ("updates_per_step", 0.0)],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})

@@ -207,7 +207,7 @@ def test_what_runs_without_pictures_is_unchanged():
             [*SEEING, "--encoder", "x", "--encoder-mode", "scratch"],
             "--encoder-mode scratch learns from nothing; leave out --encoder",
         ),
-        ([*SEEING, "--agent", "ppo"], "the agent 'ppo' cannot see; with --observation pixels cho"),
+        ([*SEEING, "--agent", "ppo"], "the agent 'ppo' cannot see, as it does not declare"),
         (["--sequence", "split-digits", *SEEING[2:]], "the sequence 'split-digits' has no cameras"),
         ([*SEEING, "--cameras", "frnt"], "unknown camera 'frnt'; did you mean 'front'?"),
         ([*SEEING, "--observation", "pixel"], "not 'pixel'; did you mean 'pixels'?"),

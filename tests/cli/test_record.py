@@ -108,9 +108,9 @@ def test_gif_runs_at_the_speed_of_the_world(capsys):
 
 
 @pytest.mark.usefixtures("rendering")
-def test_without_a_task_every_expert_gets_a_clip(monkeypatch):
+def test_without_a_task_every_expert_gets_a_clip(forget):
     for task in set(EXPERTS) - {"reach", "drawer-open"}:
-        monkeypatch.delitem(EXPERTS, task)
+        forget(EXPERTS, task)
     assert record("--expert", "--out", "clips", "--format", "png", *SMALL) == 0
     assert sorted(path.name for path in Path("clips").iterdir()) == ["drawer-open.png", "reach.png"]
     with Image.open("clips/reach.png") as image:
@@ -127,7 +127,7 @@ def test_solved_is_shown_once_it_is(monkeypatch):
     assert texts[0] == "reach   step 0/50" and texts[-1] == "reach   step 50/50   solved"
     seen = []
     monkeypatch.setitem(
-        EXPERTS, "reach", lambda state: (seen.append(state.goal), np.zeros((1, 4)))[1]
+        EXPERTS._registered, "reach", lambda state: (seen.append(state.goal), np.zeros((1, 4)))[1]
     )
     texts.clear()
     record("--expert", "--task", "reach", "--out", "b.png", "--seed", 5, *SMALL)
