@@ -63,8 +63,6 @@ class SequenceLoop:
         self._record = Record() if state is None else Record(**state["record"])
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
         self._diagnostics = Diagnostics() if setup.config.diagnostics else None
-        if self._diagnostics is not None and state is not None:
-            self._diagnostics.load_state_dict(state.get("diagnostics", {}))
         self._task_id = self._record.tasks_done
         self._task_step = 0
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
@@ -74,6 +72,9 @@ class SequenceLoop:
             self._agent, self._method = setup.build_agent(
                 self._env, None if state is None else state["agent"]
             )
+            if self._diagnostics is not None and state is not None:
+                rows = setup.update_state(self._agent, state.get("diagnostics", {}))
+                self._diagnostics.load_state_dict(rows)
             self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
 
     def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:

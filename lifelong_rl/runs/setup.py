@@ -18,6 +18,7 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS
@@ -137,8 +138,23 @@ class Setup:
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
         if state is not None:
-            agent.load_state_dict(state)
+            agent.load_state_dict(self.update_state(agent, state))
         return agent, method
+
+    def update_state(self, agent: Agent, state: StateTree) -> StateTree:
+        """A saved state as this version saves it.
+
+        Checkpoints of before the task was an entry of a batch hold rows that end with a one-hot.
+        Agents that do not read a "task" get them as they are.
+
+        Args:
+            agent: Whose rows they are.
+            state: Its own state, or one with rows of its data.
+        """
+        if not any("task" in component.inputs for component in agent.components.values()):
+            return state
+        updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
+        return updated
 
     def build_reference(self, env: BatchEnv) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
