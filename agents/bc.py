@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lifelong_rl.agents.actor_critic import Actor
-from lifelong_rl.agents.demonstrations import demonstrate, refuse_without
+from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.sight import Sight, open_sight
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("bc")
 class BC(ImitationLearner):
     """Behaviour cloning: supervised learning of an expert's actions in a task.
 
@@ -36,6 +39,9 @@ class BC(ImitationLearner):
     Raises:
         UserError: The environment has no demonstrations, or the eyes fit neither it nor the method.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ImitationLearner.Options):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from lifelong_rl.agents.actor_critic import Actor
-from lifelong_rl.agents.demonstrations import refuse_without
+from lifelong_rl.agents.from_demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Whole
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
 
@@ -36,6 +39,9 @@ class BCStream(ImitationLearner):
     Raises:
         UserError: The environment has no expert.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ImitationLearner.Options):

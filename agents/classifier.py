@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,13 +14,16 @@ from torch.nn import functional as F
 from lifelong_rl.agents.components import AgentComponent
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
 from lifelong_rl.options import Count
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("classifier")
 class Classifier(SupervisedLearner):
     """Supervised learning of classes from labelled rows, with one head per task.
 
@@ -34,6 +37,9 @@ class Classifier(SupervisedLearner):
     Raises:
         UserError: The environment has no labelled data.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "class labels")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SupervisedLearner.Options):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,18 +13,21 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.action_bounds import ActionBounds
 from lifelong_rl.agents.actor_critic import Actor, Critic
-from lifelong_rl.agents.demonstrations import demonstrate, refuse_without
+from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, PositiveShare, Share
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("offline-rl")
 class OfflineRL(SupervisedLearner):
     """TD3+BC: TD3 on recorded demonstrations, its policy held near the recorded actions.
 
@@ -45,6 +48,9 @@ class OfflineRL(SupervisedLearner):
     Raises:
         UserError: The environment has no demonstrations.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SupervisedLearner.Options):

@@ -24,13 +24,16 @@ from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
 from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, gradient_step, split_batch
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Count, OptionError, Positive, Share
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("ppo")
 class PPO(ContinualLearner, sb3.PPO):
     """Stable-Baselines3's PPO with every gradient step open to a continual method.
 
@@ -45,6 +48,9 @@ class PPO(ContinualLearner, sb3.PPO):
         kept_rows: See `Options`.
         **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ()
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualLearner.Options):

@@ -25,13 +25,16 @@ from lifelong_rl.agents.sac_components import (
     SACCritic,
 )
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Objective, StateTree, gradient_step
 from lifelong_rl.options import Matches, NonNegative
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("sac")
 class SAC(OffPolicyLearner, sb3.SAC):
     """Stable-Baselines3's SAC with every gradient step open to a continual method.
 
@@ -48,6 +51,9 @@ class SAC(OffPolicyLearner, sb3.SAC):
     Raises:
         UserError: Arguments that do not go together.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(OffPolicyLearner.Options):

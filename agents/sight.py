@@ -23,17 +23,11 @@ from torch import Tensor, nn
 
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.continual.chain import Chain
-from lifelong_rl.continual.den import DEN
-from lifelong_rl.continual.rgo import RGO
-from lifelong_rl.continual.vcl import VCL
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import split_task
 from lifelong_rl.vision.augment import random_shift
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, encode
 from lifelong_rl.vision.eyes import Eyes
-
-HOLD_NO_ENCODER = (DEN, RGO, VCL)
-"""Methods that protect the layers of their own networks, and nothing that is beside these."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +159,11 @@ def open_sight(eyes: Eyes, space: spaces.Space[Any], method: ContinualMethod | N
     if eyes.frozen:
         return FrozenSight(view, eyes)
     for part in method.methods.values() if isinstance(method, Chain) else (method,):
-        if isinstance(part, HOLD_NO_ENCODER):
+        if "networks alone" in getattr(part, "needs", ()):
             raise UserError(
                 f"{type(part).__name__} protects nothing but the layers of its own networks: an "
                 "encoder that is learned beside them would forget; leave a pretrained one as it "
-                "is (--encoder PATH --freeze), or choose another method"
+                "is (--encoder PATH --encoder-mode frozen), or choose another method"
             )
     return LearnedSight(view, eyes)
 
@@ -339,6 +333,10 @@ class SightedVecEnv(VecEnvWrapper):
     def __init__(self, env: VecEnv, sight: Sight) -> None:
         super().__init__(env, observation_space=sight.space)
         self._sight = sight
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the state of another; without this, looking for it would never end."""
+        vars(self).update(state)
 
     def reset(self) -> np.ndarray:
         """Start new episodes: rows (n, dim)."""

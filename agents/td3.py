@@ -22,11 +22,14 @@ from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.agents.off_policy import OffPolicyLearner
 from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, gradient_step
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("td3")
 class TD3(OffPolicyLearner, sb3.TD3):
     """Stable-Baselines3's TD3 with every gradient step open to a continual method.
 
@@ -34,6 +37,9 @@ class TD3(OffPolicyLearner, sb3.TD3):
     same seed, to within the rounding of batched and fused operations. The arguments are those of
     `OffPolicyLearner` and of Stable-Baselines3's TD3.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(OffPolicyLearner.Options):

@@ -27,7 +27,7 @@ from lifelong_rl.learning import Component
 from lifelong_rl.learning.seeding import EVALUATION_SEED
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.evaluation import Evaluator
-from lifelong_rl.runs.sequence import BatchEnv
+from lifelong_rl.runs.sequence import VecEnvLike
 from lifelong_rl.runs.setup import Setup, prepare
 
 LADDER = ("bc", "bc-stream", "offline-rl", "sac")
@@ -189,7 +189,7 @@ def test_all_are_evaluated_on_the_same_episodes(monkeypatch: pytest.MonkeyPatch)
             assert np.array_equal(observations, starts["sac"][k % 2])
 
 
-def first_episodes(setup: Setup, task_id: int) -> tuple[BatchEnv, np.ndarray]:
+def first_episodes(setup: Setup, task_id: int) -> tuple[VecEnvLike, np.ndarray]:
     """The environments of a task, and where the episodes start that SAC learns from first."""
     env = setup.make_env(task_id)
     starts: np.ndarray = env.reset()

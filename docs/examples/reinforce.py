@@ -59,6 +59,9 @@ class Policy:
 class Reinforce:
     """Policy gradient on whole episodes; as simple as an agent can be, and as slow to learn."""
 
+    needs = ("continuous actions",)  # of a sequence
+    offers = ()  # none of what a method may need
+
     def __init__(self, policy: Policy, num_tasks: int, method: ContinualMethod) -> None:
         self.components = {"policy": policy}
         self.num_tasks, self.method = num_tasks, method

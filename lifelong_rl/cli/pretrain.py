@@ -78,7 +78,7 @@ class Pretrain(Command):
 
     def __call__(self) -> int:
         """Pretrain, and print the course of it."""
-        from lifelong_rl.runs.setup import load_plugins
+        from lifelong_rl.registry import load_plugins
         from lifelong_rl.text import format_seconds
         from lifelong_rl.vision.objectives import OBJECTIVES
         from lifelong_rl.vision.pretrain import PretrainConfig

@@ -9,8 +9,10 @@ from lifelong_rl.continual.projection import project_agem
 from lifelong_rl.learning.parameters import flatten, loss_gradient, unflatten
 from lifelong_rl.learning.protocols import Component, ParamDict
 from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("agem")
 class AGEM(MemoryMethod):
     """A-GEM: never step against the gradient of the loss on a memory of old tasks.
 

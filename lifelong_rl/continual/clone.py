@@ -16,8 +16,10 @@ from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("clone")
 class Clone(ContinualMethod):
     """Behavioural cloning: keep predicting on rows of old tasks what was predicted at their end.
 

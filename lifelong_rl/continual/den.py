@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import NonNegative, ShareBelowOne, Whole
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("den")
 class DEN(ContinualMethod):
     """DEN: retrain what a new task needs, add units, and split old ones that drift too far.
 
@@ -44,6 +47,8 @@ class DEN(ContinualMethod):
     References:
         Yoon et al. 2018, Lifelong learning with dynamically expandable networks.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

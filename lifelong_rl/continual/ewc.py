@@ -11,8 +11,10 @@ from lifelong_rl.continual.importance import fisher_diagonal
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import Count, NonNegative, Share
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("ewc")
 class EWC(Consolidation):
     """Elastic weight consolidation: hold parameters in proportion to their Fisher information.
 

@@ -11,8 +11,10 @@ from lifelong_rl.continual.projection import project_gem
 from lifelong_rl.learning.parameters import flatten, loss_gradient, unflatten
 from lifelong_rl.learning.protocols import Component, ParamDict
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("gem")
 class GEM(MemoryMethod):
     """GEM: never step against the gradient of the loss on the memory of any old task.
 

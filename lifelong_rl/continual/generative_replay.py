@@ -16,11 +16,13 @@ from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.vae import ConditionalVAE
 from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 GENERATOR_BATCH = 256
 STATISTICS_ROWS = 4096
 
 
+@METHODS.register("generative-replay")
 class GenerativeReplay(Distillation):
     """Deep generative replay: a scholar of a generator and a solver teaches the next one.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
@@ -18,6 +19,7 @@ from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Exemplars:
     rows: Batch
 
 
+@METHODS.register("icarl")
 class ICaRL(LwF):
     """iCaRL: keep the exemplars that make up each class's mean, and classify by nearest mean.
 
@@ -48,6 +51,8 @@ class ICaRL(LwF):
     References:
         Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("class labels",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(LwF.Options):

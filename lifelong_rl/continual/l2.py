@@ -11,8 +11,10 @@ from lifelong_rl.continual.importance import mas_importance
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("l2")
 class L2(Consolidation):
     """L2: hold every parameter where the last task left it, all with the same strength.
 

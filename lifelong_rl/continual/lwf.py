@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from lifelong_rl.continual.distillation import Distillation
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("lwf")
 class LwF(Distillation):
     """Learning without forgetting: keep what the old heads say, on the current task's data.
 

@@ -11,8 +11,10 @@ from lifelong_rl.continual.importance import mas_importance
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("mas")
 class MAS(Consolidation):
     """Memory aware synapses: hold parameters in proportion to how they move the output.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Learner, StateTree
@@ -125,6 +126,8 @@ class EpisodicMemory:
 
 class MemoryMethod(ContinualMethod):
     """Base of the methods that compute the loss on a sample of each old task's data."""
+
+    needs: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

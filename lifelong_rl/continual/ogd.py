@@ -16,8 +16,10 @@ from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.parameters import flatten, trainable, unflatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree, StepRecord
 from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("ogd")
 class OGD(ContinualMethod):
     """Orthogonal gradient descent: step only where the outputs on old rows do not change.
 

@@ -13,8 +13,10 @@ from lifelong_rl.learning.protocols import Component, Learner, ParamDict
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Whole
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("packnet")
 class PackNet(Preserving):
     """PackNet: tasks own the weights of one network, and read those of the tasks before them.
 

@@ -9,8 +9,10 @@ import torch
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
 from lifelong_rl.learning.protocols import Batch, Component, Learner
 from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("perfect-memory")
 class PerfectMemory(MemoryMethod):
     """Keep all data; each update draws its rows evenly over all tasks so far.
 

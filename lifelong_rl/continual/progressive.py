@@ -11,8 +11,10 @@ from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.progressive import ProgressiveMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("progressive")
 class Progressive(Preserving):
     """Progressive networks: a new column for each task, fed by the frozen columns before it.
 

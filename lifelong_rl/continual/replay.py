@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("replay")
 class Replay(MemoryMethod):
     """Experience replay: learn rows of old tasks together with those of the current one.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.importance import log_likelihood_gradients
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.continual.preserving import networks_of
@@ -18,8 +19,10 @@ from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict,
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("rgo")
 class RGO(ContinualMethod):
     """Recursive gradient optimization: turn gradients away from what old tasks are sensitive to.
 
@@ -46,6 +49,8 @@ class RGO(ContinualMethod):
     References:
         Liu & Liu 2022, Continual learning with recursive gradient optimization.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -12,8 +12,10 @@ from lifelong_rl.continual.consolidation import Consolidation
 from lifelong_rl.learning.parameters import flatten, trainable
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StepRecord
 from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("si")
 class SI(Consolidation):
     """Synaptic intelligence: hold parameters in proportion to what they did for the loss.
 

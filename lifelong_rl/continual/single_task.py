@@ -11,8 +11,10 @@ from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.separate import SeparateMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Scope
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("single-task")
 class SingleTask(Preserving):
     """Learn each task with a network of its own, from scratch.
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("vcl")
 class VCL(ContinualMethod):
     """Variational continual learning: the last task's posterior is the next one's prior.
 
@@ -32,6 +35,8 @@ class VCL(ContinualMethod):
         Nguyen et al. 2018, Variational continual learning.
         Kingma et al. 2015, Variational dropout and the local reparameterization trick.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import (
     Batch,
     Component,
@@ -35,8 +36,11 @@ class ContinualMethod:
         **given: Options by name, on top of these: `EWC(strength=3.0)`.
 
     Attributes:
+        needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
         options: Of this method.
+        made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
+            was made otherwise. Files of agents hold these.
 
     Raises:
         UnknownNameError: There is no such option.
@@ -54,8 +58,10 @@ class ContinualMethod:
 
         scope: Scope = "policy"
 
+    needs: ClassVar[tuple[Trait, ...]] = ()
     interleaves: ClassVar[bool] = False
     options: Options
+    made_as: tuple[str, dict[str, Any]] | None = None
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         self.options = self.Options.of(options, given)

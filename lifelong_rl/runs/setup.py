@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
+from lifelong_rl.compatibility import (
+    MEANINGS,
+    explain_refusal,
+    find_partners,
+    find_refusal,
+    read_needs,
+)
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
@@ -21,9 +24,9 @@ from lifelong_rl.learning import Agent, StateTree
 from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
-from lifelong_rl.registry import AGENTS
+from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
-from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -85,6 +88,30 @@ class Setup:
         return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
 
     @property
+    def refusal(self) -> str | None:
+        """Why the method cannot serve the agent, as both declare; None if it can, for all they say.
+
+        Raises:
+            UserError: What has to be imported to be judged is broken.
+        """
+        config = self.config
+        parts = list(split_options(config.method, config.method_options))
+        if config.observes_pixels and config.encoder_mode != "frozen":
+            for part in parts:
+                if "networks alone" in read_needs(METHODS, part):
+                    return (
+                        f"the method '{part}' needs {MEANINGS['networks alone']}, and with "
+                        f"--encoder-mode {config.encoder_mode} the agent '{config.agent}' learns "
+                        "them; take --encoder-mode frozen, or another method"
+                    )
+        for part in parts:
+            refusal = find_refusal(METHODS, part, AGENTS, config.agent)
+            if refusal is not None:
+                fitting = find_partners(METHODS, part, AGENTS).fitting
+                return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+        return None
+
+    @property
     def env_options(self) -> dict[str, Any]:
         """What the environments have to show; empty where it is the state."""
         if self.eyes is None:
@@ -98,7 +125,7 @@ class Setup:
             "proprioception": config.proprioception,
         }
 
-    def make_env(self, task_id: int) -> BatchEnv:
+    def make_env(self, task_id: int) -> VecEnvLike:
         """The environments that task `task_id` is learned in; of all tasks if they interleave.
 
         Raises:
@@ -111,7 +138,7 @@ class Setup:
             "num_threads": min(self.config.num_threads, self.config.num_envs),
             "seed": self.env_seed(task_id),
         }
-        env: BatchEnv
+        env: VecEnvLike
         if self.eyes is None:
             env = make(**arguments)
             return env
@@ -127,7 +154,7 @@ class Setup:
         return derive_seed(self.config.seed, 1 + task_id)
 
     def build_agent(
-        self, env: BatchEnv, state: StateTree | None = None
+        self, env: VecEnvLike, state: StateTree | None = None
     ) -> tuple[Agent, ContinualMethod]:
         """The agent and its method, as before the first task or with a saved state.
 
@@ -156,11 +183,11 @@ class Setup:
         updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
         return updated
 
-    def build_reference(self, env: BatchEnv) -> Agent:
+    def build_reference(self, env: VecEnvLike) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
         return self._build(env, continual.make("finetune"))
 
-    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
+    def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
         seeing = {} if self.eyes is None else {"eyes": self.eyes}
         try:
@@ -191,6 +218,7 @@ def prepare(config: RunConfig) -> Setup:
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)
     sequence = load_sequence(config.sequence, config.order)
+    _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
@@ -213,6 +241,27 @@ def prepare(config: RunConfig) -> Setup:
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
     return Setup(resolved, sequence, agent_class, interleaves, eyes)
+
+
+def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
+    """Raise UserError if the agent declares to need what the sequence declares not to offer."""
+    offers = getattr(sequence, "offers", None)
+
+    def explain(agent: str) -> str | None:
+        needs = read_needs(AGENTS, agent)
+        return explain_refusal(
+            f"the agent '{agent}'", needs, f"the sequence '{config.sequence}'", offers
+        )
+
+    refusal = explain(config.agent)
+    if refusal is None:
+        return
+    fitting = []
+    for agent in AGENTS.names():
+        with suppress(UserError):  # a broken plug-in's
+            if read_needs(AGENTS, agent) and explain(agent) is None:
+                fitting.append(f"'{agent}'")
+    raise UserError(f"{refusal} (agents that learn it: {', '.join(fitting) or 'none'})")
 
 
 def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
@@ -260,22 +309,3 @@ def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
         prefix = f"{name}." if len(parts) > 1 else ""
         resolved |= {prefix + option: value for option, value in options.items()}
     return resolved, interleaves
-
-
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register agents, methods or sequences; the current folder is searched.
-
-    Raises:
-        UserError: A module cannot be imported.
-    """
-    for module in modules:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
-            ) from error

@@ -8,8 +8,7 @@ import toy_plugin
 from toy_runs import SMALL, TOY, results
 
 from lifelong_rl.cli import main
-from lifelong_rl.continual import METHODS
-from lifelong_rl.registry import AGENTS, SEQUENCES
+from lifelong_rl.registry import SEQUENCES
 
 METHOD = '''
 from lifelong_rl.continual import METHODS, ContinualMethod
@@ -26,16 +25,6 @@ class Shrink(ContinualMethod):
     def penalty(self, component, batch):
         return self.strength * sum((p**2).sum() for p in component.module.parameters())
 '''
-
-
-@pytest.fixture
-def fresh_registries():
-    saved = [(r, dict(r._targets), dict(r._registered)) for r in (AGENTS, SEQUENCES, METHODS)]
-    for registry, _, _ in saved:
-        registry._entry_points_read = False
-    yield
-    for registry, targets, registered in saved:
-        registry._targets, registry._registered = targets, registered
 
 
 def test_a_method_from_a_file_in_the_current_folder(

@@ -224,9 +224,9 @@ def digits(tmp_path, **fields):
 def test_pairs_that_make_no_sense_are_told_from_mistakes(tmp_path):
     assert digits(tmp_path, agent="classifier", method="icarl").find_refusal() is None
     imitation = Cell(tmp_path, prepare(RunConfig(agent="bc", method="icarl", num_envs=2)))
-    assert "icarl classifies" in imitation.find_refusal()
-    with pytest.raises(UserError, match="demonstrations"):
-        digits(tmp_path, agent="bc", method="ewc").find_refusal()
+    assert "'icarl' needs classes" in imitation.find_refusal()
+    with pytest.raises(UserError, match="'bc' needs tasks with continuous actions"):
+        digits(tmp_path, agent="bc", method="ewc")
     with pytest.raises(UserError, match="lr must be positive"):
         cell(tmp_path, agent_options={"lr": -1.0}).find_refusal()
     with pytest.raises(UserError, match="strength"):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner
 from lifelong_rl.options import Count, Positive, Scope
+from lifelong_rl.registry import ENCODER_METHODS
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@ENCODER_METHODS.register("cassle")
 class CaSSLe(ContinualMethod):
     """Distil the encoder of the tasks before by the objective's own comparison of embeddings.
 
@@ -30,6 +33,8 @@ class CaSSLe(ContinualMethod):
     References:
         Fini et al. 2022, Self-supervised models are continual learners, section 4.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("comparison",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -11,8 +11,10 @@ from torch.distributions import Beta
 from lifelong_rl.continual.memory import MemoryMethod
 from lifelong_rl.learning.protocols import Batch, Component
 from lifelong_rl.options import Count, Positive, Scope
+from lifelong_rl.registry import ENCODER_METHODS
 
 
+@ENCODER_METHODS.register("lump")
 class LUMP(MemoryMethod):
     """Lifelong unsupervised mixup: learn from images between the current task and the memory.
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from lifelong_rl.continual.replay import Replay
 from lifelong_rl.options import Count, Scope
+from lifelong_rl.registry import ENCODER_METHODS
 
 
+@ENCODER_METHODS.register("replay")
 class FrameReplay(Replay):
     """Experience replay, with a memory that is small beside the frames of a task."""
 

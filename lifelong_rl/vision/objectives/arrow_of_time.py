@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -21,6 +22,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("arrow-of-time")
 class ArrowOfTime(SelfSupervised):
     """Arrow of time: tell whether the frames of a clip are shown forwards or backwards.
 

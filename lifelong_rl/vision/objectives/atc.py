@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Share, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import SlowNetwork, mlp
@@ -20,6 +21,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("atc")
 class ATC(SelfSupervised):
     """Augmented temporal contrast: predict what a slow encoder makes of a frame soon after.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import DeclaredOptions
@@ -41,6 +42,7 @@ class SelfSupervised(nn.Module):
     Attributes:
         options: Of this objective.
         encoder: What is kept when training is over.
+        offers: What a method for encoders may need: see `lifelong_rl.compatibility`.
         knows_frames: Whether it keeps something of each training frame, by its "index"; it can then
             learn from no others.
 
@@ -49,6 +51,8 @@ class SelfSupervised(nn.Module):
         UnknownNameError: There is no such option.
         OptionError: An option does not allow the value.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
     @dataclass(frozen=True, kw_only=True)
     class Options(DeclaredOptions):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, OpenShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign, kmeans
 from lifelong_rl.vision.frames import Frames
@@ -23,6 +24,7 @@ SAMPLE = 50_000
 """Patches to learn the codebook from."""
 
 
+@OBJECTIVES.register("beit")
 class BEiT(SelfSupervised):
     """Masked token prediction: tell the token of each patch that was hidden.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -17,6 +18,7 @@ from lifelong_rl.vision.losses import two_view_nce
 from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 
 
+@OBJECTIVES.register("cmc")
 class CMC(SelfSupervised):
     """Contrastive multiview coding: luminance and colour, or two cameras, tell the same frame.
 

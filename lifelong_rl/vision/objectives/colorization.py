@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, PositiveShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign, kmeans
 from lifelong_rl.vision.colour import chroma
@@ -25,6 +26,7 @@ SAMPLE = 50_000
 """Places to find the colours from."""
 
 
+@OBJECTIVES.register("colorization")
 class Colorization(SelfSupervised):
     """Colorization: from luminance alone, tell the colour at each place of a grid as a class.
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import OptionError, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -21,6 +22,7 @@ AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """Down and right from the patch in the middle, in patches."""
 
 
+@OBJECTIVES.register("context")
 class Context(SelfSupervised):
     """Context: tell in which of eight directions from the middle a patch was taken.
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -18,6 +19,7 @@ from lifelong_rl.vision.losses import counting
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@OBJECTIVES.register("counting")
 class Counting(SelfSupervised):
     """Counting: non-negative counts in a frame's quarters add up to those in the whole frame.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.losses import bilinear_nce
@@ -19,6 +20,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("cpc")
 class CPC(SelfSupervised):
     """Contrastive predictive coding: from a frame, tell each of the next from other frames.
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import kmeans
 from lifelong_rl.vision.encoder import encode
@@ -19,6 +20,7 @@ from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@OBJECTIVES.register("deepcluster")
 class DeepCluster(SelfSupervised):
     """DeepCluster: classify frames by clusters of their features, which are found anew at times.
 

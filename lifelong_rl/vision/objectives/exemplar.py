@@ -13,12 +13,14 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("exemplar")
 class Exemplar(SelfSupervised):
     """Exemplar: classify views of some frames by which of these they are.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, ShareBelowOne, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import encode
 from lifelong_rl.vision.frames import Frames
@@ -21,6 +22,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Timeline
 
 
+@OBJECTIVES.register("instdisc")
 class InstanceDiscrimination(SelfSupervised):
     """Instance discrimination: tell each frame from all others by a bank of their embeddings.
 

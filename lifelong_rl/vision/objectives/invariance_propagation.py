@@ -11,11 +11,13 @@ from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.aggregation import Aggregation
 
 
+@OBJECTIVES.register("invariance-propagation")
 class InvariancePropagation(Aggregation):
     """Invariance propagation: draw each frame to those reached by steps between near neighbours.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import from_patches, to_patches
@@ -21,6 +22,7 @@ CANDIDATES = 1000
 """Random orders to choose the most different ones from."""
 
 
+@OBJECTIVES.register("jigsaw")
 class Jigsaw(SelfSupervised):
     """Jigsaw: tell in which of some orders the tiles of a frame were put together again.
 

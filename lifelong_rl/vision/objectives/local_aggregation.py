@@ -10,12 +10,14 @@ from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import kmeans
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.aggregation import Aggregation
 
 
+@OBJECTIVES.register("local-aggregation")
 class LocalAggregation(Aggregation):
     """Local aggregation: draw each frame to the frames of its clusters that are near it.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, OpenShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
@@ -19,6 +20,7 @@ from lifelong_rl.vision.prediction import constant_squared_error
 GREY = 0.5
 
 
+@OBJECTIVES.register("mae")
 class MAE(SelfSupervised):
     """Masked autoencoder: paint the patches that were hidden, pixel by pixel.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Share, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import SlowNetwork, mlp
@@ -22,6 +24,7 @@ TEMPERATURE = {1: 0.07, 2: 0.2}
 """Of each version."""
 
 
+@OBJECTIVES.register("moco")
 class MoCo(SelfSupervised):
     """MoCo: tell the other view of a frame from a queue of keys; a slow encoder makes the keys.
 
@@ -33,6 +36,8 @@ class MoCo(SelfSupervised):
         He et al. 2020, Momentum contrast for unsupervised visual representation learning.
         Chen et al. 2020, Improved baselines with momentum contrastive learning.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SelfSupervised.Options):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -28,6 +29,7 @@ SHUFFLES = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
 """Orders of three frames that are neither forwards nor backwards."""
 
 
+@OBJECTIVES.register("odd-one-out")
 class OddOneOut(SelfSupervised):
     """Odd one out: tell which of several clips of three frames is out of order.
 

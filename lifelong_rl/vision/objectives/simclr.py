@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -17,6 +19,7 @@ from lifelong_rl.vision.losses import nt_xent
 from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 
 
+@OBJECTIVES.register("simclr")
 class SimCLR(SelfSupervised):
     """SimCLR: tell the other view of a frame from all views of the other frames in the batch.
 
@@ -27,6 +30,8 @@ class SimCLR(SelfSupervised):
     References:
         Chen et al. 2020, A simple framework for contrastive learning of visual representations.
     """
+
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SelfSupervised.Options):

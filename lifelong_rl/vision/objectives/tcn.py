@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, OptionError, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -18,6 +19,7 @@ from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("tcn")
 class TCN(SelfSupervised):
     """Time-contrastive network: a moment is nearer to itself than to others of its episode.
 
