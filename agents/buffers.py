@@ -95,8 +95,8 @@ def stream(buffer: ReplayBuffer, last: int, batch_size: int) -> Iterator[Batch]:
         batch_size: About how many transitions to give at a time.
 
     Yields:
-        "observations", "actions", "next_observations", "rewards" and "dones", (n, ...) each. An
-        episode that ran out of time is not done.
+        "observations", "actions", "next_observations", "rewards" and "dones", (n, ...) each.
+        Observations are as the environments show them. An episode that ran out of time is not done.
     """
     steps = min(last, buffer.size())
     order = (buffer.pos - steps + np.arange(steps)) % buffer.buffer_size

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from lifelong_rl.agents.learner import check
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import derive_seed
 
@@ -26,12 +24,6 @@ def refuse_without(attribute: str, env: Any, learner: Any, needed: str) -> None:
             f"{type(learner).__name__} learns from {needed}, such as those of the sequence 'arm3', "
             "and these tasks have none: labelled data is for the agent 'classifier'"
         )
-
-
-def check_demonstration_options(episodes: int, noise: float) -> None:
-    """Raise ValueError for an option outside its range."""
-    check("episodes", episodes, episodes > 0, "at least 1")
-    check("noise", noise, 0 <= noise < math.inf, "at least 0 and finite")
 
 
 def demonstrate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,23 @@ from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import Batch, StateTree
+from lifelong_rl.learning import Batch, StateTree, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
 from lifelong_rl.vision.eyes import Eyes
+
+AS_THEY_ARE = (
+    "learning_rate",
+    "batch_size",
+    "gamma",
+    "tau",
+    "buffer_size",
+    "learning_starts",
+    "updates_per_step",
+    "reset_buffer",
+    "reset_optimizers",
+)
+"""Options that are arguments of the constructor of the same name."""
 
 
 class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
@@ -42,6 +57,46 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     Raises:
         UserError: Arguments that do not go together.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualLearner.Options):
+        """Options of every off-policy learner.
+
+        Attributes:
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            batch_size: Transitions in an update.
+            gamma: Discount per control step.
+            tau: Step of the target networks towards the networks at each update.
+            buffer_size: Transitions kept for replay, at least one of each environment.
+            learning_starts: Random environment steps at the beginning of each task.
+            updates_per_step: Updates for each environment step; they are done after a step of all
+                environments together, and fractions of an update are owed to later steps.
+            reset_buffer: Empty the replay buffer at a task switch.
+        """
+
+        gamma: Share = 0.97
+        tau: PositiveShare = 0.005
+        buffer_size: Count = 1_000_000
+        learning_starts: Whole = 500
+        updates_per_step: Positive = 0.5
+        reset_buffer: bool = True
+
+        def as_arguments(self, num_envs: int) -> dict[str, Any]:
+            """What the constructor takes of these.
+
+            Args:
+                num_envs: Environments that fill the buffer together.
+
+            Raises:
+                OptionError: The buffer has no room for a step of all of them.
+            """
+            if self.buffer_size < num_envs:
+                allowed = f"at least {num_envs}, a transition of each environment"
+                raise OptionError("buffer_size", self.owner(), allowed, self.buffer_size)
+            return {
+                "policy_kwargs": {"net_arch": list(self.hidden), "layer_norm": self.layer_norm},
+                **{name: getattr(self, name) for name in AS_THEY_ARE},
+            }
 
     replay_buffer: ReplayBuffer
 
@@ -118,7 +173,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The current task's transitions that the replay buffer still holds, oldest first."""
-        return stream(self.replay_buffer, self._task_steps, batch_size)
+        for batch in stream(self.replay_buffer, self._task_steps, batch_size):
+            yield split_batch(batch, self.num_tasks)
 
     def state_dict(self) -> StateTree:
         """Networks, optimizers, method, and the replay buffer if it is kept."""
@@ -143,7 +199,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         if self._sight is not None:
             for name in ("observations", "next_observations"):
                 batch[name] = self._sight.augment(batch[name])
-        return batch
+        return split_batch(batch, self.num_tasks)
 
     def _store_transition(
         self,

@@ -24,6 +24,7 @@ for options, with the same checks.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import math
 import re
@@ -116,11 +117,24 @@ class OptionError(UserError, ValueError):
         owner: Whose option it is, such as "method 'ewc'"; empty for one of the command itself.
         allowed: What is allowed, in words.
         value: The value that was given.
+        names: What is allowed, where that are names; the nearest one is told.
     """
 
-    def __init__(self, option: str, owner: str, allowed: str, value: object) -> None:
-        named = f"the option '{option}' of {owner}" if owner else option.replace("_", "-")
-        super().__init__(f"{named} must be {allowed}, not {value!r}")
+    def __init__(
+        self,
+        option: str,
+        owner: str,
+        allowed: str,
+        value: object,
+        names: Sequence[str] = (),
+    ) -> None:
+        if owner:
+            named = f"the option '{option}' of {owner}"
+        else:  # what need not be given on a command line cannot be given as null
+            named, allowed = option.replace("_", "-"), allowed.removesuffix(" or null")
+        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        super().__init__(f"{named} must be {allowed}, not {value!r}{hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +215,7 @@ def check_options(factory: Any, given: Mapping[str, Any], owner: str) -> dict[st
         owner: Whose options they are, for the message: "method 'ewc'"; empty for a command's own.
 
     Raises:
-        UnknownNameError: There is no such option, or no such name among those that it allows.
+        UnknownNameError: There is no such option.
         OptionError: A value is not allowed.
     """
     return _checked(options_of(factory), given, owner)
@@ -341,10 +355,8 @@ def _checked(
         try:
             found[name] = _convert(value, option.annotation)
         except _Unfit:
-            choices = _names(option.annotation)
-            if isinstance(value, str) and choices:
-                raise UnknownNameError(name.replace("_", " "), value, choices, see="") from None
-            raise OptionError(name, owner, option.allowed, value) from None
+            names = _names(option.annotation)
+            raise OptionError(name, owner, option.allowed, value, names) from None
     return found
 
 
@@ -547,7 +559,11 @@ def _names(annotation: Any) -> list[str]:
     base, _ = _parts(annotation)
     if get_origin(base) in (Union, UnionType):
         return [name for member in get_args(base) for name in _names(member)]
-    return [str(one) for one in get_args(base)] if get_origin(base) is Literal else []
+    return (
+        [one for one in get_args(base) if isinstance(one, str)]
+        if get_origin(base) is Literal
+        else []
+    )
 
 
 def _spelled(annotation: Any) -> str:

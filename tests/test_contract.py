@@ -6,7 +6,6 @@ tested here without another line.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from lifelong_rl.compatibility import find_refusal
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.options import options_of
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
 
@@ -195,7 +195,7 @@ class Run:
 
 
 def make(name: str) -> ContinualMethod:
-    known = inspect.signature(METHODS.get(name)).parameters  # type: ignore[arg-type]
+    known = options_of(METHODS.get(name))
     options = {option: value for option, value in SMALL_METHOD.items() if option in known}
     return continual.make(name, **options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class Clone(ContinualMethod):
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         super().__init__(options, **given)
         self._memories: defaultdict[str, EpisodicMemory] = defaultdict(
-            lambda: EpisodicMemory(self.options.per_task)
+            partial(EpisodicMemory, self.options.per_task)
         )
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from lifelong_rl.continual.distillation import Distillation
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.vae import ConditionalVAE
@@ -76,14 +77,25 @@ class GenerativeReplay(Distillation):
         Args:
             component: Reads them.
             batch: Tells their shapes.
+
+        Raises:
+            UserError: The generator is of an old checkpoint.
         """
         tasks = self.draw_old_tasks(self.options.batch_size)
         generated = self._generators[component.name].sample(F.one_hot(tasks, self._num_tasks))
-        inputs = [batch[key] for key in component.inputs]
-        parts = torch.split(generated, [value[0].numel() for value in inputs], dim=1)
+        inputs = {key: batch[key] for key in _generated(component)}
+        sizes = [value[0].numel() for value in inputs.values()]
+        if sum(sizes) != generated.shape[1]:
+            raise UserError(
+                f"the generator of '{component.name}' makes rows of {generated.shape[1]} entries, "
+                f"and they have {sum(sizes)}: the checkpoint was made when the task was one of "
+                "them; start the run anew"
+            )
         made = {
             key: part.reshape(self.options.batch_size, *value.shape[1:]).to(value.dtype)
-            for key, part, value in zip(component.inputs, parts, inputs, strict=True)
+            for (key, value), part in zip(
+                inputs.items(), torch.split(generated, sizes, dim=1), strict=True
+            )
         }
         return component.with_task(made, tasks)
 
@@ -93,7 +105,7 @@ class GenerativeReplay(Distillation):
         for name, component in self.components(learner).items():
             data = torch.cat(
                 [
-                    torch.cat([batch[key].flatten(1).float() for key in component.inputs], 1)
+                    torch.cat([batch[key].flatten(1).float() for key in _generated(component)], 1)
                     for batch in learner.task_data()
                 ]
             )
@@ -140,6 +152,11 @@ class GenerativeReplay(Distillation):
         for _ in range(self.options.updates):
             gradient_step(objective, draw(GENERATOR_BATCH))
         return generator.requires_grad_(False)
+
+
+def _generated(component: Component) -> list[str]:
+    """The component's inputs that are generated: all but the task, which the generator is told."""
+    return [key for key in component.inputs if key != "task"]
 
 
 class _GeneratorLoss:

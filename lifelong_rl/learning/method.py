@@ -41,7 +41,7 @@ class ContinualMethod:
         options: Of this method.
 
     Raises:
-        UnknownNameError: There is no such option, or no such name among those that it allows.
+        UnknownNameError: There is no such option.
         OptionError: An option does not allow the value.
     """
 

@@ -254,12 +254,12 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     Raises:
         UserError: The encoder cannot be used, the agent cannot see, or there is nothing to be seen.
     """
-    if not _has_parameter(agent_class.build, "eyes"):
+    if not getattr(agent_class, "sees", False):
         raise UserError(
-            f"the agent '{config.agent}' cannot see; with --observation pixels choose one of "
-            f"{', '.join(_seeing_agents())}"
+            f"the agent '{config.agent}' cannot see, as it does not declare `sees = True`; with "
+            f"--observation pixels choose one of {', '.join(_seeing_agents())}"
         )
-    if not _has_parameter(sequence.make_env, "observation"):
+    if "observation" not in inspect.signature(sequence.make_env).parameters:
         raise UserError(f"the sequence '{config.sequence}' has no cameras: it shows its state only")
     from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
 
@@ -276,13 +276,9 @@ def _seeing_agents() -> list[str]:
     for name in AGENTS.names():
         with suppress(UserError, AttributeError):  # a broken plug-in's
             agent_class: Any = AGENTS.get(name)
-            if _has_parameter(agent_class.build, "eyes"):
+            if getattr(agent_class, "sees", False):
                 found.append(name)
     return found
-
-
-def _has_parameter(function: Any, name: str) -> bool:
-    return name in inspect.signature(function).parameters
 
 
 def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:

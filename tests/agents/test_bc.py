@@ -168,7 +168,7 @@ def test_optimizers_are_reset_at_a_switch_unless_kept(reset: bool, states: int) 
     agent = build(reset_optimizers=reset, layer_norm=False, hidden=(16,))
     learn(agent, 0)
     agent.begin_task(1, Shown(1))
-    assert len(agent.optimizer.state) == states
+    assert len(agent.components["policy"].optimizer.state) == states
 
 
 def test_tasks_without_demonstrations_are_refused() -> None:
@@ -199,7 +199,7 @@ def test_reinforcement_learners_refuse_labelled_data(learner: Any) -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})
 
 

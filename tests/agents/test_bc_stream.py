@@ -143,5 +143,5 @@ def test_tasks_without_an_expert_are_refused() -> None:
     ("option", "value"), [("learning_starts", -1), ("hidden", ()), ("updates_per_step", 0.0)]
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})

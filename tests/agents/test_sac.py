@@ -250,5 +250,5 @@ def test_arguments_that_do_not_go_together_are_refused(arguments: dict[str, Any]
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})

@@ -139,9 +139,15 @@ def test_noise_makes_experts_fail_visibly(capsys):
         (["--task", "rech"], "unknown task 'rech'; did you mean 'reach'? (see: lifelong-rl list t"),
         (["--sequence", "arm33"], "unknown sequence 'arm33'; did you mean 'arm3'?"),
         (["--verify", "--task", "rech"], "unknown task 'rech'; did you mean 'reach'?"),
-        (["--task", "reach", "--episodes", "0"], "episodes must be at least 1, not 0"),
-        (["--task", "reach", "--seed", "-1"], "seed must be at least 0, not -1"),
-        (["--task", "reach", "--num-threads", "0"], "num-threads must be at least 1, not 0"),
+        (
+            ["--task", "reach", "--episodes", "0"],
+            "episodes must be a whole number of at least 1, not 0",
+        ),
+        (["--task", "reach", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
+        (
+            ["--task", "reach", "--num-threads", "0"],
+            "num-threads must be a whole number of at least 1, not 0",
+        ),
         (["--task", "reach", "--noise", "-1"], "noise must be a number of at least 0, not -1.0"),
         (["--task", "reach", "--noise", "nan"], "noise must be a number of at least 0, not nan"),
         (["--task", "reach", "--json", "x"], "--json goes with --verify"),

@@ -177,7 +177,10 @@ def test_table_on_a_terminal(quick, monkeypatch):
     [
         (["sweep"], "STUDY"),
         (["sweep", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
-        (["sweep", "s.yaml", "--processes", "0"], "processes must be at least 1, not 0"),
+        (
+            ["sweep", "s.yaml", "--processes", "0"],
+            "processes must be a whole number of at least 1, not 0",
+        ),
         (["sweep", "s.yaml", "--proceses", "2"], "did you mean '--processes'?"),
         (["sweep", "bad.yaml"], "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?"),
         (["sweep", "negative.yaml"], "seed0: agent 'toy': lr must be positive, not -1"),

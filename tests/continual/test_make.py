@@ -12,7 +12,7 @@ from lifelong_rl.errors import UserError
 def test_options_reach_the_method():
     method = make("ewc", strength=3.0, decay=0.5)
     assert isinstance(method, EWC)
-    assert (method.strength, method.decay) == (3.0, 0.5)
+    assert (method.options.strength, method.options.decay) == (3.0, 0.5)
 
 
 @pytest.mark.parametrize(

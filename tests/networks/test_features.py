@@ -43,7 +43,7 @@ def test_effective_rank_of_known_singular_values() -> None:
 def test_recorded_features_are_what_the_heads_read() -> None:
     torch.manual_seed(0)
     network = MultiHeadMLP(SPEC)
-    inputs, task = torch.randn(7, 3), torch.eye(2)[[1] * 7]
+    inputs, task = torch.randn(7, 3), torch.tensor([1] * 7)
     with recorded_features(network) as features:
         output = network(inputs, task)
     assert [tuple(part.shape) for part in features] == [(2, 7, 5), (2, 7, 4)]
@@ -57,7 +57,7 @@ def test_recorded_features_are_what_the_heads_read() -> None:
 def test_progressive_features_are_those_of_the_last_column() -> None:
     torch.manual_seed(0)
     network = ProgressiveMLP(SPEC, adapter_dim=3)
-    inputs, task = torch.randn(7, 3), torch.eye(2)[[1] * 7]
+    inputs, task = torch.randn(7, 3), torch.tensor([1] * 7)
     with recorded_features(network) as features:
         network(inputs, task)
     column = network.task_modules(1)[0]
@@ -70,6 +70,6 @@ def test_masked_networks_are_seen_through_their_mask() -> None:
     network = PackNetMLP(SPEC)
     network.prune(0, keep=0.0)
     with recorded_features(network) as features:
-        network(torch.randn(7, 3), torch.eye(2)[[0] * 7])
+        network(torch.randn(7, 3), torch.tensor([0] * 7))
     bias = network.network.hidden[0].bias  # all that is left of the first layer
     torch.testing.assert_close(features[0], torch.relu(bias).unsqueeze(1).expand(2, 7, 5))  # type: ignore[arg-type, union-attr]

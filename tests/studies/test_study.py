@@ -96,7 +96,7 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         UserError, match=r"toy3-toy-ewc-seed0 comes twice \(method_options.str"
     ) as e:
         study(tmp_path, lists + other)
-    assert "strength 10000.0, not 3); give one of the blocks a name" in str(e.value)
+    assert "strength 10000.0, not 3.0); give one of the blocks a name" in str(e.value)
     found = study(tmp_path, lists + other + "  name: weak\n")
     assert names(found)[2:] == ["toy3-toy-finetune-seed0-weak", "toy3-toy-ewc-seed0-weak"]
     speed = "blocks:\n- seeds: 0\n- seeds: 0\n  num_threads: 2\n"
@@ -119,11 +119,11 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY.replace("[0, 1]", "[0, x]"), "seed must be a whole number of at least 0, not 'x'"),
         (TOY.replace("[0, 1]", "[]"), "small.yaml has a block without seeds; list at least one"),
         ("sequences: toy3\n", "has a block without agents"),
-        (TOY.replace("agents: toy", "agents: [[toy]]"), "agent must be a name"),
-        (TOY + "eval_points: 0\n", "seed0: eval-points must be a whole number of at least 1"),
+        (TOY.replace("agents: toy", "agents: [[toy]]"), "agent must be text"),
+        (TOY + "eval_points: 0\n", "eval-points must be a whole number of at least 1"),
         (TOY + "method_options: {ewcc: {strength: 1}}\n", "method in method_options 'ewcc'; did"),
         (TOY + "method_options: {ewc: {strenth: 1}}\n", "unknown ewc option 'strenth'; did you"),
-        (TOY + "method_options: {ewc: 3}\n", "method_options must be 'name: value' lines, not 3"),
+        (TOY + "method_options: {ewc: 3}\n", "method-options must be 'name: value' lines, not 3"),
         (TOY + "agent_options: 3\n", "agent_options must be given by agent, not 3"),
         (TOY + "agent_options:\n", "agent_options must be given by agent, not None"),
         (TOY + "blocks: 3\n", "blocks must be a list of what the study has, not 3"),

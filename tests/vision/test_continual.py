@@ -414,8 +414,14 @@ def test_the_command(
     [
         (["--method", "replai"], "unknown encoder-method 'replai'; did you mean 'replay'?"),
         (["--method", "replay", "--method-options", "per_tsk=3"], "did you mean 'per_task'"),
-        (["--method", "lump", "--method-options", "alpha=-1"], "alpha must be positive and finite"),
-        (["--method", "replay", "--method-options", "per_task=0"], "per_task must be at least 1"),
+        (
+            ["--method", "lump", "--method-options", "alpha=-1"],
+            "'alpha' of encoder-method 'lump' must",
+        ),
+        (
+            ["--method", "replay", "--method-options", "per_task=0"],
+            "'per_task' of encoder-method 'replay'",
+        ),
         (["--method", "cassle", "--objective", "rotation"], "(objectives that do: moco, simclr)"),
         (
             ["--method", "replay", "--objective", "instdisc"],

@@ -48,7 +48,7 @@ class SelfSupervised(nn.Module):
 
     Raises:
         UserError: The frames are of fewer cameras.
-        UnknownNameError: There is no such option, or no such name among those that it allows.
+        UnknownNameError: There is no such option.
         OptionError: An option does not allow the value.
     """
 
