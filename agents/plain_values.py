@@ -90,14 +90,13 @@ def to_plain(value: object, name: str) -> Plain:
         assert isinstance(value, list | tuple)
         items = [to_plain(item, f"{name}[{k}]") for k, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, Mapping):
-        return {"mapping": {k: to_plain(v, f"{name}.{k}") for k, v in _entries(value, name)}}
-    if isinstance(value, type):
-        if value in _NAMES:
-            return {"class": _NAMES[value]}
-    elif type(value) in _WRITERS:
+    if type(value) in _WRITERS:  # before mappings: a dictionary of spaces is one
         kind, parts = _WRITERS[type(value)](value)
         return {kind: {part: to_plain(own, f"{name}.{part}") for part, own in parts.items()}}
+    if isinstance(value, Mapping):
+        return {"mapping": {k: to_plain(v, f"{name}.{k}") for k, v in _entries(value, name)}}
+    if isinstance(value, type) and value in _NAMES:
+        return {"class": _NAMES[value]}
     raise UnwritableError(name, value)
 
 

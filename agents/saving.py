@@ -397,7 +397,7 @@ def _argument_names(cls: type) -> list[str]:
     for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
         kinds = [parameter.kind for parameter in parameters]
         found |= {
             parameter.name: None

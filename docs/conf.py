@@ -53,8 +53,9 @@ def describe_all(kind: str) -> str:
 def describe(manual: Manual) -> list[str]:
     """The lines of one manual, in Markdown."""
     lines = [f"## {manual.name}", "", manual.text, ""]
+    lines += [f"- {fact.capitalize()}: {value}." for fact, value in manual.facts]
     if manual.options:
-        lines += ["| option | values | default | |", "|---|---|---|---|"]
+        lines += ["", "| option | values | default | |", "|---|---|---|---|"]
         for option in manual.options:
             default = "" if option.default is REQUIRED else f"`{spell(option.default)}`"
             cells = [f"`{option.name}`", option.allowed, default, option.doc]

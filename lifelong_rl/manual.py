@@ -96,7 +96,7 @@ def read_manual(kind: str, name: str) -> Manual:
         text = f"{table.describe(name)}\n\n{text}"
     found = () if kind not in FLAGS else _read_options(source, thing)
     module = source.file.module if source is not None else getattr(thing, "__module__", "")
-    facts = _FACTS[kind](thing) if kind in _FACTS else ()
+    facts = _FACTS[kind](name) if kind in _FACTS else ()
     return Manual(kind, name, module, text, facts, found, references, _partners(table, name))
 
 
@@ -271,24 +271,29 @@ def _partners(table: Registry, name: str) -> tuple[Partners, ...]:
     )
 
 
-def _describe_task(task: Any) -> tuple[tuple[str, str], ...]:
-    sequences = []
-    for name in SEQUENCES:
+def _describe_agent(name: str) -> tuple[tuple[str, str], ...]:
+    return (("observes", "state or pixels" if AGENTS.declared(name, "sees") else "state"),)
+
+
+def _describe_task(name: str) -> tuple[tuple[str, str], ...]:
+    task, sequences = TASKS[name], []
+    for sequence in SEQUENCES:
         try:
-            if task.name in SEQUENCES[name].tasks:
-                sequences.append(name)
+            if name in SEQUENCES[sequence].tasks:
+                sequences.append(sequence)
         except (UserError, TypeError):  # a broken plug-in's, or one that is yet to be made
             continue
     return (
         ("version", task.version),
         ("steps of an episode", str(task.horizon)),
         ("cameras", ", ".join(task.cameras)),
-        ("expert", "yes" if task.name in EXPERTS else "none: it can be learned by reinforcement"),
+        ("expert", "yes" if name in EXPERTS else "none: it can be learned by reinforcement"),
         ("sequences", ", ".join(sequences) or "none"),
     )
 
 
-def _describe_sequence(sequence: Any) -> tuple[tuple[str, str], ...]:
+def _describe_sequence(name: str) -> tuple[tuple[str, str], ...]:
+    sequence = SEQUENCES[name]
     made = sequence() if isinstance(sequence, type) else sequence
     steps = getattr(made, "steps_per_task", None)
     return (
@@ -297,7 +302,11 @@ def _describe_sequence(sequence: Any) -> tuple[tuple[str, str], ...]:
     )
 
 
-_FACTS = {"tasks": _describe_task, "sequences": _describe_sequence}
+_FACTS = {
+    "agents": _describe_agent,
+    "tasks": _describe_task,
+    "sequences": _describe_sequence,
+}
 
 
 def _wrap(first: str, text: str, indent: str | None = None) -> str:

@@ -290,9 +290,8 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
 def _seeing_agents() -> list[str]:
     found = []
     for name in AGENTS.names():
-        with suppress(UserError, AttributeError):  # a broken plug-in's
-            agent_class: Any = AGENTS.get(name)
-            if getattr(agent_class, "sees", False):
+        with suppress(UserError):  # a broken plug-in's
+            if AGENTS.declared(name, "sees"):
                 found.append(name)
     return found
 
