@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.agents.actor_critic import Actor
-from lifelong_rl.agents.demonstrations import demonstrate, refuse_without
+from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.sight import Sight, open_sight

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lifelong_rl.agents.actor_critic import Actor
-from lifelong_rl.agents.demonstrations import refuse_without
+from lifelong_rl.agents.from_demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.saving import Savable
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateClock
@@ -75,6 +75,7 @@ class TaskLearner:
         self.num_tasks = num_tasks
         self.reset_optimizers = reset_optimizers
         self.task_id = 0
+        self._task_begun = False
         self.update_clock = UpdateClock()
         self._components: Mapping[str, Component] = {}
         self._measured: dict[str, list[float]] = defaultdict(list)
@@ -143,7 +144,7 @@ class TaskLearner:
 
     def _switch(self, task_id: int) -> None:
         """Turn to a task whose data is in place: resets, then the method's `begin_task`."""
-        self.task_id = task_id
+        self.task_id, self._task_begun = task_id, True
         if self.reset_optimizers:
             for objective in self.objectives.values():
                 objective.optimizer.state.clear()
@@ -155,7 +156,7 @@ class TaskLearner:
             self._measured[f"{component}_{name}"].append(value)
 
 
-class ContinualLearner(TaskLearner, BaseAlgorithm):
+class ContinualLearner(TaskLearner, Savable):
     """A Stable-Baselines3 algorithm with every gradient step open to a continual method.
 
     To be inherited before the algorithm itself.

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
+from lifelong_rl.agents.buffers import (
+    PixelReplayBuffer,
+    buffer_state,
+    load_buffer_state,
+    pack_buffer,
+    stream,
+    unpack_buffer,
+)
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
@@ -36,6 +45,10 @@ AS_THEY_ARE = (
     "reset_optimizers",
 )
 """Options that are arguments of the constructor of the same name."""
+_NO_BUFFER_FILES = (
+    "is not supported: Stable-Baselines3 pickles replay buffers; learn with `lifelong-rl run`, "
+    "whose checkpoints resume exactly, or copy the agent with copy.deepcopy"
+)
 
 
 class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
@@ -121,13 +134,19 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         policy_kwargs.setdefault("optimizer_kwargs", {"fused": True})
         self._sight: Sight | None = None
         if eyes is not None:
-            self._sight = open_sight(eyes, env.observation_space, method)  # type: ignore[union-attr]
+            self._shown_space = env.observation_space  # type: ignore[union-attr]
+            self._sight = open_sight(eyes, self._shown_space, method)
             env = self._sight.wrap(env)
             policy_kwargs |= self._sight.policy_arguments()
             if isinstance(self._sight, LearnedSight):
                 arguments["replay_buffer_class"] = PixelReplayBuffer
                 arguments["replay_buffer_kwargs"] = {"sight": self._sight}
         super().__init__(policy, env, method, policy_kwargs=policy_kwargs, **arguments)
+
+    @property
+    def shown_space(self) -> spaces.Space[Any]:
+        """What the environments show, before the eyes."""
+        return self.observation_space if self._sight is None else self._shown_space
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update everything `gradient_steps` times, or as `updates_per_step` says."""
@@ -188,6 +207,39 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         super().load_state_dict(state)
         if not self.reset_buffer:
             load_buffer_state(self.replay_buffer, state["replay_buffer"])
+
+    def save_replay_buffer(self, path: Any) -> None:
+        """Refuse: Stable-Baselines3 pickles the buffer.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"save_replay_buffer {_NO_BUFFER_FILES}")
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """Refuse: loading a pickle may run any code.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"load_replay_buffer {_NO_BUFFER_FILES}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: of the replay buffer, what is in it."""
+        state = super().__getstate__()
+        state["replay_buffer"] = pack_buffer(state["replay_buffer"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on as the original of the copy would."""
+        vars(self).update(state)
+        self.replay_buffer = unpack_buffer(state["replay_buffer"])
+
+    def _take_env(self, env: Any, force_reset: bool) -> None:
+        super()._take_env(env if self._sight is None else self._sight.wrap(env), force_reset)
+        noise = self.action_noise
+        if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
+            self.action_noise = VectorizedActionNoise(noise.base_noise, self.n_envs)
 
     @abstractmethod
     def _train(self, gradient_steps: int, batch_size: int) -> None:

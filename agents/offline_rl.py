@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.action_bounds import ActionBounds
 from lifelong_rl.agents.actor_critic import Actor, Critic
-from lifelong_rl.agents.demonstrations import demonstrate, refuse_without
+from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner

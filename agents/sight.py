@@ -334,6 +334,10 @@ class SightedVecEnv(VecEnvWrapper):
         super().__init__(env, observation_space=sight.space)
         self._sight = sight
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the state of another; without this, looking for it would never end."""
+        vars(self).update(state)
+
     def reset(self) -> np.ndarray:
         """Start new episodes: rows (n, dim)."""
         return self._sight.rows(self.venv.reset())

@@ -56,6 +56,8 @@ class BatchEnv:
     Row i draws its episodes from its own generator, seeded by ``SeedSequence(seed,
     spawn_key=(i,))``; they do not depend, to the last bit, on the number of rows or threads.
 
+    ``copy.deepcopy`` and ``pickle`` make a batch that goes on as this one would, to the last bit.
+
     Attributes:
         task: the task.
         num_envs: number of simulations.
@@ -81,7 +83,7 @@ class BatchEnv:
         if num_threads < 0:
             raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
         self.task = task
-        self.num_envs = num_envs
+        self.num_envs, self._num_threads = num_envs, num_threads
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
         self.num_diverged = 0
@@ -205,6 +207,23 @@ class BatchEnv:
         self._warnings = self._warning_counts()
         self._observation[:] = self.robot.encode(self.state())
         return self._observation.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes the batch, and all that its next steps and episodes depend on."""
+        return {
+            "task": self.task,
+            "num_envs": self.num_envs,
+            "num_threads": self._num_threads,
+            "snapshot": self.snapshot(),
+            "num_diverged": self.num_diverged,
+            "rngs": self._rngs,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Compile the scene anew and go on from the state of another batch."""
+        BatchEnv.__init__(self, state["task"], state["num_envs"], state["num_threads"])
+        self.restore(state["snapshot"])
+        self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
 
     def _kept(self) -> dict[str, npt.NDArray[Any]]:
         """Return the live arrays of a `snapshot` by name."""

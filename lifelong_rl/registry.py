@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from lifelong_rl import source
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_names import explain_import_error
 from lifelong_rl.source import ClassSource, Registration
 
 T = TypeVar("T")
@@ -124,6 +125,7 @@ class Registry:
             except Exception as error:
                 raise UserError(
                     f"the {self.kind} '{name}' ({place}) cannot be imported: {error}"
+                    + explain_import_error(error)
                 ) from error
         thing = self._registered[name]
         if self.makes and isinstance(thing, type):
@@ -267,6 +269,7 @@ def load_plugins(modules: Iterable[str]) -> None:
         except Exception as error:
             raise UserError(
                 f"the plug-in '{module}' cannot be imported: {_one_line(error)}"
+                + explain_import_error(error)
             ) from error
 
 

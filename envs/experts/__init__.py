@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lifelong_rl.envs.names import UnknownNameError
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.registry import EXPERTS
 
@@ -25,12 +24,9 @@ def get_expert(task: str) -> Expert:
     """Return the expert of a task.
 
     Raises:
-        UnknownNameError: if the task has none.
+        ValueError: if the task has none.
     """
     if task not in EXPERTS:
-        raise UnknownNameError(
-            f"the task '{task}' has no expert; those with one: {', '.join(EXPERTS)}",
-            tuple(EXPERTS),
-        )
+        raise ValueError(f"the task '{task}' has no expert; those with one: {', '.join(EXPERTS)}")
     expert: Expert = EXPERTS.get(task)
     return expert

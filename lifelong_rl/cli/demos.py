@@ -65,7 +65,8 @@ class Demos(Command):
         return self._verify()
 
     def _write(self) -> int:
-        from lifelong_rl.cli.minari_export import check_minari, export_minari
+        from lifelong_rl.envs.demonstrations import demonstrate
+        from lifelong_rl.envs.minari_export import check_minari, export_minari
         from lifelong_rl.storage.demonstration_file import save_demonstrations
 
         tasks = find_tasks(self.task, self.sequence)
@@ -82,7 +83,11 @@ class Demos(Command):
         for task, path in paths.items():
             started = perf_counter()
             demonstrations = demonstrate(
-                task, self.episodes, self.seed, noise=self.noise, num_threads=self.num_threads
+                task,
+                episodes=self.episodes,
+                seed=self.seed,
+                noise=self.noise,
+                num_threads=self.num_threads,
             )
             save_demonstrations(path, demonstrations)
             places = str(path)
@@ -116,6 +121,7 @@ class Demos(Command):
         return paths
 
     def _verify(self) -> int:
+        from lifelong_rl.envs.demonstrations import demonstrate
         from lifelong_rl.envs.tasks import TASKS
         from lifelong_rl.storage.atomic import write_json, writing
         from lifelong_rl.storage.versions import versions
@@ -126,7 +132,11 @@ class Demos(Command):
         found: dict[str, dict[str, Any]] = {}
         for task in tasks:
             demonstrations = demonstrate(
-                task, self.episodes, self.seed, noise=self.noise, num_threads=self.num_threads
+                task,
+                episodes=self.episodes,
+                seed=self.seed,
+                noise=self.noise,
+                num_threads=self.num_threads,
             )
             solved = int(demonstrations.solved.sum())
             needed = math.ceil(TASKS[task].expert_success * self.episodes)
@@ -182,37 +192,6 @@ def find_tasks(names: Iterable[str], sequence: str | None) -> list[str]:
         except ValueError as error:
             raise UserError(str(error)) from error
     return list(found)
-
-
-def demonstrate(
-    task: str, episodes: int, seed: int, *, noise: float = 0.0, num_threads: int = 1
-) -> Demonstrations:
-    """Let the expert of a task demonstrate it.
-
-    Args:
-        task: Name of the task.
-        episodes: How many.
-        seed: Decides starts and noise.
-        noise: Standard deviation of what is added to the expert's actions.
-        num_threads: Threads that step the physics.
-    """
-    from lifelong_rl.envs.demonstrations import collect, describe
-    from lifelong_rl.envs.experts import get_expert
-    from lifelong_rl.envs.tasks import get_task
-    from lifelong_rl.storage.demonstration_file import Demonstrations
-    from lifelong_rl.storage.versions import versions
-
-    found = get_task(task)
-    recorded = collect(
-        found,
-        get_expert(task),
-        episodes=episodes,
-        seed=seed,
-        noise=noise,
-        num_threads=num_threads,
-    )
-    metadata = {**describe(found, seed=seed, noise=noise), "versions": versions()}
-    return Demonstrations(**vars(recorded), metadata=metadata)
 
 
 def format_steps(demonstrations: Demonstrations) -> str:

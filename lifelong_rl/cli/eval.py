@@ -35,11 +35,9 @@ class Eval(Command):
         """Evaluate, and print a table."""
         from contextlib import closing
 
-        import torch
-
         from lifelong_rl.errors import UnknownNameError
         from lifelong_rl.runs.evaluation import Evaluator
-        from lifelong_rl.runs.restore import load_learned
+        from lifelong_rl.runs.restore import load_agent
         from lifelong_rl.runs.run_folder import RunFolder
         from lifelong_rl.runs.sequence import task_labels
         from lifelong_rl.runs.setup import prepare
@@ -51,23 +49,19 @@ class Eval(Command):
         labels = task_labels(sequence.tasks)
         if self.task is not None and self.task not in labels:
             raise UnknownNameError("task", self.task, labels, see="")
-        state = load_learned(setup, folder, self.checkpoint)
-        torch.set_num_threads(config.threads)
-        tasks_done = len(state["record"]["performance"]) - 1
-        with closing(setup.make_env(min(tasks_done, sequence.num_tasks - 1))) as env:
-            agent, _ = setup.build_agent(env, state["agent"])
-            evaluator = Evaluator(
-                sequence,
-                num_episodes=self.episodes or config.eval_episodes,
-                num_threads=config.num_threads,
-                env_options=setup.env_options,
-            )
-            with closing(evaluator):
-                found = {
-                    label: evaluator.evaluate(agent.act, task_id)
-                    for task_id, label in enumerate(labels)
-                    if self.task in (None, label)
-                }
+        agent, tasks_done = load_agent(setup, folder, self.checkpoint)
+        evaluator = Evaluator(
+            sequence,
+            num_episodes=self.episodes or config.eval_episodes,
+            num_threads=config.num_threads,
+            env_options=setup.env_options,
+        )
+        with closing(evaluator):
+            found = {
+                label: evaluator.evaluate(agent.act, task_id)
+                for task_id, label in enumerate(labels)
+                if self.task in (None, label)
+            }
         if self.json:
             content = {
                 label: {

@@ -13,9 +13,6 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lifelong_rl.analysis.figures import Drawing
     from lifelong_rl.analysis.runs import LeftOut, Run
 
 
@@ -78,18 +75,3 @@ class ReadingCommand(Command):
                 + f" (and {len(more)} more left out)" * bool(more)
             )
         return runs, left_out
-
-
-def write_drawings(folder: Path, drawings: Sequence[Drawing]) -> None:
-    """Write figures as SVG and PNG, in place of those of the same name.
-
-    Raises:
-        WriteError: The disk refused.
-    """
-    from lifelong_rl.storage.atomic import write_file, writing
-
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for drawing in drawings:
-        for kind in ("svg", "png"):
-            write_file(folder / f"{drawing.name}.{kind}", drawing.render(kind))

@@ -14,9 +14,6 @@ from lifelong_rl.cli.options import Command, Number, OptionalPath
 from lifelong_rl.options import Count
 from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
 
-CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
-"""Program that runs or resumes the run in the folder named after it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Command):
@@ -55,7 +52,7 @@ class Sweep(Command):
             list_cells,
         )
         from lifelong_rl.studies.study import read_study
-        from lifelong_rl.studies.sweep import SweepLoop, SweepReporter
+        from lifelong_rl.studies.sweep import CELL, SweepLoop, SweepReporter
 
         processes = cpu_count() if self.processes is None else self.processes
         torch.set_num_threads(1)  # the little that is done here is no faster with more

@@ -31,7 +31,9 @@ def make(name: str, **options: Any) -> ContinualMethod:
     """
     parts = split_options(name, options)
     methods = {part: make_from(METHODS, part, own) for part, own in parts.items()}
-    return methods[name] if name in methods else Chain(methods)
+    method = methods[name] if name in methods else Chain(methods)
+    method.made_as = (name, dict(options))
+    return method
 
 
 def make_from(registry: Registry, name: str, options: Mapping[str, Any]) -> ContinualMethod:

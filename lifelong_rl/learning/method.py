@@ -39,6 +39,8 @@ class ContinualMethod:
         needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
         options: Of this method.
+        made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
+            was made otherwise. Files of agents hold these.
 
     Raises:
         UnknownNameError: There is no such option.
@@ -59,6 +61,7 @@ class ContinualMethod:
     needs: ClassVar[tuple[Trait, ...]] = ()
     interleaves: ClassVar[bool] = False
     options: Options
+    made_as: tuple[str, dict[str, Any]] | None = None
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         self.options = self.Options.of(options, given)

@@ -73,17 +73,24 @@ def split_old_rows(state: Any, num_tasks: int) -> Any:
 
     Args:
         state: A state tree, such as that of a method with memories. Batches in it are mappings with
-            "observations" (n, d); those that have a "task" stay as they are.
-        num_tasks: Length of the one-hot that observations end with.
+            "observations" (n, d) that end with a one-hot; all else stays as it is.
+        num_tasks: Length of the one-hot.
     """
     if isinstance(state, list):
         return [split_old_rows(each, num_tasks) for each in state]
     if not isinstance(state, Mapping):
         return state
     rows = state.get("observations")
-    if isinstance(rows, Tensor) and rows.ndim == 2 and "task" not in state:
+    if isinstance(rows, Tensor) and "task" not in state and _ends_with_one_hot(rows, num_tasks):
         return {
             name: rows.contiguous() for name, rows in split_batch(dict(state), num_tasks).items()
         }
     tree: StateTree = {name: split_old_rows(each, num_tasks) for name, each in state.items()}
     return tree
+
+
+def _ends_with_one_hot(rows: Tensor, num_tasks: int) -> bool:
+    if rows.ndim != 2 or rows.shape[1] <= num_tasks:
+        return False
+    tail = rows[:, -num_tasks:]
+    return bool((((tail == 0) | (tail == 1)).all(dim=1) & (tail.sum(dim=1) == 1)).all())

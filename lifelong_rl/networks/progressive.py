@@ -116,7 +116,7 @@ def tasks_present(task: Tensor | None, num_tasks: int) -> list[int]:
     if task is None:
         return [0]
     try:
-        return sorted(set(task.tolist()))
+        return sorted(set(task.tolist())) or [0]  # no rows, so any column will do
     except RuntimeError:  # under vmap values cannot be read: any task may be present
         return list(range(num_tasks))
 

@@ -16,7 +16,7 @@ DEFAULT_STEPS_PER_TASK = 10_000
 """For sequences that do not tell how many steps their tasks need."""
 
 
-class BatchEnv(Protocol):
+class VecEnvLike(Protocol):
     """Several environments stepped together, as a Stable-Baselines3 `VecEnv` is.
 
     Observations end with the task one-hot. `seed(s)` followed by `reset()` starts exactly the
@@ -76,7 +76,7 @@ class Sequence(Protocol):
         """Length of `tasks` and of the task one-hot."""
         ...
 
-    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> VecEnvLike:
         """Environments of task `task_id` (from 0).
 
         It may also take `observation`, "state" or "pixels", and how pictures look, as

@@ -21,11 +21,12 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
-from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Setup:
             "proprioception": config.proprioception,
         }
 
-    def make_env(self, task_id: int) -> BatchEnv:
+    def make_env(self, task_id: int) -> VecEnvLike:
         """The environments that task `task_id` is learned in; of all tasks if they interleave.
 
         Raises:
@@ -137,7 +138,7 @@ class Setup:
             "num_threads": min(self.config.num_threads, self.config.num_envs),
             "seed": self.env_seed(task_id),
         }
-        env: BatchEnv
+        env: VecEnvLike
         if self.eyes is None:
             env = make(**arguments)
             return env
@@ -153,7 +154,7 @@ class Setup:
         return derive_seed(self.config.seed, 1 + task_id)
 
     def build_agent(
-        self, env: BatchEnv, state: StateTree | None = None
+        self, env: VecEnvLike, state: StateTree | None = None
     ) -> tuple[Agent, ContinualMethod]:
         """The agent and its method, as before the first task or with a saved state.
 
@@ -164,14 +165,29 @@ class Setup:
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
         if state is not None:
-            agent.load_state_dict(state)
+            agent.load_state_dict(self.update_state(agent, state))
         return agent, method
 
-    def build_reference(self, env: BatchEnv) -> Agent:
+    def update_state(self, agent: Agent, state: StateTree) -> StateTree:
+        """A saved state as this version saves it.
+
+        Checkpoints of before the task was an entry of a batch hold rows that end with a one-hot.
+        Agents that do not read a "task" get them as they are.
+
+        Args:
+            agent: Whose rows they are.
+            state: Its own state, or one with rows of its data.
+        """
+        if not any("task" in component.inputs for component in agent.components.values()):
+            return state
+        updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
+        return updated
+
+    def build_reference(self, env: VecEnvLike) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
         return self._build(env, continual.make("finetune"))
 
-    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
+    def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
         seeing = {} if self.eyes is None else {"eyes": self.eyes}
         try:

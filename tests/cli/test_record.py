@@ -12,11 +12,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_runs import run_toy
 
-from lifelong_rl.cli import clip, main
+from lifelong_rl.cli import main
+from lifelong_rl.envs import filming
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.storage import clip
 
 SMALL = ["--width", "64", "--height", "48"]
 HORIZON, HOLD = 50, 12
@@ -118,7 +120,7 @@ def test_without_a_task_every_expert_gets_a_clip(forget):
 @pytest.mark.usefixtures("rendering")
 def test_solved_is_shown_once_it_is(monkeypatch):
     texts = []
-    monkeypatch.setattr(clip, "caption", lambda picture, text: (texts.append(text), picture)[1])
+    monkeypatch.setattr(filming, "caption", lambda picture, text: (texts.append(text), picture)[1])
     record("--expert", "--task", "reach", "--out", "a.png", *SMALL)
     first = next(index for index, text in enumerate(texts) if text.endswith("   solved"))
     assert 1 < first < HORIZON

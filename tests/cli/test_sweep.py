@@ -39,7 +39,7 @@ def study(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(study, monkeypatch):
     """Cells that learn nothing and say that it took a minute."""
-    monkeypatch.setattr("lifelong_rl.cli.sweep.CELL", QUICK)
+    monkeypatch.setattr("lifelong_rl.studies.sweep.CELL", QUICK)
     return study
 
 

@@ -152,7 +152,7 @@ def test_shared_encoder_is_frozen_but_not_what_belongs_to_a_task_or_predicts_not
             self.unused = nn.Linear(2, 2)
 
         def forward(self, inputs, task):
-            return self.network(self.encoder(inputs), task) * (task @ self.scale)
+            return self.network(self.encoder(inputs), task) * self.scale[task]
 
     torch.manual_seed(0)
     component = predictor(Encoded(), distributions["categorical"])

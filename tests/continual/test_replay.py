@@ -25,7 +25,7 @@ def test_extended_batch(classifier, ratio, added):
     for key, value in extended.items():
         assert torch.equal(value[:32], batch[key])
     memory = {key: value[32:] for key, value in extended.items()}
-    counts = memory["task"].bincount()
+    counts = memory["task"].bincount(minlength=3)
     assert counts[2] == 0
     assert (counts[0] - counts[1]).abs() <= 1
     for row in range(added):  # input, label and task of one row stay together

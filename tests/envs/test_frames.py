@@ -13,9 +13,9 @@ from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.claw.task import VALVE_POSITION
 from lifelong_rl.envs.experts import EXPERTS, get_expert
 from lifelong_rl.envs.frames import HOLD, POLICIES, TaskFrames, collect_frames
-from lifelong_rl.envs.names import UnknownNameError
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import UnknownNameError
 from lifelong_rl.registry import Registry
 
 
@@ -94,7 +94,7 @@ def test_the_expert_is_asked_whoever_acts(
     after = collect("push", "random", count=3)
     assert after.labels["action"].shape == (3, 4) and np.isnan(after.labels["action"]).all()
     np.testing.assert_array_equal(after.images, before.images)
-    with pytest.raises(UnknownNameError, match="the task 'push' has no expert"):
+    with pytest.raises(ValueError, match="the task 'push' has no expert"):
         collect("push", "noisy", count=3)
 
 

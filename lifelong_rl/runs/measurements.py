@@ -33,7 +33,7 @@ METRICS = (*(SO_FAR + name for name in SHOWN), "cost/parameters", "cost/memory_b
 
 
 @dataclass
-class Record:
+class Measurements:
     """Measurements, one entry per task or, where said, per row of the performance matrix.
 
     Attributes:
@@ -127,12 +127,12 @@ def describe_run(config: RunConfig) -> dict[str, str | float]:
 
 
 def make_results(
-    record: Record, config: RunConfig, sequence: TaskSequence, sight: Mapping[str, Any]
+    measured: Measurements, config: RunConfig, sequence: TaskSequence, sight: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
     Args:
-        record: What was measured.
+        measured: What was measured.
         config: What was run.
         sequence: Its tasks.
         sight: See `Setup.sight`. It stands among the agent's options, so that runs which see with
@@ -142,7 +142,7 @@ def make_results(
     seconds = [
         {"task": label, "learn": round(learn, 3), "evaluate": round(evaluate, 3)}
         for label, learn, evaluate in zip(
-            labels, record.learn_seconds, record.evaluate_seconds[1:], strict=True
+            labels, measured.learn_seconds, measured.evaluate_seconds[1:], strict=True
         )
     ]
     return {
@@ -154,22 +154,22 @@ def make_results(
         "method": config.method,
         "method_options": config.as_dict()["method_options"],
         "seed": config.seed,
-        "performance_matrix": record.performance,
-        "return_matrix": record.returns,
-        "success_curves": dict(zip(labels, record.curves, strict=True)),
-        "metrics": compute_metrics(record.performance, record.success_curves),
+        "performance_matrix": measured.performance,
+        "return_matrix": measured.returns,
+        "success_curves": dict(zip(labels, measured.curves, strict=True)),
+        "metrics": compute_metrics(measured.performance, measured.success_curves),
         "cost": {
-            "parameters": record.parameters[-1],
-            "trainable_parameters": record.trainable_parameters[-1],
-            "memory_bytes": record.memory_bytes[-1],
-            "parameters_after_each_task": record.parameters,
-            "memory_bytes_after_each_task": record.memory_bytes,
+            "parameters": measured.parameters[-1],
+            "trainable_parameters": measured.trainable_parameters[-1],
+            "memory_bytes": measured.memory_bytes[-1],
+            "parameters_after_each_task": measured.parameters,
+            "memory_bytes_after_each_task": measured.memory_bytes,
             "updates": [
                 {"task": label, **_rounded(cost)} if cost else None
-                for label, cost in zip(labels, record.updates, strict=True)
+                for label, cost in zip(labels, measured.updates, strict=True)
             ],
             "seconds_per_task": seconds,
-            "seconds": round(sum(record.learn_seconds) + sum(record.evaluate_seconds), 3),
+            "seconds": round(sum(measured.learn_seconds) + sum(measured.evaluate_seconds), 3),
         },
         "budget": {
             "steps_per_task": config.steps_per_task,
@@ -178,8 +178,8 @@ def make_results(
             "eval_points": config.eval_points,
         },
         "diverged": {
-            "training": record.diverged_training,
-            "evaluation": record.diverged_evaluation,
+            "training": measured.diverged_training,
+            "evaluation": measured.diverged_evaluation,
         },
         "versions": versions(),
     }
