@@ -246,7 +246,8 @@ def describe(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(map(describe, get_args(base))))
     if origin is Literal:
-        return " or ".join(map(repr, get_args(base)))
+        *others, last = map(repr, get_args(base))
+        return f"{', '.join(others)} or {last}" if others else last
     for limit in limits:
         if isinstance(limit, Matches):
             return limit.spoken

@@ -248,7 +248,7 @@ class Registry:
             try:
                 import_module(module)
             except Exception as error:
-                self.broken[module] = _one_line(error)
+                self.broken[module] = _one_line(error) + explain_import_error(error)
             if module in self._computing:
                 self._computing.remove(module)
 

@@ -338,7 +338,7 @@ def test_a_fixed_option_is_none() -> None:
         (Annotated[int, Le(3)], "a whole number of at most 3"),
         (Layers, "a list of one or more whole numbers of at least 1"),
         (Annotated[tuple[str, ...], Len(2)], "a list of 2 or more texts"),
-        (Scope, "'policy' or 'value' or 'both'"),
+        (Scope, "'policy', 'value' or 'both'"),
         (Annotated[str, Matches("a+", "some a")] | bool, "some a or true or false"),
         (dict[str, int], "'name: value' lines"),
     ],

@@ -61,8 +61,9 @@ class RunConfig:
             learns on from; or scratch, by one for each camera that is learned from nothing, which
             is so by default where none is given.
         shift: Largest random shift of the pictures that an encoder is learned from, in pixels.
-        agent_options: Options of the agent.
-        method_options: Options of the method; those of several are called METHOD.OPTION.
+        agent_options: Options of the agent, see `lifelong-rl list AGENT`.
+        method_options: Options of the method, see `lifelong-rl list METHOD`; those of several are
+            called METHOD.OPTION.
         plugin: Module to import first; it may register agents, methods and sequences.
     """
 
