@@ -87,9 +87,13 @@ def test_old_imports(plugin: Path, capsys: pytest.CaptureFixture[str], statement
 
 def test_an_entry_point_that_imports_an_old_name(plugin: Path) -> None:
     plugin.write_text("from envs.task import uniform\n")
+    info = plugin.parent / "elsewhere-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lifelong_rl.methods]\nold = old_plugin:Old\n")
     sys.path.append(str(plugin.parent))
     with pytest.raises(UserError, match=r"'envs\.task' is 'lifelong_rl\.envs\.task' now"):
-        Registry("method", {"old": "old_plugin:Old"}).get("old")
+        Registry("method").get("old")
 
 
 def test_modules_that_were_never_ours_are_not_explained(
