@@ -163,5 +163,5 @@ def _find_missing(needs: Sequence[Any], offers: Sequence[Any] | None) -> str | N
 
 
 def _traits(declared: Any) -> tuple[Trait, ...] | None:
-    """Traits as they are declared; None for what is no tuple, such as a property of a class."""
-    return declared if isinstance(declared, tuple) else None
+    """Traits as they are declared; None for anything else, such as a property of a class."""
+    return tuple(declared) if isinstance(declared, (tuple, list, set, frozenset)) else None
