@@ -529,11 +529,24 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda saved: edited(
             saved, lambda c, a: a["policy_kwargs"]["mapping"].update(net_arch=[10**9])
         ),
-        "cannot be loaded: a network with at least 1000000000 parameters has",
+        "cannot be loaded: a network with at least 5000000000 parameters has",
     ),
     "many tasks": (
         lambda saved: edited(saved, lambda c, a: a.update(num_tasks=10**9)),
-        "cannot be loaded: num_tasks: networks with at least 1000000000",
+        "cannot be loaded: a network with at least 8000000000 parameters has",
+    ),
+    "many critics": (
+        lambda saved: edited(
+            saved, lambda c, a: a["policy_kwargs"]["mapping"].update(n_critics=10**8)
+        ),
+        "cannot be loaded: a network with at least",
+    ),
+    "a huge observation": (
+        lambda saved: edited(
+            saved,
+            lambda c, a: c.update(observation_space={"discrete": {"n": 10**12, "start": 0}}),
+        ),
+        "cannot be loaded: a network with at least",
     ),
     "many environments": (
         lambda saved: edited(saved, lambda c, a: c.update(n_envs=10**9)),
