@@ -12,6 +12,7 @@ import torch
 from lifelong_rl import agents
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import split_task
 from lifelong_rl.learning.seeding import derive_seed
 from lifelong_rl.runs.evaluation import Evaluator
 from lifelong_rl.runs.sequence import load_sequence
@@ -73,8 +74,8 @@ def test_network_and_optimizer_are_those_of_sacs_actor(method: str | None, seed:
         assert torch.equal(value, theirs[name]), name
     assert twins[0].optimizer.defaults == twins[1].optimizer.defaults
     assert type(twins[0].optimizer) is type(twins[1].optimizer)
-    (observations,) = (torch.as_tensor(env.reset()),)
-    assert torch.equal(twins[0].module(observations, True), twins[1].module(observations, True))
+    rows, task = split_task(torch.as_tensor(env.reset()), 3)
+    assert torch.equal(twins[0].module(rows, True, task), twins[1].module(rows, True, task))
 
 
 def test_the_loss_is_the_squared_error_of_the_squashed_mean() -> None:
@@ -85,10 +86,9 @@ def test_the_loss_is_the_squared_error_of_the_squashed_mean() -> None:
         bias = agent.policy.network.heads.bias.view(NUM_TASKS, 4)
         bias[1, :2] = torch.tensor([0.5, -1.0])
         bias[1, 2:] = 7.0  # log standard deviations are no part of it
-    observations = torch.zeros(2, OBS_DIM + NUM_TASKS)
-    observations[:, OBS_DIM + 1] = 1
     actions = torch.tensor([[1.0, 0.0], [-1.0, -1.0]])
-    batch = {"observations": observations, "actions": actions}
+    task = torch.ones(2, dtype=torch.int64)
+    batch = {"observations": torch.zeros(2, OBS_DIM), "task": task, "actions": actions}
     a, b = np.tanh(0.5), np.tanh(-1.0)
     expected = ((a - 1) ** 2 + b**2 + (a + 1) ** 2 + (b + 1) ** 2) / 4
     component = agent.components["policy"]

@@ -18,6 +18,7 @@ from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buf
 from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import split_batch
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
@@ -373,9 +374,10 @@ def test_methods_that_would_let_the_encoder_forget_are_refused(method: str) -> N
 def test_all_methods_work_behind_frozen_eyes(method: str) -> None:
     agent = build("sac", make(method), eyes("frozen"))
     agent.begin_task(0, toys())
-    assert agent.components["actor"].predict(
-        {"observations": torch.from_numpy(agent._sight.rows(observations(3)))}
-    ).batch_shape == (3,)
+    rows = {"observations": torch.from_numpy(agent._sight.rows(observations(3)))}
+    rows["observations"][:, -NUM_TASKS:] = torch.eye(NUM_TASKS)[0]
+    predicted = agent.components["actor"].predict(split_batch(rows, NUM_TASKS))
+    assert predicted.batch_shape == (3,)
 
 
 # ------------------------------------------------------------------ the buffer
