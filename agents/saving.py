@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -256,7 +255,8 @@ class Savable(BaseAlgorithm):
             "action_generator": self.action_space.np_random.bit_generator.state,
         }
 
-    def _written(self, name: str, value: object) -> Any:
+    def _written(self, name: str, value: object, argument: str | None = None) -> Any:
+        argument = argument or name
         try:
             if isinstance(value, type) and name == "policy":
                 for alias, kind in self.policy_aliases.items():
@@ -266,7 +266,7 @@ class Savable(BaseAlgorithm):
         except UnwritableError as error:
             raise UserError(
                 f"cannot save this {type(self).__name__}: {error}; leave it out with "
-                f"save(..., exclude=['{name}']) and give it to load(..., {name}=...)"
+                f"save(..., exclude=['{argument}']) and give it to load(..., {argument}=...)"
             ) from error
 
     def _written_method(self, method: ContinualMethod) -> dict[str, Any]:
@@ -279,7 +279,10 @@ class Savable(BaseAlgorithm):
         name, options = method.made_as
         return {
             "name": name,
-            "options": {key: self._written(f"method.{key}", v) for key, v in options.items()},
+            "options": {
+                key: self._written(f"method.{key}", value, "method")
+                for key, value in options.items()
+            },
         }
 
     def _arguments_now(self) -> dict[str, Any]:
@@ -310,7 +313,9 @@ class Savable(BaseAlgorithm):
             num_envs: Number of environments; None for that in the file.
         """
         arguments = {**from_plain(content["arguments"]), **given}
-        _check_networks(arguments, count_numbers(content["state"]))
+        shown = from_plain(content["observation_space"])
+        actions = from_plain(content["action_space"])
+        _check_networks(arguments, shown, count_numbers(content["state"]))
         if "method" not in given and content["method"] is not None:
             method = content["method"]
             options = {name: from_plain(value) for name, value in method["options"].items()}
@@ -318,10 +323,6 @@ class Savable(BaseAlgorithm):
         num_envs = content["n_envs"] if num_envs is None else num_envs
         if not 1 <= num_envs <= MOST_ENVIRONMENTS:
             raise ValueError(f"{num_envs} environments")
-        shown, actions = (
-            from_plain(content["observation_space"]),
-            from_plain(content["action_space"]),
-        )
         arguments |= {"env": _SpacesOnly(num_envs, shown, actions), "device": device}
         accepted = _argument_names(cls)
         agent = cls(**{name: value for name, value in arguments.items() if name in accepted})
@@ -410,24 +411,30 @@ def _argument_names(cls: type) -> list[str]:
     return list(found)
 
 
-def _check_networks(arguments: Mapping[str, Any], numbers: int) -> None:
-    """Refuse arguments for networks larger than those in the file, before they are made."""
+def _check_networks(arguments: Mapping[str, Any], shown: spaces.Space[Any], numbers: int) -> None:
+    """Refuse arguments for networks larger than those in the file, before they are made.
+
+    Args:
+        arguments: Of the constructor.
+        shown: What the environments show.
+        numbers: How many numbers the file holds.
+
+    Raises:
+        ValueError: They are.
+    """
     policy = arguments.get("policy_kwargs") or {}
-    for hidden in _layers(policy.get("net_arch")):
-        check_size("a network", math.prod(hidden[:2]), numbers)
-        for first, second in itertools.pairwise(hidden):
-            check_size("a network", first * second, numbers)
-    for name, value in (("num_tasks", arguments.get("num_tasks")), *policy.items()):
-        if type(value) is int:
-            check_size(f"{name}: networks", value, numbers)
-
-
-def _layers(net_arch: Any) -> Iterator[list[int]]:
-    if isinstance(net_arch, dict):
-        for part in net_arch.values():
-            yield from _layers(part)
-    elif net_arch:
-        yield [int(width) for width in net_arch]
+    tasks = int(arguments.get("num_tasks", 1))
+    made_otherwise = arguments.get("eyes") is not None or "features_extractor_class" in policy
+    inputs = [] if made_otherwise else [max(spaces.flatdim(shown) - tasks, 1)]
+    arch = policy.get("net_arch") or []
+    stacks = list(arch.values()) if isinstance(arch, dict) else [arch]
+    critics = int(policy.get("n_critics", 1))
+    copies = (
+        [critics if name == "qf" else 1 for name in arch] if isinstance(arch, dict) else [critics]
+    )
+    for count, hidden in zip(copies, stacks, strict=True):
+        for first, second in itertools.pairwise([*inputs, *map(int, hidden), tasks]):
+            check_size("a network", count * first * second, numbers)
 
 
 def _moved(tree: Any, device: torch.device) -> Any:
