@@ -109,5 +109,8 @@ def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
     task = tasks_of_rows(task, num_tasks)
     if task is None:
         return outputs
-    heads = outputs.unflatten(-1, (num_tasks, -1))  # type: ignore[no-untyped-call]
-    return torch.take_along_dim(heads, task.view(1, -1, 1, 1), dim=2).squeeze(2)
+    # Rows first, so that gradients lie row by row in memory and are summed over rows in that order:
+    # runs of versions that multiplied with a one-hot are repeated to the last bit.
+    heads = outputs.unflatten(-1, (num_tasks, -1)).transpose(0, 1)  # type: ignore[no-untyped-call]
+    chosen = torch.take_along_dim(heads, task.view(-1, 1, 1, 1), dim=2)
+    return chosen.squeeze(2).transpose(0, 1)
