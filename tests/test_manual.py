@@ -36,7 +36,9 @@ def test_options_read_from_the_source_are_those_of_the_class(kind: str) -> None:
 def test_every_manual_tells_what_there_is(kind: str) -> None:
     for name in TABLES[kind]:
         manual = read_manual(kind, name)
-        assert manual.module.startswith(("lifelong_rl.", "toy_")) and manual.text
+        if not manual.module.startswith("lifelong_rl."):
+            continue  # another test's plug-in
+        assert manual.text
         for option in manual.options:
             assert option.doc, (name, option.name)
 
@@ -65,7 +67,7 @@ def test_the_manual_of_a_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("ewc (method)\n\nElastic weight consolidation: ")
     assert "  strength: a number of at least 0; default 10000\n      λ. Continual World" in out
     assert "  decay: a number in [0, 1] or null; default null\n" in out
-    assert "  scope: 'policy' or 'value' or 'both'; default policy\n" in out
+    assert "  scope: 'policy', 'value' or 'both'; default policy\n" in out
     assert "\nreferences:\n  Kirkpatrick et al. 2017, Overcoming catastrophic" in out
     assert "  go with it: bc, bc-stream, classifier, offline-rl, ppo, sac, td3" in out
     assert out.endswith("defined in lifelong_rl.continual.ewc\n")
