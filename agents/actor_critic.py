@@ -21,8 +21,8 @@ Preprocess = Callable[[Any], Tensor]
 def of_task(values: Tensor, task: Tensor) -> Tensor:
     """What is kept for each task, (num_tasks, ...), for the tasks (n,) of rows: (n, ...).
 
-    As a product with a one-hot: the gradient then sums over rows in the order of a matrix product,
-    which does not depend on how they are spread over the tasks.
+    It is a product with a one-hot and not an index, because their gradients, sums over rows, round
+    differently: runs of earlier versions are repeated to the last bit.
     """
     one_hot = task.unsqueeze(1) == torch.arange(len(values), device=task.device)
     return one_hot.to(values.dtype) @ values

@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
 from lifelong_rl.agents.components import AgentComponent
+from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.compatibility import Trait
@@ -70,9 +71,9 @@ class Classifier(SupervisedLearner):
                 "these tasks have none: tasks with continuous actions are for agents such as "
                 "'sac' and 'bc'"
             )
-        one_hot = self.num_tasks if self.num_tasks > 1 else 0
+        space = inputs_space(env.observation_space, self.num_tasks)
         spec = NetworkSpec(
-            input_dim=env.observation_space.shape[0] - one_hot,
+            input_dim=space.shape[0],  # type: ignore[index]
             hidden=self.options.hidden,
             outputs=(int(env.action_space.n),),
             num_tasks=self.num_tasks,

@@ -49,8 +49,8 @@ class AgentComponent:
 class TwinCritic(AgentComponent):
     """Action-value functions that are learned from a bootstrapped target.
 
-    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
-    "discounts" (n, 1) where returns span several steps.
+    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1),
+    "discounts" (n, 1) where returns span several steps, and "task" (n,) where there are several.
 
     Args:
         module: The action-value functions.
