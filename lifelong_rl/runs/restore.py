@@ -52,7 +52,7 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
     names = folder.checkpoint_names()
     if name is None and not names:
         return None
-    path = folder.find_checkpoint(name or names[-1])
+    path = folder.find_checkpoint(names[-1] if name is None else name)
     try:
         return load_checkpoint(path, setup.identity)
     except CheckpointError as error:

@@ -136,7 +136,12 @@ class RunFolder:
         return self.checkpoints / name
 
     def rewind(self, name: str) -> None:
-        """Make the checkpoint called `name` the last: remove later ones, and the results."""
+        """Make the checkpoint called `name` the last: remove later ones, and the results.
+
+        Raises:
+            UnknownNameError: It is not there; nothing is removed then.
+        """
+        self.find_checkpoint(name)
         self.write_status("running", f"going back to {name}")
         with writing(self.path):
             (self.path / "results.json").unlink(missing_ok=True)
