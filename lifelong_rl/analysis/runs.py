@@ -118,10 +118,10 @@ def read_run(path: Path) -> Run:
     try:
         return _parse(path, folder.config, results)
     except KeyError as error:
-        raise UserError(f"results.json lacks {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"cannot read {path / 'results.json'}: it lacks {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"results.json is not what a run writes: {reason}") from error
+        raise UserError(f"cannot read {path / 'results.json'}: {reason}") from error
 
 
 def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Path]:
@@ -145,7 +145,7 @@ def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Pa
 
 def _why_unfinished(folder: RunFolder) -> str:
     status = folder.status()
-    state = status.get("status") if isinstance(status, dict) else None
+    state = status.get("status")
     if state in ("failed", "interrupted"):
         return f"not finished: {state}, {status.get('message') or 'no message'}"
     return "not finished: still running, or killed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +17,44 @@ from lifelong_rl.storage.atomic import (
     write_json,
     writing,
 )
+from lifelong_rl.storage.json_file import Shape, read_json
 from lifelong_rl.storage.versions import describe_session
 
 State = Literal["running", "finished", "failed", "interrupted"]
+STATUS: Shape = {"status": str, "message": str}
+"""Shape of `status.json`."""
+MANIFEST: Shape = {"sessions": [dict]}
+"""Shape of `manifest.json`."""
+RESULTS: Shape = {
+    "sequence": str,
+    "tasks": [str],
+    "task_versions": {str: str},
+    "agent": str,
+    "agent_options": dict,
+    "method": str,
+    "method_options": dict,
+    "seed": int,
+    "performance_matrix": [[float]],
+    "success_curves": {str: {"steps": [float], "success": [float]}},
+    "metrics": {
+        "average_performance": float,
+        "learned_performance": float,
+        "forgetting": float | None,
+        "backward_transfer": float | None,
+        "forward_transfer": float | None,
+        "retention": float | None,
+    },
+    "cost": {
+        "parameters": int,
+        "memory_bytes": int,
+        "seconds_per_task": [{"task": str, "learn": float}],
+        "seconds": float,
+    },
+    "budget": {str: int},
+    "diverged": {str: int},
+    "versions": {str: str | None},
+}
+"""Shape of `results.json`: what all versions have written, and is read."""
 
 
 class RunFolder:
@@ -150,8 +184,12 @@ class RunFolder:
                 remove_folder(self.checkpoints / later)
 
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; empty if the run was killed before it was written."""
-        return self._read_json("status.json")
+        """What `status.json` says; empty if the run was killed before it was written.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read_json("status.json", STATUS)
 
     def write_status(self, state: State, message: str = "") -> None:
         """Say how the run is doing."""
@@ -160,8 +198,12 @@ class RunFolder:
         )
 
     def results(self) -> dict[str, Any]:
-        """What `results.json` says; empty unless the run has finished."""
-        return self._read_json("results.json")
+        """What `results.json` says, in the shape `RESULTS`; empty unless the run has finished.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read_json("results.json", RESULTS)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`."""
@@ -169,18 +211,25 @@ class RunFolder:
 
     def add_session(self, facts: dict[str, Any]) -> None:
         """Add this process to the `sessions` of `manifest.json`, and `facts` about the run."""
-        sessions = self._read_json("manifest.json").get("sessions", [])
-        manifest = {**facts, "sessions": [*sessions, describe_session()]}
+        manifest = {**facts, "sessions": [*self.sessions(), describe_session()]}
         write_json(self.path / "manifest.json", manifest)
 
-    def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
+    def sessions(self) -> list[dict[str, Any]]:
+        """The processes that made the run, as `manifest.json` tells of them.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        sessions: list[dict[str, Any]] = self._read_json("manifest.json", MANIFEST).get(
+            "sessions", []
+        )
+        return sessions
+
+    def _read_json(self, name: str, shape: Shape) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(path.read_text())
+            content: dict[str, Any] = read_json(self.path / name, shape)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
         return content
 
 
