@@ -9,7 +9,15 @@ from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.json_file import Shape
 from lifelong_rl.storage.metrics_log import refuse_cut_off
+
+STATE: Shape = {
+    "agent": dict,
+    "record": {"performance": [list], "returns": [list], "curves": [dict], "learn_seconds": list},
+    "metrics_bytes": int,
+}
+"""Shape of a run's state: what is read of it before the agent is built."""
 
 
 def open_loop(folder: RunFolder, checkpoint: str | None = None) -> SequenceLoop:
@@ -54,11 +62,11 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
         return None
     path = folder.find_checkpoint(names[-1] if name is None else name)
     try:
-        return load_checkpoint(path, setup.identity)
+        return load_checkpoint(path, setup.identity, STATE)
     except CheckpointError as error:
         for earlier in reversed(names[: names.index(path.name)]):
             try:
-                load_checkpoint(folder.checkpoints / earlier, setup.identity)
+                load_checkpoint(folder.checkpoints / earlier, setup.identity, STATE)
             except CheckpointError:
                 continue
             raise CheckpointError(

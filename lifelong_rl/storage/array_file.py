@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
 
 _METADATA = "metadata"
 
@@ -47,12 +48,14 @@ class ArrayFormat:
         version: Of the format.
         command: The command that makes them.
         error: What to raise about a file.
+        shape: Of the metadata, see `lifelong_rl.storage.json_file`.
     """
 
     contents: str
     version: int
     command: str
     error: type[ArrayFileError]
+    shape: Shape = dict
 
     @property
     def name(self) -> str:
@@ -99,6 +102,10 @@ class ArrayFormat:
         if digest != _digest(document, arrays):
             raise self.error(path, "was changed after it was written: its checksum differs")
         del document["format"]
+        try:
+            check_shape(document, self.shape)
+        except ValueError as error:
+            raise self.error(path, f"holds no {self.contents}: in its metadata {error}") from error
         return arrays, document
 
     def _read(self, path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -112,10 +119,8 @@ class ArrayFormat:
             raise self.error(path, foreign)
         try:
             with np.load(io.BytesIO(blob), allow_pickle=False) as file:
-                if _METADATA not in file.files:
-                    raise self.error(path, foreign)
                 arrays = {name: file[name] for name in file.files}
-            document = json.loads(str(arrays.pop(_METADATA)))
+            document = parse_json(str(arrays.pop(_METADATA, "null")), object)
         except (
             zipfile.BadZipFile,
             zlib.error,
