@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy.typing as npt
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
-from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json, read_bytes
 
 _METADATA = "metadata"
 
@@ -112,7 +110,7 @@ class ArrayFormat:
         """The arrays and the metadata of a file, both unchecked."""
         foreign = f"is not a file of {self.contents} (see: lifelong-rl {self.command} --help)"
         try:
-            blob = path.read_bytes()
+            blob = read_bytes(path)
         except OSError as error:
             raise self.error(path, f"cannot be read: {error.strerror}") from error
         if not blob.startswith(b"PK"):
@@ -121,13 +119,9 @@ class ArrayFormat:
             with np.load(io.BytesIO(blob), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             document = parse_json(str(arrays.pop(_METADATA, "null")), object)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            ValueError,
-            NotImplementedError,  # a way of compression that zipfile does not know
-        ) as error:
+        # about bytes that are not theirs, zipfile and NumPy raise anything: BadZipFile, zlib.error,
+        # NotImplementedError (compression), RuntimeError (encryption), MemoryError (shape) …
+        except Exception as error:
             raise self.error(path, "is truncated or damaged") from error
         if not isinstance(document, dict):
             raise self.error(path, foreign)

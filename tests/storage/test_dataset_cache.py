@@ -16,6 +16,7 @@ from lifelong_rl import agents
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.sequence import load_sequence
 from lifelong_rl.storage import atomic
+from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
 from lifelong_rl.storage.dataset_cache import Arrays, cache_folder, file_name, get_dataset
 from lifelong_rl.storage.demonstration_file import load_demonstrations
 
@@ -94,6 +95,48 @@ def test_a_file_that_is_not_good_is_made_anew(
     assert record.getMessage().endswith("; it is made anew")
     assert "\n" not in record.getMessage()
     assert path.read_bytes() == good
+
+
+def test_any_bit_that_is_flipped_is_noticed_or_changes_nothing(folder: Path) -> None:
+    """Such as the flag that tells that a file is encrypted, and the number of its compression."""
+    wanted = get_dataset(DESCRIPTION, Maker())
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    good = path.read_bytes()
+    kind = ArrayFormat("pictures", 1, command="run", error=ArrayFileError)
+    refused = 0
+    for bit in range(0, 8 * len(good), 7):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bad)
+        try:
+            arrays, _ = kind.load(path)
+        except ArrayFileError as error:
+            refused += 1
+            assert len(str(error).splitlines()) == 1
+        else:  # such as the time at which a part was written, which nobody reads
+            assert_same(arrays, wanted)
+    assert refused > len(good) / 2
+
+
+@pytest.mark.parametrize("offset, value", [(6, 1), (8, 99), (8, 14), (8, 12)])
+def test_an_encrypted_file_and_ways_of_compression(folder: Path, offset: int, value: int) -> None:
+    """Local header of the first part: flags at 6, compression at 8; 14 is LZMA and 12 bzip2."""
+    wanted = get_dataset(DESCRIPTION, Maker())
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    bad = bytearray(path.read_bytes())
+    bad[offset] = value
+    bad[bad.index(b"PK\x01\x02") + offset + 2] = value  # the same in the directory at its end
+    path.write_bytes(bad)
+    assert_same(get_dataset(DESCRIPTION, make := Maker()), wanted)
+    assert make.count == 1
+
+
+def test_a_pipe_in_place_of_a_file(folder: Path) -> None:
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert_same(get_dataset(DESCRIPTION, Maker()), Maker()())
+    assert_same(get_dataset(DESCRIPTION, Maker(2.0)), Maker()())
 
 
 def test_a_folder_that_cannot_be_written_is_said_once_and_is_no_error(
