@@ -11,6 +11,7 @@ from typing import Any
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_folder
 from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.plain_file import read_bytes
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 
 FORMAT = 1
@@ -123,7 +124,7 @@ def _read_structure(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,8 @@ from lifelong_rl.storage.atomic import (
     writing,
 )
 from lifelong_rl.storage.json_file import Shape, read_json
+from lifelong_rl.storage.lock import LOCK, lock_folder
+from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session
 
 State = Literal["running", "finished", "failed", "interrupted"]
@@ -109,24 +110,17 @@ class RunFolder:
         """Keep other processes from writing to the folder while this one lives.
 
         Raises:
-            UserError: Another process does.
+            UserError: Another process does, or its checkpoints are a link.
         """
-        with writing(self.path / ".lock"):
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = lock_folder(self.path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise UserError(
-                f"{self.path} is already running (pid {owner}); wait for it or stop it first"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._lock = descriptor
-        remove_temporary(self.path)
-        if self.checkpoints.is_dir():
-            remove_temporary(self.checkpoints)
+            refuse_link(self.checkpoints)
+            remove_temporary(self.path)
+            if self.checkpoints.is_dir():
+                remove_temporary(self.checkpoints)
+        except BaseException:
+            self.unlock()
+            raise
 
     def unlock(self) -> None:
         """Let others write to the folder."""
@@ -233,21 +227,6 @@ class RunFolder:
         return content
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process writes to the run in a folder; changes nothing there."""
-    try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _refuse_occupied(path: Path, config: RunConfig) -> None:
     """Raise UserError if a new run in `path` would touch something that is there already."""
     if path.exists() and not path.is_dir():
@@ -255,7 +234,7 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
     if not path.is_dir():
         return
     if not (path / "config.yaml").is_file():
-        if any(entry.name not in (".lock", "config.yaml" + TEMPORARY) for entry in path.iterdir()):
+        if any(entry.name not in (LOCK, "config.yaml" + TEMPORARY) for entry in path.iterdir()):
             raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
         return
     there = RunFolder.open(path)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
-from lifelong_rl.storage.json_file import Shape, check_shape, parse_json, read_bytes
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.plain_file import read_bytes
 
 _METADATA = "metadata"
 

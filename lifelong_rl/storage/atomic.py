@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.plain_file import open_plain
 
 TEMPORARY = ".tmp"
 """Ending of what is not finished; it may be removed when nobody is writing."""
@@ -35,6 +36,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it holds the old content or the new."""
     temporary = path.with_name(path.name + TEMPORARY)
     with writing(path):
+        _remove(temporary)
         _write_through(temporary, content)
         os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -50,8 +52,7 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
     """Write a folder of files that appears under its name only once all of them are on disk."""
     temporary = path.with_name(path.name + TEMPORARY)
     with writing(path):
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        _remove(temporary)
         temporary.mkdir(parents=True)
         for name, content in files.items():
             _write_through(temporary / name, content)
@@ -64,24 +65,28 @@ def remove_folder(path: Path) -> None:
     """Remove a folder; at any moment it is there completely or not at all."""
     with writing(path):
         doomed = path.with_name(f"{path.name}.old{TEMPORARY}")
-        if doomed.exists():
-            shutil.rmtree(doomed)
+        _remove(doomed)
         os.rename(path, doomed)
-        shutil.rmtree(doomed)
+        _remove(doomed)
 
 
 def remove_temporary(folder: Path) -> None:
     """Remove what interrupted writes have left in `folder`."""
     with writing(folder):
         for path in folder.glob("*" + TEMPORARY):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder or a link, if it is there; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    with open(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.storage.plain_file import read_bytes
 
 Shape = Any
 DEEPEST = 200
@@ -48,19 +47,6 @@ def read_json(path: Path, shape: Shape) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a regular file: of a pipe or a device there might be no end.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is not a regular file", str(path))
-        return file.read()
 
 
 def parse_json(content: bytes | str, shape: Shape) -> Any:

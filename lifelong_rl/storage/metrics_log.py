@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter, summary
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import writing
+from lifelong_rl.storage.plain_file import open_plain, refuse_link
 
 LAYOUT = {
     "forgetting": {
@@ -57,14 +58,16 @@ class MetricsLog:
         keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
 
     Raises:
-        UserError: `path` is shorter than `keep`.
+        UserError: `path` is shorter than `keep`, or one of the two is a link.
     """
 
     def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
         self._path = path
         refuse_cut_off(path, keep)
+        refuse_link(events)
         with writing(path):
-            self._file = path.open("ab")
+            descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._file = os.fdopen(descriptor, "ab")
             self._file.truncate(keep)
         resumed = events.exists()
         wait_for_next_name(events)

@@ -245,3 +245,14 @@ def test_text_that_looks_like_html_stays_text(tmp_path):
     _, report = write_page(tmp_path, tmp_path / "report.html")
     assert evil not in (tmp_path / "report.html").read_text()
     assert report["sections"][0]["tasks"] == [evil]
+
+
+@pytest.mark.parametrize("name", ["clips", "clips/private.png"])
+def test_a_page_shows_nothing_from_elsewhere(tmp_path, name):
+    (tmp_path / "private.png").write_bytes(b"secret")
+    path = write_run(tmp_path / "run", make_results([[0.0], [1.0]], tasks=("reach",)))
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).symlink_to(tmp_path / ("" if name == "clips" else "private.png"))
+    write_page(path, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "c2VjcmV0" not in page and f"{path / name} is a link to" in page
