@@ -77,8 +77,8 @@ def make_report_page(report: Mapping[str, Any]) -> str:
         "palette": PALETTE,
         "regime_colours": COLOURS,
     }
-    # "</script>" inside of it would end it
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+    # in a script, "</script>" would end it and "<!--<script>" keep it from ending
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     body += [
         f'<script type="application/json" id="report">{text}</script>',
         f"<script>{_plotly()}</script>",
