@@ -99,6 +99,9 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
         except UserError as error:
             left_out.append(LeftOut(path, str(error)))
             continue
+        except OSError as error:
+            left_out.append(LeftOut(path, f"cannot be read: {error.strerror}"))
+            continue
         same = runs.setdefault(_identity(run), run)
         if same is not run:
             left_out.append(LeftOut(path, f"the same run, seed {run.seed}, as {same.path}"))
@@ -127,11 +130,15 @@ def read_run(path: Path) -> Run:
 def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Path]:
     """Folders that look like runs, each once; a path that holds none is added to `left_out`."""
     seen = set()
+
+    def leave_out(error: OSError) -> None:
+        left_out.append(LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
+
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no folder {path}")
         found = False
-        for place, folders, files in os.walk(path):
+        for place, folders, files in os.walk(path, onerror=leave_out):
             folders.sort()
             if "config.yaml" in files or "results.json" in files:
                 folders.clear()
@@ -139,7 +146,7 @@ def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Pa
                 if (resolved := Path(place).resolve()) not in seen:
                     seen.add(resolved)
                     yield Path(place)
-        if not found:
+        if not found and not any(one.path == path for one in left_out):
             left_out.append(LeftOut(path, "holds no run" if path.is_dir() else "is not a folder"))
 
 

@@ -96,6 +96,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """One line about an error, and the exit code."""
     if isinstance(error, UserError):
         return str(error), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 2
     if isinstance(error, RunStopped):
         return str(error), error.exit_code
     if isinstance(error, RunFailed):

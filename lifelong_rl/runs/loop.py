@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.diagnostics import Diagnostics
@@ -87,7 +87,8 @@ class SequenceLoop:
             The content of `results.json`.
 
         Raises:
-            RunFailed: NaN, or the disk refused a write. The last checkpoint is intact.
+            RunFailed: NaN, or the system refused something, such as a write to a full disk. The
+                last checkpoint is intact.
         """
         config, sequence = self._setup.config, self._setup.sequence
         self._folder = folder
@@ -122,7 +123,7 @@ class SequenceLoop:
         except KeyboardInterrupt:
             self._note_end("interrupted", f"stopped in {self._where}")
             raise
-        except (NonFiniteError, WriteError) as error:
+        except (NonFiniteError, WriteError, OSError) as error:
             message = f"{self._where}: {error}"
             self._note_end("failed", message)
             raise RunFailed(f"stopped in {message}; {self._last_checkpoint}") from error
@@ -155,7 +156,7 @@ class SequenceLoop:
         return f"the last checkpoint {self._folder.checkpoints / names[-1]} is intact"
 
     def _note_end(self, state: Any, message: str) -> None:
-        with contextlib.suppress(WriteError):
+        with contextlib.suppress(UserError):
             self._folder.write_status(state, message)
 
     def _learn_task(self) -> None:

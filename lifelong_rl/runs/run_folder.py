@@ -10,9 +10,12 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
+    WriteError,
+    format_json,
     remove_folder,
     remove_temporary,
     write_file,
+    write_in_place,
     write_json,
     writing,
 )
@@ -186,10 +189,19 @@ class RunFolder:
         return self._read_json("status.json", STATUS)
 
     def write_status(self, state: State, message: str = "") -> None:
-        """Say how the run is doing."""
-        write_json(
-            self.path / "status.json", {"status": state, "message": message, "pid": os.getpid()}
-        )
+        """Say how the run is doing, also on a disk that is full.
+
+        Raises:
+            WriteError: The disk refused, also to change what is there already.
+        """
+        path = self.path / "status.json"
+        content = {"status": state, "message": message, "pid": os.getpid()}
+        try:
+            write_json(path, content)
+        except WriteError:
+            if state == "running":
+                raise
+            write_in_place(path, format_json(content))
 
     def results(self) -> dict[str, Any]:
         """What `results.json` says, in the shape `RESULTS`; empty unless the run has finished.

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lifelong_rl.errors import UserError
@@ -35,25 +35,45 @@ def writing(path: Path) -> Iterator[None]:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it holds the old content or the new."""
     temporary = path.with_name(path.name + TEMPORARY)
-    with writing(path):
+    with writing(path), _removed_on_failure(temporary):
         _remove(temporary)
         _write_through(temporary, content)
         os.replace(temporary, path)
         _sync_folder(path.parent)
 
 
+def write_in_place(path: Path, content: bytes) -> None:
+    """Overwrite a small file where it lies, which takes no room on a disk that is full.
+
+    A crash meanwhile may leave something else there: this is for what `write_file` cannot write,
+    and may be lost.
+    """
+    with writing(path), open(open_plain(path, os.O_WRONLY), "wb") as file:
+        file.write(content)
+        file.truncate()
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON with `write_file`. NaN and infinity are refused: they are not JSON."""
+    write_file(path, format_json(value))
+
+
+def format_json(value: object) -> bytes:
+    """JSON as `write_json` writes it; "?" for what is no text in the names of files."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_file(path, (text + "\n").encode())
+    return (text + "\n").encode(errors="replace")
 
 
 def write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """Write a folder of files that appears under its name only once all of them are on disk."""
+    """Write a folder of files that appears under its name only once all of them are on disk.
+
+    The folder it is in is made, but not those above: if they are gone, somebody wanted it so.
+    """
     temporary = path.with_name(path.name + TEMPORARY)
-    with writing(path):
+    with writing(path), _removed_on_failure(temporary):
+        path.parent.mkdir(exist_ok=True)
         _remove(temporary)
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         for name, content in files.items():
             _write_through(temporary / name, content)
         _sync_folder(temporary)
@@ -75,6 +95,17 @@ def remove_temporary(folder: Path) -> None:
     with writing(folder):
         for path in folder.glob("*" + TEMPORARY):
             _remove(path)
+
+
+@contextmanager
+def _removed_on_failure(temporary: Path) -> Iterator[None]:
+    """Make room again: a disk that is full may have none for what tells so."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            _remove(temporary)
+        raise
 
 
 def _remove(path: Path) -> None:

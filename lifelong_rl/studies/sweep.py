@@ -202,7 +202,7 @@ class SweepLoop:
                 entry.state, entry.message = "failed", failure
             kept = entry.state == "to do"
             entry.fraction = _fraction_kept(cell) if kept else find_fraction(cell)
-        except UserError as error:
+        except (UserError, OSError) as error:
             entry.state, entry.message = "failed", str(error)
 
     def _look_elsewhere(self) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, write_json, writing
+from lifelong_rl.storage.event_file import EventFile
 from lifelong_rl.storage.metrics_log import MetricsLog, wait_for_next_name
 from lifelong_rl.storage.versions import describe_session, versions
 from lifelong_rl.vision.encoder import Encoder, save_encoder
@@ -102,8 +102,8 @@ def write_neighbours(path: Path, encoder: Encoder, held_out: Frames, step: int) 
     picture = neighbour_grid(encoder, held_out)
     write_file(path / "neighbours.png", as_png(picture))
     wait_for_next_name(path / "tb")
-    with writing(path / "tb"), closing(SummaryWriter(str(path / "tb"))) as events:
-        events.add_image("neighbours", picture, step, dataformats="HWC")
+    with writing(path / "tb"), closing(EventFile(path / "tb")) as events:
+        events.add_image("neighbours", picture, step)
 
 
 def refuse_occupied(path: Path) -> None:
