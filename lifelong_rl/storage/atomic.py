@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.plain_file import open_plain
@@ -33,12 +35,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment it holds the old content or the new."""
+    """Write a file so that at any moment it holds the old content or the new.
+
+    Of several processes that write it at a time one comes after the other. What one that was
+    killed has left is used by the next.
+    """
     temporary = path.with_name(path.name + TEMPORARY)
-    with writing(path), _removed_on_failure(temporary):
-        _remove(temporary)
-        _write_through(temporary, content)
-        os.replace(temporary, path)
+    with writing(path):
+        with open(_open_alone(temporary), "wb") as file, _removed_on_failure(temporary):
+            file.truncate()
+            _write_through(file, content)
+            os.replace(temporary, path)
         _sync_folder(path.parent)
 
 
@@ -75,7 +82,9 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
         _remove(temporary)
         temporary.mkdir()
         for name, content in files.items():
-            _write_through(temporary / name, content)
+            descriptor = open_plain(temporary / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as file:
+                _write_through(file, content)
         _sync_folder(temporary)
         os.rename(temporary, path)
         _sync_folder(path.parent)
@@ -116,11 +125,22 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    with open(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _open_alone(path: Path) -> int:
+    """Open a file that nobody else is writing, once that is so."""
+    while True:
+        descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                return descriptor
+        os.close(descriptor)  # whoever had it has given it its name meanwhile
+
+
+def _write_through(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

@@ -91,3 +91,40 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "f", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_writers_of_one_file_come_one_after_the_other(tmp_path):
+    """Each writes another content of another length; what is read is always one of them."""
+    path, contents = tmp_path / "f", [bytes([k]) * (1000 + 700 * k) for k in range(4)]
+    write_file(path, contents[0])
+    children = []
+    for content in contents:
+        child = os.fork()
+        if child == 0:
+            try:
+                for _ in range(60):
+                    write_file(path, content)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    found = set()
+    while children:
+        found.add(path.read_bytes())
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended:
+            assert status == 0
+            children.remove(ended)
+    assert found <= set(contents)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_system_without_locks_is_written_as_well_as_can_be(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    (tmp_path / "f.tmp").write_text("longer than what is written now")
+    write_file(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"new"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -155,8 +156,8 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_is_no_error(
 
 
 def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_half(path: Path, content: bytes) -> None:
-        path.write_bytes(content[: len(content) // 2])
+    def write_half(file: BinaryIO, content: bytes) -> None:
+        file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic, "_write_through", write_half)
@@ -185,6 +186,21 @@ def test_stopped_while_writing(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert files(folder) == []
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_killed_writers_have_left_does_not_pile_up(folder: Path) -> None:
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+            get_dataset(DESCRIPTION, Maker())
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert files(folder) == [f"pictures/{file_name(DESCRIPTION)}.tmp"]
+    get_dataset(DESCRIPTION, Maker())
+    assert files(folder) == [f"pictures/{file_name(DESCRIPTION)}"]
+
+
 def test_what_cannot_be_made_here_is_the_users_to_know() -> None:
     def make() -> Arrays:
         raise RuntimeError("no OpenGL context")
@@ -209,6 +225,13 @@ def test_where_datasets_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/lifelong_rl")
+    monkeypatch.setenv("LIFELONG_RL_CACHE", "~/data")  # as an env file has it, without a shell
+    assert cache_folder() == Path("/home/someone/data")
+    monkeypatch.delenv("LIFELONG_RL_CACHE")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no HOME, and no entry of it
+    assert cache_folder() is None
+    get_dataset(DESCRIPTION, make)
+    assert make.count == 3 and list(tmp_path.iterdir()) == []
 
 
 def learn(agent_class: Any) -> dict[str, torch.Tensor]:
