@@ -40,4 +40,4 @@ def describe_commands() -> str:
     return "\n".join(lines)
 
 
-(DOCS / "commands.md").write_text(describe_commands())
+(DOCS / "commands.md").write_text(describe_commands(), encoding="utf-8")

@@ -23,7 +23,7 @@ class Output:
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream: Any = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+        self._stream: Any = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
         self.error: OSError | None = None
         if hasattr(self._stream, "reconfigure"):
             self._stream.reconfigure(errors="backslashreplace")
