@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lifelong_rl.text import format_seconds, format_table
+from lifelong_rl.text import format_seconds, format_table, quote
 
 SHOWN = (
     "average_performance",
@@ -44,9 +44,9 @@ def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
         print(f"{'diverged':<20} {diverged:>6} simulations became unstable and were restarted")
     print()
     print(f"results:   {path / 'results.json'}")
-    print(f"report:    lifelong-rl report {path}")
-    print(f"curves:    tensorboard --logdir {path}")
-    print(f"evaluate:  lifelong-rl eval {path} --episodes 100")
+    print(f"report:    lifelong-rl report {quote(path)}")
+    print(f"curves:    tensorboard --logdir {quote(path)}")
+    print(f"evaluate:  lifelong-rl eval {quote(path)} --episodes 100")
 
 
 def format_success(tasks: Sequence[str], matrix: Sequence[Sequence[float]]) -> str:

@@ -13,6 +13,7 @@ import tyro
 from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.text import quote
 
 CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 """Program that runs or resumes the run in the folder named after it."""
@@ -85,7 +86,7 @@ class Sweep(Command):
         if loop.entries_in("failed"):
             print(f"try again: {self._again()}")
             return 1
-        print(f"compare: lifelong-rl compare {study.runs}")
+        print(f"compare: lifelong-rl compare {quote(study.runs)}")
         return 0
 
     def _again(self) -> str:

@@ -11,6 +11,7 @@ from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
 from lifelong_rl.storage.json_file import Shape
 from lifelong_rl.storage.metrics_log import refuse_cut_off
+from lifelong_rl.text import quote
 
 STATE: Shape = {
     "agent": dict,
@@ -72,7 +73,7 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
             raise CheckpointError(
                 error.path,
                 f"{error.reason}; '{earlier}' is good, so put the file back or go on from there: "
-                f"lifelong-rl resume {folder.path} --from {earlier}",
+                f"lifelong-rl resume {quote(folder.path)} --from {earlier}",
             ) from error
         raise
 
@@ -87,6 +88,7 @@ def load_learned(setup: Setup, folder: RunFolder, name: str | None) -> dict[str,
     state = load_state(setup, folder, name)
     if state is None:
         raise UserError(
-            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+            f"{folder.path} has no checkpoint yet; go on with: "
+            f"lifelong-rl resume {quote(folder.path)}"
         )
     return state

@@ -23,6 +23,7 @@ from lifelong_rl.storage.json_file import Shape, read_json
 from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session
+from lifelong_rl.text import quote
 
 State = Literal["running", "finished", "failed", "interrupted"]
 STATUS: Shape = {"status": str, "message": str}
@@ -259,10 +260,10 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
         )
     if there.results():
         raise UserError(
-            f"{path} holds this run, finished; see it with: lifelong-rl eval {path}, "
+            f"{path} holds this run, finished; see it with: lifelong-rl eval {quote(path)}, "
             "or choose another --run-dir"
         )
     raise UserError(
-        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {path}, "
+        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {quote(path)}, "
         "or choose another --run-dir"
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
 from lifelong_rl.storage.json_file import Shape
+from lifelong_rl.text import quote
 
 _METADATA: Shape = {
     "task": str,
@@ -147,7 +148,7 @@ def load_demonstrations(
         raise DemonstrationsError(
             path,
             f"was made with {version} of '{there}', which is {task_version} now; make it anew: "
-            f"lifelong-rl demos --task {there} --overwrite",
+            f"lifelong-rl demos --task {quote(there)} --overwrite",
         )
     try:
         return Demonstrations(**arrays, metadata=metadata)
