@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install quickstart lint test test-slow bench study docs clean
+.PHONY: install quickstart lint test test-processors test-slow bench study docs clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto
+
+# The tests that compare with committed numbers, as on processors with fewer instructions.
+test-processors: install
+	$(BIN)/python scripts/check_processors.py
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from lifelong_rl.agents.demonstrations import refuse_without
+from lifelong_rl.agents.actor_critic import Actor
+from lifelong_rl.agents.from_demonstrations import refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
-from lifelong_rl.agents.learner import check
-from lifelong_rl.agents.policies import Actor
-from lifelong_rl.agents.supervised import check_options
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch
+from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Whole
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
 
@@ -32,77 +34,33 @@ class BCStream(ImitationLearner):
         env: Environment of the first task to learn, a Stable-Baselines3 `VecEnv` that has
             `expert_actions()`, (n, action_dim) for its current states.
         method: See `TaskLearner`.
-        learning_starts: Environment steps at the beginning of each task that the expert drives;
-            there are no updates until they are over.
-        **options: As for `ImitationLearner`.
+        **arguments: As for `SupervisedLearner`.
 
     Raises:
         UserError: The environment has no expert.
     """
 
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        learning_starts: int = 500,
-        **options: Any,
-    ) -> None:
-        self.learning_starts = learning_starts
-        self._env = env
-        super().__init__(env, method, **options)
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
-    @classmethod
-    def build(
-        cls,
-        env: Any,
-        *,
-        num_tasks: int,
-        method: ContinualMethod | None,
-        seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 256,
-        learning_starts: int = 500,
-        updates_per_step: float = 0.5,
-        reset_optimizers: bool = True,
-    ) -> BCStream:
-        """Build the agent as benchmark runs use it.
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ImitationLearner.Options):
+        """Options of BCStream.
 
-        Args:
-            env: Environment of the first task to learn; see the class.
-            num_tasks: Number of tasks in the sequence.
-            method: The continual method.
-            seed: Of the network.
-            hidden: Units of each hidden layer.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of the optimizer.
-            batch_size: Rows in an update.
-            learning_starts: See the class.
+        Attributes:
+            learning_starts: Environment steps at the beginning of each task that the expert drives;
+                there are no updates until they are over.
             updates_per_step: Updates for each environment step; they are done after a step of all
                 environments together, and fractions of an update are owed to later steps.
-            reset_optimizers: See `TaskLearner`.
-
-        Raises:
-            ValueError: A number outside its range.
-            UserError: The environment has no expert.
         """
-        check_options(hidden, learning_rate, batch_size, updates_per_step)
-        check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
-        return cls(
-            env,
-            method,
-            num_tasks=num_tasks,
-            seed=seed,
-            hidden=hidden,
-            layer_norm=layer_norm,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            learning_starts=learning_starts,
-            updates_per_step=updates_per_step,
-            reset_optimizers=reset_optimizers,
-        )
+
+        learning_starts: Whole = 500
+
+    options: Options
+
+    def __init__(self, env: Any, method: ContinualMethod | None = None, **arguments: Any) -> None:
+        self._env = env
+        super().__init__(env, method, **arguments)
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Switch to a task: new environments, no data, resets, then the method's `begin_task`."""
@@ -115,16 +73,16 @@ class BCStream(ImitationLearner):
         Raises:
             UserError: There would be no update.
         """
-        if steps <= self.learning_starts:
+        driven = self.options.learning_starts
+        if steps <= driven:
             raise UserError(
-                f"{steps} steps per task are not more than the {self.learning_starts} of the "
-                "expert that a task begins with (agent option learning_starts): nothing would be "
-                "learned"
+                f"{steps} steps per task are not more than the {driven} of the expert that a task "
+                "begins with (agent option learning_starts): nothing would be learned"
             )
         at_once = self._env.num_envs
         rounds = -(-steps // at_once)
         held = {
-            name: values.new_empty((rounds * at_once, values.shape[1]))
+            name: values.new_empty((rounds * at_once, *values.shape[1:]))
             for name, values in self._data.items()
         }
         owed = 0.0
@@ -135,11 +93,11 @@ class BCStream(ImitationLearner):
             for name, values in held.items():
                 values[done - at_once : done] = new[name]
             self._data = {name: values[:done] for name, values in held.items()}
-            driven_by_expert = done - at_once < self.learning_starts
+            driven_by_expert = done - at_once < self.options.learning_starts
             actions = expert_actions if driven_by_expert else self.act(observations)
             observations = self._env.step(actions)[0]
-            if done > self.learning_starts:
-                owed += self.updates_per_step * at_once
+            if done > self.options.learning_starts:
+                owed += self.options.updates_per_step * at_once
                 updates = int(owed + 1e-9)  # 10 × 0.1 is a whole update
                 owed -= updates
                 self.rehearse(updates)
@@ -154,9 +112,8 @@ class BCStream(ImitationLearner):
         return self._rows(np.empty((0, obs_dim)), np.empty((0, action_dim)))
 
     def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
-        return {
+        shown = {
             "observations": torch.as_tensor(observations, dtype=torch.float32),
-            "actions": torch.as_tensor(
-                self.policy.scale_action(expert_actions), dtype=torch.float32
-            ),
+            "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
+        return split_batch(shown, self.num_tasks)

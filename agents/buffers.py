@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,21 @@ from lifelong_rl.agents.sight import LearnedSight
 from lifelong_rl.learning import Batch, StateTree
 
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+@dataclass
+class PackedBuffer:
+    """A replay buffer for copying: what is in it, and not all that it has room for.
+
+    Attributes:
+        kind: Its class.
+        attributes: All but its arrays.
+        held: By name, the number of steps that an array has room for, and those that are there.
+    """
+
+    kind: type[ReplayBuffer]
+    attributes: dict[str, Any]
+    held: dict[str, tuple[int, np.ndarray]]
 
 
 class PixelReplayBuffer(ReplayBuffer):
@@ -95,8 +111,8 @@ def stream(buffer: ReplayBuffer, last: int, batch_size: int) -> Iterator[Batch]:
         batch_size: About how many transitions to give at a time.
 
     Yields:
-        "observations", "actions", "next_observations", "rewards" and "dones", (n, ...) each. An
-        episode that ran out of time is not done.
+        "observations", "actions", "next_observations", "rewards" and "dones", (n, ...) each.
+        Observations are as the environments show them. An episode that ran out of time is not done.
     """
     steps = min(last, buffer.size())
     order = (buffer.pos - steps + np.arange(steps)) % buffer.buffer_size
@@ -136,3 +152,26 @@ def load_buffer_state(buffer: ReplayBuffer, state: StateTree) -> None:
     for name in ARRAYS:
         getattr(buffer, name)[: len(state[name])] = state[name].numpy()
     buffer.pos, buffer.full = state["pos"], state["full"]
+
+
+def pack_buffer(buffer: Any) -> Any:
+    """A buffer's content for copying; a buffer of another class than ours and its base, itself."""
+    if type(buffer) not in (ReplayBuffer, PixelReplayBuffer) or buffer.optimize_memory_usage:
+        return buffer
+    used = slice(0, buffer.size())
+    held = {name: (len(getattr(buffer, name)), getattr(buffer, name)[used]) for name in ARRAYS}
+    attributes = {name: value for name, value in vars(buffer).items() if name not in ARRAYS}
+    return PackedBuffer(type(buffer), attributes, held)
+
+
+def unpack_buffer(packed: Any) -> Any:
+    """The buffer that `pack_buffer` packed."""
+    if not isinstance(packed, PackedBuffer):
+        return packed
+    buffer = object.__new__(packed.kind)
+    vars(buffer).update(packed.attributes)
+    for name, (room, rows) in packed.held.items():
+        array = np.zeros((room, *rows.shape[1:]), rows.dtype)
+        array[: len(rows)] = rows
+        setattr(buffer, name, array)
+    return buffer

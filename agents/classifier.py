@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,15 +11,20 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
-from lifelong_rl.agents.policies import split_task
-from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner, check_options
-from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.agents.components import AgentComponent
+from lifelong_rl.agents.inputs import inputs_space
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.supervised import SupervisedLearner
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component
+from lifelong_rl.learning import Batch, Component, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.spec import TaskNetwork
+from lifelong_rl.options import Count
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("classifier")
 class Classifier(SupervisedLearner):
     """Supervised learning of classes from labelled rows, with one head per task.
 
@@ -28,91 +33,36 @@ class Classifier(SupervisedLearner):
             `labelled_data()` with "observations" (n, obs_dim) and "labels" (n,), whole numbers
             below the number of classes.
         method: See `TaskLearner`.
-        hidden: Units of each hidden layer.
-        layer_norm: LayerNorm and tanh after the first layer.
-        **options: As for `SupervisedLearner`.
+        **arguments: As for `SupervisedLearner`.
 
     Raises:
         UserError: The environment has no labelled data.
     """
 
+    needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "class labels")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SupervisedLearner.Options):
+        """Options of Classifier."""
+
+        batch_size: Count = 64
+
+    options: Options
     policy: TaskNetwork
-
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        **options: Any,
-    ) -> None:
-        self.hidden = tuple(hidden)
-        self.layer_norm = layer_norm
-        super().__init__(env, method, **options)
-
-    @classmethod
-    def build(
-        cls,
-        env: Any,
-        *,
-        num_tasks: int,
-        method: ContinualMethod | None,
-        seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 64,
-        updates_per_step: float = 0.5,
-        reset_optimizers: bool = True,
-    ) -> Classifier:
-        """Build the agent as benchmark runs use it.
-
-        Args:
-            env: Environment of the first task to learn; see the class.
-            num_tasks: Number of tasks in the sequence.
-            method: The continual method.
-            seed: Of the network.
-            hidden: Units of each hidden layer.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of the optimizer.
-            batch_size: Rows in an update.
-            updates_per_step: Updates for each step; see `SupervisedLearner.learn_task`.
-            reset_optimizers: See `TaskLearner`.
-
-        Raises:
-            ValueError: A number outside its range.
-            UserError: The environment has no labelled data.
-        """
-        check_options(hidden, learning_rate, batch_size, updates_per_step)
-        return cls(
-            env,
-            method,
-            num_tasks=num_tasks,
-            seed=seed,
-            hidden=hidden,
-            layer_norm=layer_norm,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            updates_per_step=updates_per_step,
-            reset_optimizers=reset_optimizers,
-        )
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """The most probable class (n,) for each of the observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            classes: np.ndarray = self.logits(torch.as_tensor(observations)).argmax(dim=1).numpy()
+            rows, task = split_task(torch.as_tensor(observations), self.num_tasks)
+            logits = self.policy(rows, task)[0]
+        classes: np.ndarray = logits.argmax(dim=1).numpy()
         return classes
 
-    def logits(self, observations: Tensor) -> Tensor:
-        """Unnormalised log probabilities of the classes, (n, num_classes)."""
-        inputs, task = split_task(observations, self.num_tasks)
-        logits: Tensor = self.policy(inputs, task)[0]
-        return logits
-
-    def _make_components(self) -> dict[str, Component]:
-        return {"classifier": ClassifierNetwork(self)}
+    def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
+        optimizer = make_optimizer(self.policy.parameters())
+        return {"classifier": ClassifierNetwork(self.policy, optimizer, num_tasks=self.num_tasks)}
 
     def _make_policy(self, env: Any) -> Any:
         if not hasattr(env, "labelled_data"):
@@ -121,34 +71,40 @@ class Classifier(SupervisedLearner):
                 "these tasks have none: tasks with continuous actions are for agents such as "
                 "'sac' and 'bc'"
             )
-        one_hot = self.num_tasks if self.num_tasks > 1 else 0
+        space = inputs_space(env.observation_space, self.num_tasks)
         spec = NetworkSpec(
-            input_dim=env.observation_space.shape[0] - one_hot,
-            hidden=self.hidden,
+            input_dim=space.shape[0],  # type: ignore[index]
+            hidden=self.options.hidden,
             outputs=(int(env.action_space.n),),
             num_tasks=self.num_tasks,
-            layer_norm=self.layer_norm,
+            layer_norm=self.options.layer_norm,
         )
-        return self._build_network("policy", spec)
+        return NetworkBuilder(self.method)("policy", spec)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         data = env.labelled_data()
-        return {
+        shown = {
             "observations": torch.as_tensor(data["observations"], dtype=torch.float32),
             "labels": torch.as_tensor(data["labels"], dtype=torch.int64),
         }
+        return split_batch(shown, self.num_tasks)
 
 
-class ClassifierNetwork(SupervisedComponent):
+class ClassifierNetwork(AgentComponent):
     """The network as a component. Batch: "observations" (n, obs_dim) and "labels" (n,) int64."""
 
     name = "classifier"
-    _agent: Classifier
+    module: TaskNetwork
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Unnormalised log probabilities of the classes, (n, num_classes)."""
+        logits: Tensor = self.module(batch["observations"], batch.get("task"))[0]
+        return logits
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the labels."""
-        return F.cross_entropy(self._agent.logits(batch["observations"]), batch["labels"])
+        return F.cross_entropy(self.logits(batch), batch["labels"])
 
     def predict(self, batch: Batch) -> Distribution:
         """The classes' probabilities."""
-        return Categorical(logits=self._agent.logits(batch["observations"]), validate_args=False)
+        return Categorical(logits=self.logits(batch), validate_args=False)

@@ -2,71 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.policies import with_task
+from lifelong_rl.agents.actor_critic import Critic
 from lifelong_rl.learning import Batch, Role
+from lifelong_rl.learning.rows import with_task
 
 
 class AgentComponent:
-    """A network of an agent, which it is looked up in at each use; to be given loss and predict.
+    """A network and what steps it; to be given loss and predict.
+
+    It is made when these are there, and holds all that its loss reads. It does not know its agent.
+
+    Args:
+        module: Holds the network.
+        optimizer: Steps the module's parameters.
+        num_tasks: Number of tasks; with more than one, batches have a "task".
 
     Attributes:
-        network: Name of the agent's attribute that holds the module, and in it the optimizer.
+        reads: What `predict` reads in a batch beside the task.
+        inputs: All that it reads.
     """
 
     name: str
     role: Role = "policy"
-    inputs: tuple[str, ...] = ("observations",)
+    reads: ClassVar[tuple[str, ...]] = ("observations",)
     replayable = True
-    network: str
+    module: nn.Module
 
-    def __init__(self, agent: Any) -> None:
-        self._agent = agent
-
-    @property
-    def module(self) -> nn.Module:
-        """Holds the network."""
-        module: nn.Module = getattr(self._agent, self.network)
-        return module
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the network's parameters."""
-        optimizer: Optimizer = getattr(self._agent, self.network).optimizer
-        return optimizer
+    def __init__(self, module: nn.Module, optimizer: Optimizer, *, num_tasks: int) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.num_tasks = num_tasks
+        self.inputs = self.reads if num_tasks == 1 else (*self.reads, "task")
 
     def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
         """The same rows as if they belonged to other tasks."""
-        return with_task(batch, self._agent.num_tasks, task)
+        return with_task(batch, self.num_tasks, task)
 
 
 class TwinCritic(AgentComponent):
     """Action-value functions that are learned from a bootstrapped target.
 
-    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1), and
-    "discounts" (n, 1) where returns span several steps.
+    Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1),
+    "discounts" (n, 1) where returns span several steps, and "task" (n,) where there are several.
+
+    Args:
+        module: The action-value functions.
+        optimizer: Steps their parameters.
+        num_tasks: See `AgentComponent`.
+        target: Follows them; gives the values of next states.
+        gamma: Discount of a step.
     """
 
     name = "critic"
     role: Role = "value"
-    inputs = ("observations", "actions")
-    network = "critic"
+    reads = ("observations", "actions")
+    module: Critic
+
+    def __init__(
+        self,
+        module: Critic,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        target: Critic,
+        gamma: float,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.target = target
+        self.gamma = gamma
 
     def targets(self, batch: Batch, next_values: Tensor) -> Tensor:
         """Rewards and discounted values (n,) of the next states, unless the episode is done."""
-        discounts = batch["discounts"].squeeze(1) if "discounts" in batch else self._agent.gamma
+        discounts = batch["discounts"].squeeze(1) if "discounts" in batch else self.gamma
         continues = 1 - batch["dones"].squeeze(1)
         return batch["rewards"].squeeze(1) + continues * discounts * next_values
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(Q(s, a), 1) over the vector of the copies' values."""
-        return gaussian(self._agent.critic(batch["observations"], batch["actions"]).transpose(0, 1))
+        return gaussian(self.values(batch).transpose(0, 1))
+
+    def values(self, batch: Batch) -> Tensor:
+        """The values of the batch's actions, (n_critics, n)."""
+        values: Tensor = self.module(batch["observations"], batch["actions"], batch.get("task"))
+        return values
 
 
 def gaussian(mean: Tensor, std: Tensor | None = None) -> Distribution:

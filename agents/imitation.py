@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.type_aliases import Schedule
+from gymnasium import spaces
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from lifelong_rl.agents.components import gaussian
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy
-from lifelong_rl.agents.supervised import SupervisedComponent, SupervisedLearner
-from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component
+from lifelong_rl.agents.action_bounds import ActionBounds
+from lifelong_rl.agents.actor_critic import Actor
+from lifelong_rl.agents.components import AgentComponent, gaussian
+from lifelong_rl.agents.inputs import inputs_space
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.sight import PictureExtractor
+from lifelong_rl.agents.supervised import SupervisedLearner
+from lifelong_rl.learning import Batch, Component, split_task
+from lifelong_rl.networks import NetworkSpec
 
 
 class ImitationLearner(SupervisedLearner):
@@ -28,51 +31,45 @@ class ImitationLearner(SupervisedLearner):
     Args:
         env: Environment of the first task to learn.
         method: See `TaskLearner`.
-        hidden: Units of each hidden layer.
-        layer_norm: LayerNorm and tanh after the first layer.
-        **options: As for `SupervisedLearner`.
+        **arguments: As for `SupervisedLearner`.
     """
 
     policy: Actor
 
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        **options: Any,
-    ) -> None:
-        self.hidden = list(hidden)
-        self.layer_norm = layer_norm
-        super().__init__(env, method, **options)
-
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions (n, action_dim) for observations (n, obs_dim)."""
-        return self.policy.predict(observations, deterministic=True)[0]
+        self.policy.eval()
+        with torch.no_grad():
+            rows, task = split_task(
+                torch.as_tensor(observations, dtype=torch.float32), self.num_tasks
+            )
+            scaled = self.policy(rows, deterministic=True, task=task).numpy()
+        return self.bounds.unscale(scaled)
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"policy": ImitationPolicy(self)}
+    def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
+        optimizer = make_optimizer(self.policy.parameters())
+        return {"policy": ImitationPolicy(self.policy, optimizer, num_tasks=self.num_tasks)}
 
     def _make_policy(self, env: Any) -> Actor:
-        return self._make_actor(env.observation_space, env.action_space)
+        space = inputs_space(env.observation_space, self.num_tasks)
+        return self._make_actor(space.shape[0], env.action_space)  # type: ignore[index]
 
-    def _make_actor(self, observations: Any, actions: Any, **more: Any) -> Actor:
-        """The actor for these spaces, with `more` arguments of its policy class."""
-        return _ActorAlone(
-            observations,
-            actions,
-            lambda remaining: 0.0,
-            net_arch=self.hidden,
-            layer_norm=self.layer_norm,
+    def _make_actor(
+        self, features: int, actions: spaces.Box, extractor: PictureExtractor | None = None
+    ) -> Actor:
+        """The actor for rows of so many features."""
+        self.bounds = ActionBounds(actions.low, actions.high)
+        spec = NetworkSpec(
+            input_dim=features,
+            hidden=self.options.hidden,
+            outputs=actions.shape * 2,
             num_tasks=self.num_tasks,
-            build_network=self._build_network,
-            **more,
-        ).actor
+            layer_norm=self.options.layer_norm,
+        )
+        return Actor(NetworkBuilder(self.method)("policy", spec), extractor)
 
 
-class ImitationPolicy(SupervisedComponent):
+class ImitationPolicy(AgentComponent):
     """The policy as a component.
 
     Batch: "observations" (n, obs_dim) and the expert's "actions" (n, action_dim) in [-1, 1].
@@ -88,20 +85,13 @@ class ImitationPolicy(SupervisedComponent):
     """
 
     name = "policy"
-    _agent: ImitationLearner
+    module: Actor
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over rows and entries of (tanh μ(s) − a)²."""
-        mean = self._agent.policy.mean(batch["observations"])
+        mean = self.module.mean(batch["observations"], batch.get("task"))
         return F.mse_loss(torch.tanh(mean), batch["actions"])
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        return gaussian(self._agent.policy.mean(batch["observations"]))
-
-
-class _ActorAlone(ContinualSACPolicy):
-    """SAC's policy class with nothing in it but the actor."""
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        self.actor = self.make_actor()
+        return gaussian(self.module.mean(batch["observations"], batch.get("task")))

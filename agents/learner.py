@@ -5,39 +5,61 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
 
-from lifelong_rl.agents.policies import build_plain_network
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.saving import Savable
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, Objective, Role, StateTree, UpdateClock
-from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateClock
+from lifelong_rl.options import Count, DeclaredOptions, Layers, Positive
 
 
 class TaskLearner:
     """Holds components, the method around them, and what lasts from task to task.
 
     Cooperative: what is not its own is passed on to the next class's constructor. That class, or
-    the one that inherits, provides `policy`, a module with all networks.
+    the one that inherits, provides `policy`, a module with all networks, and fills `_components`
+    once the networks and their optimizers are there.
 
     Args:
         *base: Passed on.
         method: Reacts around the gradient steps of the components; None for plain learning.
-        num_tasks: Length of the task one-hot at the end of each observation; 1 for none.
-        reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
-            momentum keeps moving the heads of old tasks.
+        num_tasks: Number of tasks, and length of the task one-hot at the end of each observation
+            that environments show; with 1 there is none.
+        reset_optimizers: See `Options`.
         **more: Passed on.
 
     Attributes:
+        sees: Whether `build` takes `eyes`, for environments that show pictures.
         update_clock: Counts and times the updates.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(DeclaredOptions):
+        """Options of every learner.
+
+        Attributes:
+            hidden: Units of each hidden layer.
+            layer_norm: LayerNorm and tanh after the first layer.
+            learning_rate: Of all optimizers.
+            batch_size: Rows in an update.
+            reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
+                momentum keeps moving the heads of old tasks.
+        """
+
+        hidden: Layers = (128, 128)
+        layer_norm: bool = True
+        learning_rate: Positive = 1e-3
+        batch_size: Count = 256
+        reset_optimizers: bool = True
+
+    sees: ClassVar[bool] = False
     policy: Any
     _n_updates: int
 
@@ -53,8 +75,9 @@ class TaskLearner:
         self.num_tasks = num_tasks
         self.reset_optimizers = reset_optimizers
         self.task_id = 0
+        self._task_begun = False
         self.update_clock = UpdateClock()
-        self._components = self._make_components()
+        self._components: Mapping[str, Component] = {}
         self._measured: dict[str, list[float]] = defaultdict(list)
         super().__init__(*base, **more)
 
@@ -119,30 +142,21 @@ class TaskLearner:
         `rehearse` can then be timed on what the other one learns from, which nothing changes.
         """
 
-    @abstractmethod
-    def _make_components(self) -> dict[str, Component]:
-        """The components, which look at the networks only when they are used."""
-
     def _switch(self, task_id: int) -> None:
         """Turn to a task whose data is in place: resets, then the method's `begin_task`."""
-        self.task_id = task_id
+        self.task_id, self._task_begun = task_id, True
         if self.reset_optimizers:
             for objective in self.objectives.values():
                 objective.optimizer.state.clear()
         if self.method is not None:
             self.method.begin_task(self, task_id)
 
-    def _build_network(self, role: Role, spec: NetworkSpec) -> nn.Module:
-        if self.method is None or not self.method.acts_on(role):
-            return build_plain_network(role, spec)
-        return self.method.build_network(spec)
-
     def _record(self, component: str, measured: Mapping[str, float]) -> None:
         for name, value in measured.items():
             self._measured[f"{component}_{name}"].append(value)
 
 
-class ContinualLearner(TaskLearner, BaseAlgorithm):
+class ContinualLearner(TaskLearner, Savable):
     """A Stable-Baselines3 algorithm with every gradient step open to a continual method.
 
     To be inherited before the algorithm itself.
@@ -178,7 +192,7 @@ class ContinualLearner(TaskLearner, BaseAlgorithm):
             )
         policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
         policy_kwargs["num_tasks"] = num_tasks
-        policy_kwargs["build_network"] = self._build_network
+        policy_kwargs["build_network"] = NetworkBuilder(method)
         super().__init__(
             policy,
             env,
@@ -202,9 +216,3 @@ class ContinualLearner(TaskLearner, BaseAlgorithm):
 
 
 NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one
-
-
-def check(option: str, value: object, good: bool, allowed: str) -> None:
-    """Raise ValueError unless the option's value is good."""
-    if not good:
-        raise ValueError(f"{option} must be {allowed}, not {value}")

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
+from lifelong_rl.agents.buffers import (
+    PixelReplayBuffer,
+    buffer_state,
+    load_buffer_state,
+    pack_buffer,
+    stream,
+    unpack_buffer,
+)
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import Batch, StateTree
+from lifelong_rl.learning import Batch, StateTree, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
 from lifelong_rl.vision.eyes import Eyes
+
+AS_THEY_ARE = (
+    "learning_rate",
+    "batch_size",
+    "gamma",
+    "tau",
+    "buffer_size",
+    "learning_starts",
+    "updates_per_step",
+    "reset_buffer",
+    "reset_optimizers",
+)
+"""Options that are arguments of the constructor of the same name."""
+_NO_BUFFER_FILES = (
+    "is not supported: Stable-Baselines3 pickles replay buffers; learn with `lifelong-rl run`, "
+    "whose checkpoints resume exactly, or copy the agent with copy.deepcopy"
+)
 
 
 class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
@@ -42,6 +70,46 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     Raises:
         UserError: Arguments that do not go together.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualLearner.Options):
+        """Options of every off-policy learner.
+
+        Attributes:
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            batch_size: Transitions in an update.
+            gamma: Discount per control step.
+            tau: Step of the target networks towards the networks at each update.
+            buffer_size: Transitions kept for replay, at least one of each environment.
+            learning_starts: Random environment steps at the beginning of each task.
+            updates_per_step: Updates for each environment step; they are done after a step of all
+                environments together, and fractions of an update are owed to later steps.
+            reset_buffer: Empty the replay buffer at a task switch.
+        """
+
+        gamma: Share = 0.97
+        tau: PositiveShare = 0.005
+        buffer_size: Count = 1_000_000
+        learning_starts: Whole = 500
+        updates_per_step: Positive = 0.5
+        reset_buffer: bool = True
+
+        def as_arguments(self, num_envs: int) -> dict[str, Any]:
+            """What the constructor takes of these.
+
+            Args:
+                num_envs: Environments that fill the buffer together.
+
+            Raises:
+                OptionError: The buffer has no room for a step of all of them.
+            """
+            if self.buffer_size < num_envs:
+                allowed = f"at least {num_envs}, a transition of each environment"
+                raise OptionError("buffer_size", self.owner(), allowed, self.buffer_size)
+            return {
+                "policy_kwargs": {"net_arch": list(self.hidden), "layer_norm": self.layer_norm},
+                **{name: getattr(self, name) for name in AS_THEY_ARE},
+            }
 
     replay_buffer: ReplayBuffer
 
@@ -66,13 +134,19 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         policy_kwargs.setdefault("optimizer_kwargs", {"fused": True})
         self._sight: Sight | None = None
         if eyes is not None:
-            self._sight = open_sight(eyes, env.observation_space, method)  # type: ignore[union-attr]
+            self._shown_space = env.observation_space  # type: ignore[union-attr]
+            self._sight = open_sight(eyes, self._shown_space, method)
             env = self._sight.wrap(env)
             policy_kwargs |= self._sight.policy_arguments()
             if isinstance(self._sight, LearnedSight):
                 arguments["replay_buffer_class"] = PixelReplayBuffer
                 arguments["replay_buffer_kwargs"] = {"sight": self._sight}
         super().__init__(policy, env, method, policy_kwargs=policy_kwargs, **arguments)
+
+    @property
+    def shown_space(self) -> spaces.Space[Any]:
+        """What the environments show, before the eyes."""
+        return self.observation_space if self._sight is None else self._shown_space
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update everything `gradient_steps` times, or as `updates_per_step` says."""
@@ -118,7 +192,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The current task's transitions that the replay buffer still holds, oldest first."""
-        return stream(self.replay_buffer, self._task_steps, batch_size)
+        for batch in stream(self.replay_buffer, self._task_steps, batch_size):
+            yield split_batch(batch, self.num_tasks)
 
     def state_dict(self) -> StateTree:
         """Networks, optimizers, method, and the replay buffer if it is kept."""
@@ -133,6 +208,39 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         if not self.reset_buffer:
             load_buffer_state(self.replay_buffer, state["replay_buffer"])
 
+    def save_replay_buffer(self, path: Any) -> None:
+        """Refuse: Stable-Baselines3 pickles the buffer.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"save_replay_buffer {_NO_BUFFER_FILES}")
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """Refuse: loading a pickle may run any code.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"load_replay_buffer {_NO_BUFFER_FILES}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: of the replay buffer, what is in it."""
+        state = super().__getstate__()
+        state["replay_buffer"] = pack_buffer(state["replay_buffer"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on as the original of the copy would."""
+        vars(self).update(state)
+        self.replay_buffer = unpack_buffer(state["replay_buffer"])
+
+    def _take_env(self, env: Any, force_reset: bool) -> None:
+        super()._take_env(env if self._sight is None else self._sight.wrap(env), force_reset)
+        noise = self.action_noise
+        if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
+            self.action_noise = VectorizedActionNoise(noise.base_noise, self.n_envs)
+
     @abstractmethod
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         """Update everything `gradient_steps` times."""
@@ -143,7 +251,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         if self._sight is not None:
             for name in ("observations", "next_observations"):
                 batch[name] = self._sight.augment(batch[name])
-        return batch
+        return split_batch(batch, self.num_tasks)
 
     def _store_transition(
         self,

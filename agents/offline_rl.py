@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from stable_baselines3.common.type_aliases import Schedule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam
+from torch.optim import Optimizer
 
-from lifelong_rl.agents.demonstrations import (
-    check_demonstration_options,
-    demonstrate,
-    refuse_without,
-)
-from lifelong_rl.agents.learner import check
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
-from lifelong_rl.agents.supervised import SupervisedLearner, check_options
+from lifelong_rl.agents.action_bounds import ActionBounds
+from lifelong_rl.agents.actor_critic import Actor, Critic
+from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
+from lifelong_rl.agents.inputs import inputs_space
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step, split_batch, split_task
+from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.options import Count, NonNegative, PositiveShare, Share
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("offline-rl")
 class OfflineRL(SupervisedLearner):
     """TD3+BC: TD3 on recorded demonstrations, its policy held near the recorded actions.
 
@@ -42,137 +43,53 @@ class OfflineRL(SupervisedLearner):
             with "observations" and "next_observations" (n, obs_dim), the "actions" taken
             (n, action_dim), "rewards" (n,) and "dones" (n,).
         method: Reacts around the gradient steps of "actor" and "critic"; None for plain learning.
-        hidden: Units of each hidden layer, of the actor and of each critic.
-        layer_norm: LayerNorm and tanh after the first layer.
-        gamma: Discount per control step.
-        tau: Step of the target networks towards the networks at each of the actor's updates.
-        alpha: Weight of the critic against the recorded actions (paper: 2.5). The valves need less,
-            such as 0.1: so few demonstrations do not tell the critic what nine joints could do.
-        policy_delay: Critic updates for each update of the actor and the targets (paper: 2). With
-            1 the policy makes as many updates as those of BC and SAC do.
-        target_policy_noise: Standard deviation of the noise on the target policy.
-        target_noise_clip: Bound of that noise.
-        episodes: Demonstrations of each task.
-        noise: Standard deviation of what is added to the expert's actions while it demonstrates.
-        seed: Of the networks and the demonstrations.
-        **options: As for `SupervisedLearner`.
+        **arguments: As for `SupervisedLearner`; the seed is also that of the demonstrations.
 
     Raises:
         UserError: The environment has no demonstrations.
     """
 
-    policy: _ActorCritic
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        gamma: float = 0.97,
-        tau: float = 0.005,
-        alpha: float = 2.5,
-        policy_delay: int = 1,
-        target_policy_noise: float = 0.2,
-        target_noise_clip: float = 0.5,
-        episodes: int = 100,
-        noise: float = 0.1,
-        seed: int = 0,
-        **options: Any,
-    ) -> None:
-        self.hidden = list(hidden)
-        self.layer_norm = layer_norm
-        self.gamma = gamma
-        self.tau = tau
-        self.alpha = alpha
-        self.policy_delay = policy_delay
-        self.target_policy_noise = target_policy_noise
-        self.target_noise_clip = target_noise_clip
-        self.episodes = episodes
-        self.noise = noise
-        self.seed = seed
-        super().__init__(env, method, seed=seed, **options)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SupervisedLearner.Options):
+        """Options of OfflineRL.
+
+        Attributes:
+            hidden: Units of each hidden layer, of the actor and of each critic.
+            batch_size: Transitions in an update.
+            updates_per_step: Critic updates for each of the steps that a task is learned for.
+            gamma: Discount per control step.
+            tau: Step of the target networks towards the networks at each of the actor's updates.
+            alpha: Weight of the critic against the recorded actions (paper: 2.5). The valves need
+                less, such as 0.1: so few demonstrations do not tell the critic what nine joints
+                could do.
+            policy_delay: Critic updates for each update of the actor and the targets (paper: 2).
+                With 1 the policy makes as many updates as those of BC and SAC do.
+            target_policy_noise: Standard deviation of the noise on the target policy.
+            target_noise_clip: Bound of that noise.
+            episodes: Demonstrations of each task.
+            noise: Standard deviation of what is added to the expert's actions while it
+                demonstrates.
+        """
+
+        gamma: Share = 0.97
+        tau: PositiveShare = 0.005
+        alpha: NonNegative = 2.5
+        policy_delay: Count = 1
+        target_policy_noise: NonNegative = 0.2
+        target_noise_clip: NonNegative = 0.5
+        episodes: Count = 100
+        noise: NonNegative = 0.1
+
+    options: Options
+    policy: ActorCritic
+
+    def __init__(self, env: Any, method: ContinualMethod | None = None, **arguments: Any) -> None:
+        super().__init__(env, method, **arguments)
         self._targets = TargetNetworks(
             (self.critic, self.critic_target), (self.actor, self.actor_target)
-        )
-
-    @classmethod
-    def build(
-        cls,
-        env: Any,
-        *,
-        num_tasks: int,
-        method: ContinualMethod | None,
-        seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 256,
-        gamma: float = 0.97,
-        tau: float = 0.005,
-        alpha: float = 2.5,
-        policy_delay: int = 1,
-        target_policy_noise: float = 0.2,
-        target_noise_clip: float = 0.5,
-        episodes: int = 100,
-        noise: float = 0.1,
-        updates_per_step: float = 0.5,
-        reset_optimizers: bool = True,
-    ) -> OfflineRL:
-        """Build the agent as benchmark runs use it.
-
-        Args:
-            env: Environment of the first task to learn; see the class.
-            num_tasks: Number of tasks in the sequence.
-            method: The continual method.
-            seed: Of the networks and the demonstrations.
-            hidden: Units of each hidden layer, of the actor and of each critic.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of all optimizers.
-            batch_size: Transitions in an update.
-            gamma: Discount per control step.
-            tau: See the class.
-            alpha: See the class.
-            policy_delay: See the class.
-            target_policy_noise: See the class.
-            target_noise_clip: See the class.
-            episodes: Demonstrations of each task.
-            noise: See the class.
-            updates_per_step: Critic updates for each step; see `SupervisedLearner.learn_task`.
-            reset_optimizers: See `TaskLearner`.
-
-        Raises:
-            ValueError: A number outside its range.
-            UserError: The environment has no demonstrations.
-        """
-        check_options(hidden, learning_rate, batch_size, updates_per_step)
-        check_demonstration_options(episodes, noise)
-        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
-        check("tau", tau, 0 < tau <= 1, "in (0, 1]")
-        check("alpha", alpha, 0 <= alpha < math.inf, "at least 0 and finite")
-        check("policy_delay", policy_delay, policy_delay > 0, "at least 1")
-        check("target_policy_noise", target_policy_noise, target_policy_noise >= 0, "at least 0")
-        check("target_noise_clip", target_noise_clip, target_noise_clip >= 0, "at least 0")
-        return cls(
-            env,
-            method,
-            num_tasks=num_tasks,
-            seed=seed,
-            hidden=hidden,
-            layer_norm=layer_norm,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            gamma=gamma,
-            tau=tau,
-            alpha=alpha,
-            policy_delay=policy_delay,
-            target_policy_noise=target_policy_noise,
-            target_noise_clip=target_noise_clip,
-            episodes=episodes,
-            noise=noise,
-            updates_per_step=updates_per_step,
-            reset_optimizers=reset_optimizers,
         )
 
     @property
@@ -197,74 +114,124 @@ class OfflineRL(SupervisedLearner):
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions (n, action_dim) for observations (n, obs_dim)."""
-        return self.policy.predict(observations, deterministic=True)[0]
+        self.policy.eval()
+        with torch.no_grad():
+            rows, task = split_task(
+                torch.as_tensor(observations, dtype=torch.float32), self.num_tasks
+            )
+            scaled = self.actor(rows, deterministic=True, task=task).numpy()
+        return self.bounds.unscale(scaled)
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"actor": OfflineActor(self), "critic": TD3Critic(self)}
-
-    def _make_policy(self, env: Any) -> _ActorCritic:
-        refuse_without("demonstrations", env, self, "demonstrations")
-        return _ActorCritic(
-            env.observation_space,
-            env.action_space,
-            lambda remaining: 0.0,
-            net_arch=self.hidden,
-            layer_norm=self.layer_norm,
+    def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
+        self._actor_component = OfflineActor(
+            self.actor,
+            make_optimizer(self.actor.parameters()),
             num_tasks=self.num_tasks,
-            build_network=self._build_network,
+            critic=self.critic,
+            alpha=self.options.alpha,
+        )
+        self._critic_component = TD3Critic(
+            self.critic,
+            make_optimizer(self.critic.parameters()),
+            num_tasks=self.num_tasks,
+            target=self.critic_target,
+            gamma=self.options.gamma,
+            actor_target=self.actor_target,
+            noise=self.options.target_policy_noise,
+            noise_clip=self.options.target_noise_clip,
+        )
+        return {"actor": self._actor_component, "critic": self._critic_component}
+
+    def _make_policy(self, env: Any) -> ActorCritic:
+        refuse_without("demonstrations", env, self, "demonstrations")
+        space, actions = inputs_space(env.observation_space, self.num_tasks), env.action_space
+        self.bounds = ActionBounds(actions.low, actions.high)
+        return ActorCritic(
+            NetworkBuilder(self.method),
+            NetworkSpec(
+                input_dim=space.shape[0],  # type: ignore[index]
+                hidden=self.options.hidden,
+                outputs=actions.shape * 2,
+                num_tasks=self.num_tasks,
+                layer_norm=self.options.layer_norm,
+            ),
         )
 
-    def _make_optimizers(self, learning_rate: float) -> None:
-        for network in (self.actor, self.critic):
-            network.optimizer = Adam(network.parameters(), lr=learning_rate, fused=True)
-
     def _load_data(self, task_id: int, env: Any) -> Batch:
-        shown = demonstrate(env, task_id, episodes=self.episodes, seed=self.seed, noise=self.noise)
+        options = self.options
+        shown = demonstrate(
+            env, task_id, episodes=options.episodes, seed=self.seed, noise=options.noise
+        )
         columns = {
             "observations": shown["observations"],
-            "actions": self.policy.scale_action(shown["actions"]),
+            "actions": self.bounds.scale(shown["actions"]),
             "next_observations": shown["next_observations"],
             "rewards": shown["rewards"][:, None],
             "dones": shown["dones"][:, None],
         }
-        return {
+        shown_rows = {
             name: torch.as_tensor(values, dtype=torch.float32) for name, values in columns.items()
         }
+        return split_batch(shown_rows, self.num_tasks)
 
     def _step(self, batch: Batch) -> None:
-        self._record("critic", gradient_step(self._components["critic"], batch, self.method))
-        if self._n_updates % self.policy_delay == 0:
-            self._record("actor", gradient_step(self._components["actor"], batch, self.method))
-            self._targets.update(self.tau)
+        self._record("critic", gradient_step(self._critic_component, batch, self.method))
+        if self._n_updates % self.options.policy_delay == 0:
+            self._record("actor", gradient_step(self._actor_component, batch, self.method))
+            self._targets.update(self.options.tau)
 
 
 class OfflineActor(TD3Actor):
     """The deterministic policy as a component.
 
     Batch: "observations" (n, obs_dim) and the recorded "actions" (n, action_dim) in [-1, 1].
+
+    Args:
+        module: The policy.
+        optimizer: Steps its parameters.
+        num_tasks: See `AgentComponent`.
+        critic: What it is to make large.
+        alpha: Weight of that against the recorded actions.
     """
 
-    _agent: OfflineRL  # type: ignore[assignment]
+    def __init__(
+        self, module: Actor, optimizer: Optimizer, *, num_tasks: int, critic: Critic, alpha: float
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks, critic=critic)
+        self.alpha = alpha
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of (π(s) − a)² − λ Q₁(s, π(s)), with λ = α / mean |Q₁| (Fujimoto & Gu 2021, eq. 5).
 
         λ is that of the batch's rows, whatever their tasks, and has no gradient.
         """
-        observations = batch["observations"]
-        actions = torch.tanh(self._agent.actor.mean(observations))
-        values = self._agent.critic(observations, actions)[0]
-        weight = self._agent.alpha / values.detach().abs().mean()
+        observations, task = batch["observations"], batch.get("task")
+        actions = torch.tanh(self.module.mean(observations, task))
+        values = self.critic(observations, actions, task)[0]
+        weight = self.alpha / values.detach().abs().mean()
         loss: Tensor = F.mse_loss(actions, batch["actions"]) - weight * values.mean()
         return loss
 
 
-class _ActorCritic(ContinualSACPolicy):
-    """SAC's policy class, which also has a target of the actor."""
+class ActorCritic(nn.Module):
+    """The networks of SAC, made in its order from the same draws, and a target of the actor.
 
-    actor_target: Actor
+    Args:
+        build_network: Makes each network.
+        actor: The shape of the actor's; the critics have the same trunk and the actions as inputs.
+    """
 
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        self.actor_target = self.make_actor()
+    def __init__(self, build_network: NetworkBuilder, actor: NetworkSpec) -> None:
+        super().__init__()
+        critic = replace(
+            actor,
+            input_dim=actor.input_dim + actor.outputs[0],
+            outputs=(1,),
+            copies=2,
+        )
+        self.actor = Actor(build_network("policy", actor))
+        self.critic = Critic(build_network("value", critic))
+        self.critic_target = Critic(build_network("value", critic))
+        self.actor_target = Actor(build_network("policy", actor))
+        self.critic_target.load_state_dict(self.critic.state_dict())
         self.actor_target.load_state_dict(self.actor.state_dict())

@@ -1,183 +1,26 @@
-"""Actor and critics that know the task of each row, in Stable-Baselines3's policy classes."""
+"""Stable-Baselines3's policy classes with actors and critics that know the task of each row."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BaseModel, BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, get_actor_critic_arch
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, SACPolicy
+from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
-from lifelong_rl.learning import Batch, Role
-from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
-
-NetworkBuilder = Callable[[Role, NetworkSpec], nn.Module]
+from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
+from lifelong_rl.agents.inputs import inputs_space
+from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
+from lifelong_rl.learning import Role, split_task
+from lifelong_rl.networks import NetworkSpec
 
 DEFAULT_ARCH = [256, 256]  # that of Stable-Baselines3
-HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-TANH_EPSILON = 1e-6  # keeps log(1 - a²) finite; the value of Stable-Baselines3
-
-
-def build_plain_network(role: Role, spec: NetworkSpec) -> nn.Module:
-    """The network of a component that no continual method changes."""
-    return MultiHeadMLP(spec)
-
-
-def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
-    """Split rows (n, d) into inputs and the task one-hot at their end.
-
-    Returns:
-        Inputs (n, d - num_tasks) and task (n, num_tasks); all of `rows` and None with one task.
-    """
-    if num_tasks == 1:
-        return rows, None
-    return rows[:, :-num_tasks], rows[:, -num_tasks:]
-
-
-def with_task(batch: Batch, num_tasks: int, task: int | Tensor) -> Batch:
-    """The rows of a batch with the one-hot of other tasks at the end of their observations.
-
-    What was sampled from the policy for the rows' own task is left out.
-
-    Args:
-        batch: Rows with "observations", and perhaps "next_observations".
-        num_tasks: Length of the one-hot; 1 for none.
-        task: One task for all rows, or one for each, (n,) of int64.
-    """
-    if num_tasks == 1:
-        return batch
-    changed = {k: v for k, v in batch.items() if not k.startswith("policy_")}
-    for name in ("observations", "next_observations"):
-        if name in changed:
-            rows = changed[name]
-            ids = torch.as_tensor(task, device=rows.device).expand(len(rows))
-            one_hot = nn.functional.one_hot(ids, num_tasks).to(rows.dtype)
-            changed[name] = torch.cat([rows[:, :-num_tasks], one_hot], dim=1)
-    return changed
-
-
-class Actor(BasePolicy):
-    """Squashed Gaussian policy with one head per task.
-
-    Args:
-        network: Maps the features without the task one-hot, and the one-hot, to means and log
-            standard deviations: (1, n, 2 * action_dim). The one-hot chooses the head and is not an
-            input of the trunk.
-        num_tasks: Length of the one-hot at the end of each observation; 1 for none.
-        **base: Arguments of Stable-Baselines3's `BasePolicy`.
-    """
-
-    features_extractor: BaseFeaturesExtractor
-
-    def __init__(self, network: nn.Module, num_tasks: int, **base: Any) -> None:
-        super().__init__(**base, squash_output=True)
-        self.network = network
-        self.num_tasks = num_tasks
-
-    def gaussian(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh."""
-        features = self.extract_features(observations, self.features_extractor)
-        inputs, task = split_task(features, self.num_tasks)
-        mean, log_std = self.network(inputs, task)[0].chunk(2, dim=-1)
-        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-
-    def mean(self, observations: PyTorchObs) -> Tensor:
-        """Means before the squashing tanh, (n, action_dim)."""
-        return self.gaussian(observations)[0]
-
-    def action_log_prob(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
-        """A reparametrised action (n, action_dim) in (-1, 1) and its log density (n,).
-
-        The squared, scaled distance from the mean is the noise itself, so it is not computed back
-        from the action; value and gradient are those of `SquashedDiagGaussianDistribution`.
-        """
-        mean, log_std = self.gaussian(observations)
-        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device)
-        actions = torch.tanh(torch.addcmul(mean, log_std.exp(), noise))
-        log_prob = (
-            -0.5 * noise.square()
-            - log_std
-            - HALF_LOG_TWO_PI
-            - torch.log(1 - actions.square() + TANH_EPSILON)
-        )
-        return actions, log_prob.sum(dim=1)
-
-    def forward(self, observations: PyTorchObs, deterministic: bool = False) -> Tensor:
-        """Actions (n, action_dim) in (-1, 1): the squashed mean, or a sample."""
-        mean, log_std = self.gaussian(observations)
-        if not deterministic:
-            mean = torch.addcmul(mean, log_std.exp(), torch.randn_like(mean))
-        return torch.tanh(mean)
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        action: Tensor = self(observation, deterministic)
-        return action
-
-
-class Critic(BaseModel):
-    """Action-value functions with one head per task, all copies evaluated at once.
-
-    Args:
-        network: Maps the features without the task one-hot followed by the action, and the one-hot,
-            to values: (n_critics, n, 1).
-        num_tasks: Length of the one-hot at the end of each observation; 1 for none.
-        **base: Arguments of Stable-Baselines3's `BaseModel`.
-    """
-
-    features_extractor: BaseFeaturesExtractor
-
-    def __init__(self, network: nn.Module, num_tasks: int, **base: Any) -> None:
-        super().__init__(**base)
-        self.network = network
-        self.num_tasks = num_tasks
-
-    def forward(self, observations: PyTorchObs, actions: Tensor) -> Tensor:
-        """Values (n_critics, n) of actions (n, action_dim) in [-1, 1]."""
-        features = self.extract_features(observations, self.features_extractor)
-        inputs, task = split_task(features, self.num_tasks)
-        values: Tensor = self.network(torch.cat([inputs, actions], dim=1), task)
-        return values.squeeze(-1)
-
-
-class DeterministicActor(BasePolicy):
-    """Squashed deterministic policy with one head per task.
-
-    Args:
-        network: Maps the features without the task one-hot, and the one-hot, to actions before
-            the squashing: (1, n, action_dim).
-        num_tasks: Length of the one-hot at the end of each observation; 1 for none.
-        **base: Arguments of Stable-Baselines3's `BasePolicy`.
-    """
-
-    features_extractor: BaseFeaturesExtractor
-
-    def __init__(self, network: nn.Module, num_tasks: int, **base: Any) -> None:
-        super().__init__(**base, squash_output=True)
-        self.network = network
-        self.num_tasks = num_tasks
-
-    def mean(self, observations: PyTorchObs) -> Tensor:
-        """Actions before the squashing tanh, (n, action_dim)."""
-        features = self.extract_features(observations, self.features_extractor)
-        inputs, task = split_task(features, self.num_tasks)
-        mean: Tensor = self.network(inputs, task)[0]
-        return mean
-
-    def forward(self, observations: PyTorchObs) -> Tensor:
-        """Actions (n, action_dim) in (-1, 1)."""
-        return torch.tanh(self.mean(observations))
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        action: Tensor = self(observation)
-        return action
 
 
 class _TaskNetworks(BasePolicy):
@@ -185,6 +28,7 @@ class _TaskNetworks(BasePolicy):
 
     Args:
         observation_space: A flat box that ends with the task one-hot if there are several tasks.
+            Features are made of what is before it.
         action_space: A box.
         lr_schedule: Learning rate by the remaining share of training.
         net_arch: Units of the hidden layers, of both or by "pi" and "qf".
@@ -209,7 +53,7 @@ class _TaskNetworks(BasePolicy):
         n_critics: int = 2,
         num_tasks: int = 1,
         layer_norm: bool = False,
-        build_network: NetworkBuilder = build_plain_network,
+        build_network: BuildNetwork = BUILD_PLAINLY,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("share_features_extractor", False):
@@ -232,31 +76,37 @@ class _TaskNetworks(BasePolicy):
 
     def make_critic(self, features_extractor: Any = None) -> Critic:
         """Build the critics, or their target."""
-        base = self._base(features_extractor)
+        features = features_extractor or self.make_features_extractor()
         network = self._network(
             "value",
-            base["features_extractor"].features_dim + get_action_dim(self.action_space),
+            features.features_dim + get_action_dim(self.action_space),
             hidden=self._critic_arch,
             outputs=(1,),
             copies=self._n_critics,
         )
-        return Critic(network, self._num_tasks, **base).to(self.device)
+        return Critic(network, features, self._preprocess).to(self.device)
 
-    def _actor_network(self, base: dict[str, Any], outputs_per_action: int) -> nn.Module:
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Build the features extractor of a network, for observations without the task."""
+        space = inputs_space(self.observation_space, self._num_tasks)
+        return self.features_extractor_class(space, **self.features_extractor_kwargs)
+
+    @property
+    def _preprocess(self) -> partial[Any]:
+        """What Stable-Baselines3 does to observations before features are extracted."""
+        return partial(
+            preprocess_obs,
+            observation_space=self.observation_space,
+            normalize_images=self.normalize_images,
+        )
+
+    def _actor_network(self, features: BaseFeaturesExtractor, outputs_per_action: int) -> nn.Module:
         return self._network(
             "policy",
-            base["features_extractor"].features_dim,
+            features.features_dim,
             hidden=self._actor_arch,
             outputs=(get_action_dim(self.action_space),) * outputs_per_action,
         )
-
-    def _base(self, features_extractor: BaseFeaturesExtractor | None) -> dict[str, Any]:
-        return {
-            "observation_space": self.observation_space,
-            "action_space": self.action_space,
-            "normalize_images": self.normalize_images,
-            "features_extractor": features_extractor or self.make_features_extractor(),
-        }
 
     def _network(
         self,
@@ -267,7 +117,7 @@ class _TaskNetworks(BasePolicy):
         copies: int = 1,
     ) -> nn.Module:
         spec = NetworkSpec(
-            input_dim=input_dim - (self._num_tasks if self._num_tasks > 1 else 0),
+            input_dim=input_dim,
             hidden=tuple(hidden),
             outputs=outputs,
             num_tasks=self._num_tasks,
@@ -292,8 +142,14 @@ class ContinualSACPolicy(_TaskNetworks, SACPolicy):  # type: ignore[misc]
 
     def make_actor(self, features_extractor: Any = None) -> Actor:  # type: ignore[override]
         """Build the actor."""
-        base = self._base(features_extractor)
-        return Actor(self._actor_network(base, 2), self._num_tasks, **base).to(self.device)
+        features = features_extractor or self.make_features_extractor()
+        network = self._actor_network(features, 2)
+        return Actor(network, features, self._preprocess).to(self.device)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
+        actions: Tensor = self.actor(inputs, deterministic, task)
+        return actions
 
 
 class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
@@ -308,6 +164,11 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         self, features_extractor: Any = None
     ) -> DeterministicActor:
         """Build the actor, or its target."""
-        base = self._base(features_extractor)
-        network = self._actor_network(base, 1)
-        return DeterministicActor(network, self._num_tasks, **base).to(self.device)
+        features = features_extractor or self.make_features_extractor()
+        network = self._actor_network(features, 1)
+        return DeterministicActor(network, features, self._preprocess).to(self.device)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
+        actions: Tensor = self.actor(inputs, task)
+        return actions

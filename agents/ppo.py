@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch
+from annotated_types import Ge
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
@@ -17,17 +18,22 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
-from lifelong_rl.agents.learner import NEVER, ContinualLearner, check
+from lifelong_rl.agents.learner import NEVER, ContinualLearner
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, gradient_step, split_batch
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Count, OptionError, Positive, Share
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("ppo")
 class PPO(ContinualLearner, sb3.PPO):
     """Stable-Baselines3's PPO with every gradient step open to a continual method.
 
@@ -39,9 +45,43 @@ class PPO(ContinualLearner, sb3.PPO):
         policy: "MlpPolicy" or a subclass of `ContinualPPOPolicy`.
         env: As for Stable-Baselines3.
         method: Reacts around the gradient steps; None for plain learning.
-        kept_rows: The latest rows of experience that a task leaves to its method.
+        kept_rows: See `Options`.
         **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualLearner.Options):
+        """Options of PPO.
+
+        Attributes:
+            hidden: Units of each hidden layer, of the policy and of the value.
+            rollout_steps: Steps of each environment between updates.
+            batch_size: Rows in an update; it must divide those of a rollout.
+            epochs: Times that each row is used.
+            gamma: Discount per control step.
+            gae_lambda: λ of the advantages' estimate.
+            clip_range: ε of the clipped surrogate.
+            ent_coef: Weight of the entropy.
+            vf_coef: Weight of the value's loss.
+            max_grad_norm: Bound of the gradient's norm.
+            log_std_init: Log standard deviation of the actions at first.
+            kept_rows: The latest rows of experience that a task leaves to its method.
+        """
+
+        rollout_steps: Count = 50
+        batch_size: Annotated[int, Ge(2)] = 200
+        epochs: Count = 10
+        gamma: Share = 0.97
+        gae_lambda: Share = 0.95
+        clip_range: Positive = 0.2
+        ent_coef: float = 0.0
+        vf_coef: float = 0.5
+        max_grad_norm: Positive = 0.5
+        log_std_init: float = -0.5
+        kept_rows: Count = 10_000
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualPPOPolicy}
     policy: ContinualPPOPolicy
@@ -67,21 +107,7 @@ class PPO(ContinualLearner, sb3.PPO):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        rollout_steps: int = 50,
-        batch_size: int = 200,
-        epochs: int = 10,
-        gamma: float = 0.97,
-        gae_lambda: float = 0.95,
-        clip_range: float = 0.2,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        log_std_init: float = -0.5,
-        kept_rows: int = 10_000,
-        reset_optimizers: bool = True,
+        **options: Any,
     ) -> PPO:
         """Build the agent as benchmark runs use it.
 
@@ -90,59 +116,40 @@ class PPO(ContinualLearner, sb3.PPO):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks and exploration.
-            hidden: Units of each hidden layer, of the policy and of the value.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of the optimizer.
-            rollout_steps: Steps of each environment between updates.
-            batch_size: Rows in an update.
-            epochs: Times that each row is used.
-            gamma: Discount per control step.
-            gae_lambda: λ of the advantages' estimate.
-            clip_range: ε of the clipped surrogate.
-            ent_coef: Weight of the entropy.
-            vf_coef: Weight of the value's loss.
-            max_grad_norm: Bound of the gradient's norm.
-            log_std_init: Log standard deviation of the actions at first.
-            kept_rows: See the class.
-            reset_optimizers: See `ContinualLearner`.
+            **options: See `Options`.
 
         Raises:
-            ValueError: A number outside its range.
+            UnknownNameError: There is no such option.
+            OptionError: An option does not allow the value.
         """
-        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
-        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
-        check("rollout_steps", rollout_steps, rollout_steps > 0, "at least 1")
-        check("batch_size", batch_size, batch_size > 1, "at least 2")
-        check("epochs", epochs, epochs > 0, "at least 1")
-        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
-        check("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "in [0, 1]")
-        check("clip_range", clip_range, clip_range > 0, "positive")
-        check("max_grad_norm", max_grad_norm, max_grad_norm > 0, "positive")
-        check("kept_rows", kept_rows, kept_rows > 0, "at least 1")
-        rows = rollout_steps * env.num_envs
-        check("batch_size", batch_size, rows % batch_size == 0, f"a divisor of {rows} rows")
+        chosen = cls.Options.of(None, options)
+        rows = chosen.rollout_steps * env.num_envs
+        if rows % chosen.batch_size:
+            allowed = f"a divisor of the {rows} rows of a rollout"
+            raise OptionError("batch_size", chosen.owner(), allowed, chosen.batch_size)
+        hidden = list(chosen.hidden)
         agent = cls(
             "MlpPolicy",
             env,
             method,
             num_tasks=num_tasks,
-            kept_rows=kept_rows,
-            reset_optimizers=reset_optimizers,
+            kept_rows=chosen.kept_rows,
+            reset_optimizers=chosen.reset_optimizers,
             policy_kwargs={
-                "net_arch": {"pi": list(hidden), "vf": list(hidden)},
-                "layer_norm": layer_norm,
-                "log_std_init": log_std_init,
+                "net_arch": {"pi": hidden, "vf": hidden},
+                "layer_norm": chosen.layer_norm,
+                "log_std_init": chosen.log_std_init,
             },
-            learning_rate=learning_rate,
-            n_steps=rollout_steps,
-            batch_size=batch_size,
-            n_epochs=epochs,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            clip_range=clip_range,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
+            learning_rate=chosen.learning_rate,
+            n_steps=chosen.rollout_steps,
+            batch_size=chosen.batch_size,
+            n_epochs=chosen.epochs,
+            gamma=chosen.gamma,
+            gae_lambda=chosen.gae_lambda,
+            clip_range=chosen.clip_range,
+            ent_coef=chosen.ent_coef,
+            vf_coef=chosen.vf_coef,
+            max_grad_norm=chosen.max_grad_norm,
             seed=seed,
             device="cpu",
         )
@@ -156,6 +163,7 @@ class PPO(ContinualLearner, sb3.PPO):
         self._keep_rollout()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        self._component.weights = self._loss_weights()
         for _ in range(self.n_epochs):
             for batch in self._minibatches():
                 if self.target_kl is not None and self._divergence(batch) > 1.5 * self.target_kl:
@@ -166,6 +174,7 @@ class PPO(ContinualLearner, sb3.PPO):
 
     def rehearse(self, updates: int) -> None:
         """Update on the last rollout again, without new experience."""
+        self._component.weights = self._loss_weights()
         rows = self._kept[-1]
         count = len(rows["observations"])
         while updates > 0:
@@ -194,25 +203,45 @@ class PPO(ContinualLearner, sb3.PPO):
             for first in range(0, count, batch_size):
                 yield {k: v[first : first + batch_size] for k, v in rows.items()}
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"policy": PPOPolicy(self)}
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._component = PPOPolicy(
+            self.policy,
+            self.policy.optimizer,
+            num_tasks=self.num_tasks,
+            weights=self._loss_weights(),
+        )
+        self._components = {"policy": self._component}
+
+    def _loss_weights(self) -> LossWeights:
+        """The weights as they are now: some follow a schedule, and callbacks may change all."""
+        progress = self._current_progress_remaining
+        assert callable(self.clip_range)
+        clip_values = self.clip_range_vf
+        return LossWeights(
+            clip=self.clip_range(progress),
+            clip_values=clip_values(progress) if callable(clip_values) else clip_values,
+            entropy=self.ent_coef,
+            value=self.vf_coef,
+            normalize_advantage=self.normalize_advantage,
+        )
 
     def _minibatches(self) -> Iterator[Batch]:
         for rows in self.rollout_buffer.get(self.batch_size):
-            yield rows._asdict()
+            yield split_batch(rows._asdict(), self.num_tasks)
 
     def _step(self, batch: Batch) -> None:
         with self.update_clock.measure():
             measured = gradient_step(
-                self._components["policy"], batch, self.method, max_grad_norm=self.max_grad_norm
+                self._component, batch, self.method, max_grad_norm=self.max_grad_norm
             )
         self._record("policy", measured)
 
     def _divergence(self, batch: Batch) -> float:
         """Estimate of KL(old ‖ new) on a batch, as Stable-Baselines3 computes it."""
         with torch.no_grad():
-            _, log_prob, _ = self.policy.evaluate_actions(batch["observations"], batch["actions"])
-            log_ratio = log_prob - batch["old_log_prob"]
+            distribution = self.policy.distribution(batch["observations"], batch.get("task"))
+            log_ratio = distribution.log_prob(batch["actions"]) - batch["old_log_prob"]
             return float(((log_ratio.exp() - 1) - log_ratio).mean())
 
     def _keep_rollout(self) -> None:
@@ -226,17 +255,35 @@ class PPO(ContinualLearner, sb3.PPO):
             "returns": buffer.returns,
         }
         one = ("observations", "actions")
-        self._kept.append(
-            {
-                name: buffer.to_torch(
-                    values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
-                )
-                for name, values in arrays.items()
-            }
-        )
+        rollout = {
+            name: buffer.to_torch(
+                values.reshape(-1, *values.shape[2:]) if name in one else values.reshape(-1)
+            )
+            for name, values in arrays.items()
+        }
+        self._kept.append(split_batch(rollout, self.num_tasks))
         rows = len(self._kept[-1]["observations"])
         while len(self._kept) > 1 and (len(self._kept) - 1) * rows >= self.kept_rows:
             self._kept.popleft()
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the loss is made of.
+
+    Attributes:
+        clip: ε of the clipped surrogate.
+        clip_values: Bound of the change of values; None for none.
+        entropy: Weight of the entropy.
+        value: Weight of the value's loss.
+        normalize_advantage: Whether each batch's advantages are normalised.
+    """
+
+    clip: float
+    clip_values: float | None
+    entropy: float
+    value: float
+    normalize_advantage: bool
 
 
 class PPOPolicy(AgentComponent):
@@ -244,37 +291,51 @@ class PPOPolicy(AgentComponent):
 
     Batch: "observations" (n, obs_dim), "actions" (n, action_dim), and (n,) each "old_log_prob",
     "old_values", "advantages" and "returns".
+
+    Args:
+        module: Policy and value.
+        optimizer: Steps their parameters.
+        num_tasks: See `AgentComponent`.
+        weights: What the loss is made of.
     """
 
-    name = network = "policy"
+    name = "policy"
     replayable = False
-    _agent: PPO
+    module: ContinualPPOPolicy
+
+    def __init__(
+        self,
+        module: ContinualPPOPolicy,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        weights: LossWeights,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.weights = weights
 
     def loss(self, batch: Batch) -> Tensor:
         """Clipped surrogate, value error and entropy (Schulman et al. 2017, eq. 7 and 9)."""
-        agent = self._agent
-        progress = agent._current_progress_remaining
-        values, log_prob, entropy = agent.policy.evaluate_actions(
-            batch["observations"], batch["actions"]
-        )
-        values = values.flatten()
+        weights = self.weights
+        observations, task = batch["observations"], batch.get("task")
+        distribution = self.module.distribution(observations, task)
+        values = self.module.values(observations, task).flatten()
+        log_prob, entropy = distribution.log_prob(batch["actions"]), distribution.entropy()
         advantages = batch["advantages"]
-        if agent.normalize_advantage and len(advantages) > 1:
+        if weights.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         ratio = torch.exp(log_prob - batch["old_log_prob"])
-        clip = agent.clip_range(progress)  # type: ignore[operator]
-        clipped = torch.clamp(ratio, 1 - clip, 1 + clip)
+        clipped = torch.clamp(ratio, 1 - weights.clip, 1 + weights.clip)
         surrogate = torch.min(advantages * ratio, advantages * clipped).mean()
-        if agent.clip_range_vf is not None:
-            bound = agent.clip_range_vf(progress)  # type: ignore[operator]
+        if weights.clip_values is not None:
+            bound = weights.clip_values
             change = torch.clamp(values - batch["old_values"], -bound, bound)
             values = batch["old_values"] + change
         value_loss = F.mse_loss(batch["returns"], values)
-        assert entropy is not None
-        loss: Tensor = -surrogate - agent.ent_coef * entropy.mean() + agent.vf_coef * value_loss
+        loss: Tensor = -surrogate - weights.entropy * entropy.mean() + weights.value * value_loss
         return loss
 
     def predict(self, batch: Batch) -> Distribution:
         """The Gaussian that actions are drawn from."""
-        mean, log_std = self._agent.policy.gaussian(batch["observations"])
+        mean, log_std = self.module.gaussian(batch["observations"], batch.get("task"))
         return gaussian(mean, log_std.exp())

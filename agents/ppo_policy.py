@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -9,11 +10,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from lifelong_rl.agents.policies import NetworkBuilder, build_plain_network, split_task
-from lifelong_rl.learning import Role
+from lifelong_rl.agents.actor_critic import of_task
+from lifelong_rl.agents.inputs import inputs_space
+from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
+from lifelong_rl.learning import Role, split_task
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLinear
 
@@ -45,7 +49,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         net_arch: dict[str, list[int]] | None = None,
         num_tasks: int = 1,
         layer_norm: bool = False,
-        build_network: NetworkBuilder = build_plain_network,
+        build_network: BuildNetwork = BUILD_PLAINLY,
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("use_sde", False):
@@ -63,21 +67,37 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             **kwargs,
         )
 
-    def gaussian(self, observations: PyTorchObs) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the actions, (n, action_dim) each."""
-        inputs, task = self._inputs(observations)
-        mean = self.policy_network(inputs, task)[0]
-        log_std = self.log_std if task is None else task @ self.log_std
+    def gaussian(
+        self, observations: PyTorchObs, task: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the actions, (n, action_dim) each.
+
+        Args:
+            observations: Without the task, (n, ...).
+            task: Of each row, (n,) of int64; None with one task.
+        """
+        mean = self.policy_network(self._features(observations), task)[0]
+        log_std = self.log_std if task is None else of_task(self.log_std, task)
         return mean, log_std.expand_as(mean)
 
-    def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values (n, 1)."""
-        values: Tensor = self.value_network(*self._inputs(obs))[0]
+    def values(self, observations: PyTorchObs, task: Tensor | None = None) -> Tensor:
+        """Values (n, 1); see `gaussian` for the arguments."""
+        values: Tensor = self.value_network(self._features(observations), task)[0]
         return values
 
+    def distribution(self, observations: PyTorchObs, task: Tensor | None = None) -> Any:
+        """Stable-Baselines3's distribution of the actions; see `gaussian` for the arguments."""
+        # Of its own: a policy that held on to a batch's graph could not be copied.
+        distribution: Any = copy.copy(self.action_dist)
+        return distribution.proba_distribution(*self.gaussian(observations, task))
+
+    def predict_values(self, obs: PyTorchObs) -> Tensor:
+        """Values (n, 1) of observations as environments show them."""
+        return self.values(*self._split(obs))
+
     def get_distribution(self, obs: PyTorchObs) -> Any:
-        """Stable-Baselines3's distribution of the actions."""
-        return self.action_dist.proba_distribution(*self.gaussian(obs))
+        """Stable-Baselines3's distribution, for observations as environments show them."""
+        return self.distribution(*self._split(obs))
 
     def forward(
         self, obs: PyTorchObs, deterministic: bool = False
@@ -94,10 +114,18 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         distribution = self.get_distribution(obs)
         return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
 
-    def _inputs(self, observations: PyTorchObs) -> tuple[Tensor, Tensor | None]:
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Build the features extractor, for observations without the task."""
+        space = inputs_space(self.observation_space, self._num_tasks)
+        return self.features_extractor_class(space, **self.features_extractor_kwargs)
+
+    def _split(self, obs: PyTorchObs) -> tuple[PyTorchObs, Tensor | None]:
+        return split_task(obs, self._num_tasks)  # type: ignore[arg-type]
+
+    def _features(self, observations: PyTorchObs) -> Tensor:
         features = self.extract_features(observations)
         assert isinstance(features, Tensor)
-        return split_task(features, self._num_tasks)
+        return features
 
     def _build(self, lr_schedule: Schedule) -> None:
         assert isinstance(self.net_arch, dict)
@@ -117,7 +145,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
 
     def _network(self, role: Role, hidden: list[int], output_dim: int) -> nn.Module:
         spec = NetworkSpec(
-            input_dim=self.features_dim - (self._num_tasks if self._num_tasks > 1 else 0),
+            input_dim=self.features_dim,
             hidden=tuple(hidden),
             outputs=(output_dim,),
             num_tasks=self._num_tasks,

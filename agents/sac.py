@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import stable_baselines3 as sb3
 import torch
@@ -12,20 +12,29 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 from torch.optim import Adam
 
-from lifelong_rl.agents.learner import check
+from lifelong_rl.agents.actor_critic import Actor, Critic
 from lifelong_rl.agents.off_policy import OffPolicyLearner
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, Critic
-from lifelong_rl.agents.sac_components import EntropyCoefficient, SACActor, SACCritic
+from lifelong_rl.agents.policies import ContinualSACPolicy
+from lifelong_rl.agents.sac_components import (
+    EntropyCoefficient,
+    EntropyWeight,
+    FixedEntropyCoefficient,
+    SACActor,
+    SACCritic,
+)
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Component, Objective, StateTree, gradient_step
+from lifelong_rl.learning import Objective, StateTree, gradient_step
+from lifelong_rl.options import Matches, NonNegative
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
 
+@AGENTS.register("sac")
 class SAC(OffPolicyLearner, sb3.SAC):
     """Stable-Baselines3's SAC with every gradient step open to a continual method.
 
@@ -36,14 +45,36 @@ class SAC(OffPolicyLearner, sb3.SAC):
         policy: "MlpPolicy" or a subclass of `ContinualSACPolicy`.
         env: As for Stable-Baselines3.
         method: Reacts around the gradient steps of "actor" and "critic"; None for plain learning.
-        reset_entropy: Start each task with the initial entropy coefficient. Without this it starts
-            with the last task's.
+        reset_entropy: See `Options`.
         **arguments: As for `OffPolicyLearner`, and for Stable-Baselines3's SAC.
 
     Raises:
         UserError: Arguments that do not go together.
     """
 
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(OffPolicyLearner.Options):
+        """Options of SAC.
+
+        Attributes:
+            tau: Step of the target critics towards the critics at each update.
+            ent_coef: A fixed entropy coefficient, or auto, which learns it from 1 on, or
+                auto_INITIAL.
+            target_entropy: Of the policy where the coefficient is learned; auto is −action_dim.
+            reset_entropy: Start each task with the initial entropy coefficient. Without this it
+                starts with the last task's.
+        """
+
+        ent_coef: (
+            NonNegative | Annotated[str, Matches(r"auto(_\d[\d.e+-]*)?", "auto or auto_INITIAL")]
+        ) = "auto_0.1"
+        target_entropy: Literal["auto"] | float = "auto"
+        reset_entropy: bool = True
+
+    sees = True
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualSACPolicy}
     policy: ContinualSACPolicy
     actor: Actor  # type: ignore[assignment]
@@ -74,20 +105,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
         method: ContinualMethod | None,
         seed: int,
         eyes: Eyes | None = None,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 256,
-        gamma: float = 0.97,
-        tau: float = 0.005,
-        ent_coef: str | float = "auto_0.1",
-        target_entropy: str | float = "auto",
-        buffer_size: int = 1_000_000,
-        learning_starts: int = 500,
-        updates_per_step: float = 0.5,
-        reset_buffer: bool = True,
-        reset_optimizers: bool = True,
-        reset_entropy: bool = True,
+        **options: Any,
     ) -> SAC:
         """Build the agent as benchmark runs use it.
 
@@ -97,55 +115,26 @@ class SAC(OffPolicyLearner, sb3.SAC):
             method: The continual method.
             seed: Of networks, exploration and replay.
             eyes: What the agent sees with, if the environments show pictures.
-            hidden: Units of each hidden layer, of the actor and of each critic.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of all optimizers.
-            batch_size: Transitions in an update.
-            gamma: Discount per control step.
-            tau: Step of the target critics towards the critics at each update.
-            ent_coef: "auto", "auto_INITIAL" or a fixed entropy coefficient.
-            target_entropy: "auto" is −action_dim.
-            buffer_size: Transitions kept for replay.
-            learning_starts: Random environment steps at the beginning of each task.
-            updates_per_step: Updates for each environment step; they are done after a step of all
-                environments together, and fractions of an update are owed to later steps.
-            reset_buffer: See the class.
-            reset_optimizers: See the class.
-            reset_entropy: See the class.
+            **options: See `Options`.
 
         Raises:
-            ValueError: A number outside its range.
+            UnknownNameError: There is no such option.
+            OptionError: An option does not allow the value.
             UserError: The eyes fit neither the environments nor the method.
         """
-        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
-        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
-        check("batch_size", batch_size, batch_size > 0, "at least 1")
-        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
-        check("tau", tau, 0 < tau <= 1, "in (0, 1]")
-        check("buffer_size", buffer_size, buffer_size >= env.num_envs, f"at least {env.num_envs}")
-        check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
-        check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")
+        chosen = cls.Options.of(None, options)
         agent = cls(
             "MlpPolicy",
             env,
             method,
             num_tasks=num_tasks,
             eyes=eyes,
-            reset_buffer=reset_buffer,
-            reset_optimizers=reset_optimizers,
-            reset_entropy=reset_entropy,
-            updates_per_step=updates_per_step,
-            policy_kwargs={"net_arch": list(hidden), "layer_norm": layer_norm},
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            gamma=gamma,
-            tau=tau,
-            ent_coef=ent_coef,
-            target_entropy=target_entropy,
-            buffer_size=buffer_size,
-            learning_starts=learning_starts,
+            reset_entropy=chosen.reset_entropy,
+            ent_coef=chosen.ent_coef,
+            target_entropy=chosen.target_entropy,
             seed=seed,
             device="cpu",
+            **chosen.as_arguments(env.num_envs),
         )
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
@@ -156,13 +145,6 @@ class SAC(OffPolicyLearner, sb3.SAC):
         if self._entropy is None:
             return self._components
         return {**self._components, "entropy": self._entropy}
-
-    def entropy_coefficient(self, observations: Tensor) -> Tensor:
-        """α for each row, (n,) or one value for all; no gradient."""
-        if self._entropy is None:
-            return self.ent_coef_tensor
-        with torch.no_grad():
-            return self._entropy.forward(observations).exp()
 
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""
@@ -184,23 +166,20 @@ class SAC(OffPolicyLearner, sb3.SAC):
         if self._entropy is not None:
             self._entropy.load_state_dict(state["entropy"])
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"actor": SACActor(self), "critic": SACCritic(self)}
-
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         if gradient_steps == 0:
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate([o.optimizer for o in self.objectives.values()])
+        actor, critic = self._actor_component, self._critic_component
+        critic.gamma = self.gamma  # a callback may have changed it
 
         for step in range(gradient_steps):
             batch = self._sample_batch(batch_size)
-            actions, log_prob = self.actor.action_log_prob(batch["observations"])
+            actions, log_prob = self.actor.action_log_prob(batch["observations"], batch.get("task"))
             on_policy = {"policy_actions": actions, "policy_log_prob": log_prob}
-            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
-            self._record(
-                "actor", gradient_step(self._components["actor"], batch | on_policy, self.method)
-            )
+            self._record("critic", gradient_step(critic, batch, self.method))
+            self._record("actor", gradient_step(actor, batch | on_policy, self.method))
             if self._entropy is not None:
                 self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
@@ -208,18 +187,38 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
-            float(self.entropy_coefficient(batch["observations"]).mean())
+            float(actor.entropy.alpha(batch.get("task")).mean())
         )
 
     def _setup_model(self) -> None:
         super()._setup_model()
         self._targets = TargetNetworks((self.critic, self.critic_target))
+        weight: EntropyWeight
         if self.ent_coef_optimizer is not None:
             assert self.log_ent_coef is not None
             assert isinstance(self.target_entropy, float)
             initial = float(self.log_ent_coef.detach().exp())
             entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
             entropy.optimizer = Adam(entropy.parameters(), lr=self.lr_schedule(1), fused=True)
-            self._entropy = entropy.to(self.device)
+            self._entropy = weight = entropy.to(self.device)
             self.log_ent_coef = self._entropy.log_value
             self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]
+        else:
+            self._entropy, weight = None, FixedEntropyCoefficient(self.ent_coef_tensor)
+        self._actor_component = SACActor(
+            self.actor,
+            self.actor.optimizer,
+            num_tasks=self.num_tasks,
+            critic=self.critic,
+            entropy=weight,
+        )
+        self._critic_component = SACCritic(
+            self.critic,
+            self.critic.optimizer,
+            num_tasks=self.num_tasks,
+            target=self.critic_target,
+            gamma=self.gamma,
+            actor=self.actor,
+            entropy=weight,
+        )
+        self._components = {"actor": self._actor_component, "critic": self._critic_component}

@@ -23,16 +23,11 @@ from torch import Tensor, nn
 
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.continual.chain import Chain
-from lifelong_rl.continual.den import DEN
-from lifelong_rl.continual.rgo import RGO
-from lifelong_rl.continual.vcl import VCL
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import split_task
 from lifelong_rl.vision.augment import random_shift
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, encode
 from lifelong_rl.vision.eyes import Eyes
-
-HOLD_NO_ENCODER = (DEN, RGO, VCL)
-"""Methods that protect the layers of their own networks, and nothing that is beside these."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +95,27 @@ class Sight(ABC):
     def rows(self, observations: Any) -> np.ndarray:
         """Rows (n, dim) float32 of n observations; the task one-hot stays at their end."""
 
-    @abstractmethod
-    def keep(self, observations: Any) -> Tensor:
-        """The rows of many observations, as small as they can be kept, (n, ...)."""
+    def keep(self, observations: Any, num_tasks: int) -> tuple[Tensor, Tensor | None]:
+        """The rows of many observations without the task, as small as they can be kept.
+
+        Args:
+            observations: As the environments show them.
+            num_tasks: Length of the one-hot that the numbers end with; with 1 there is none.
+
+        Returns:
+            Rows (n, ...), and the task of each (n,) of int64; None with one task.
+        """
+        pixels, numbers = self.view.split(observations)
+        inputs, task = split_task(torch.as_tensor(numbers), num_tasks)
+        return self._keep(pixels, inputs.numpy()), task
 
     @abstractmethod
     def restore(self, kept: Tensor) -> Tensor:
         """The rows (n, dim) float32 that `keep` has made small."""
+
+    @abstractmethod
+    def _keep(self, pixels: np.ndarray, numbers: np.ndarray) -> Tensor:
+        """Rows of pictures and numbers, as small as they can be kept."""
 
     def augment(self, rows: Tensor) -> Tensor:
         """Rows (n, dim) for an update, changed at random in what must not matter."""
@@ -115,6 +124,10 @@ class Sight(ABC):
     def policy_arguments(self) -> dict[str, Any]:
         """What networks on such rows need of Stable-Baselines3's policies."""
         return {}
+
+    def make_extractor(self, space: spaces.Space[Any]) -> PictureExtractor | None:
+        """A new features extractor for the rows of a space; None where they are the features."""
+        return None
 
     def wrap(self, env: Any) -> SightedVecEnv:
         """Environments that show rows."""
@@ -146,11 +159,11 @@ def open_sight(eyes: Eyes, space: spaces.Space[Any], method: ContinualMethod | N
     if eyes.frozen:
         return FrozenSight(view, eyes)
     for part in method.methods.values() if isinstance(method, Chain) else (method,):
-        if isinstance(part, HOLD_NO_ENCODER):
+        if "networks alone" in getattr(part, "needs", ()):
             raise UserError(
                 f"{type(part).__name__} protects nothing but the layers of its own networks: an "
                 "encoder that is learned beside them would forget; leave a pretrained one as it "
-                "is (--encoder PATH --freeze), or choose another method"
+                "is (--encoder PATH --encoder-mode frozen), or choose another method"
             )
     return LearnedSight(view, eyes)
 
@@ -204,18 +217,20 @@ class FrozenSight(Sight):
 
     def rows(self, observations: Any) -> np.ndarray:
         """See `Sight.rows`."""
-        pixels, numbers = self.view.split(observations)
-        pictures = self.view.pictures_of(torch.from_numpy(np.ascontiguousarray(pixels)))
-        features = encode(self.encoders, pictures).numpy()
-        return np.concatenate([features, numbers], axis=1)
-
-    def keep(self, observations: Any) -> Tensor:
-        """The rows themselves."""
-        return torch.from_numpy(self.rows(observations))
+        return self._join(*self.view.split(observations))
 
     def restore(self, kept: Tensor) -> Tensor:
         """The rows themselves."""
         return kept
+
+    def _keep(self, pixels: np.ndarray, numbers: np.ndarray) -> Tensor:
+        return torch.from_numpy(self._join(pixels, numbers))
+
+    def _join(self, pixels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Rows (n, dim) of pictures and numbers."""
+        pictures = self.view.pictures_of(torch.from_numpy(np.ascontiguousarray(pixels)))
+        features = encode(self.encoders, pictures).numpy()
+        return np.concatenate([features, numbers], axis=1)
 
 
 class LearnedSight(Sight):
@@ -248,13 +263,8 @@ class LearnedSight(Sight):
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
         return np.concatenate([flat, numbers], axis=1)
 
-    def keep(self, observations: Any) -> Tensor:
-        """Pixels, then the bytes of the numbers, (n, num_bytes) uint8."""
-        pixels, numbers = self.view.split(observations)
-        return torch.from_numpy(_join_bytes(pixels.reshape(len(pixels), -1), numbers))
-
     def keep_rows(self, rows: np.ndarray) -> np.ndarray:
-        """The same of rows (n, dim)."""
+        """Pixels, then the bytes of the numbers, (n, num_bytes) uint8, of rows (n, dim)."""
         pixels = self.view.num_pixels
         return _join_bytes(rows[:, :pixels].astype(np.uint8), rows[:, pixels:])
 
@@ -263,6 +273,9 @@ class LearnedSight(Sight):
         pixels = self.view.num_pixels
         numbers = kept[:, pixels:].contiguous().view(torch.float32)
         return torch.cat([kept[:, :pixels].to(torch.float32), numbers], dim=1)
+
+    def _keep(self, pixels: np.ndarray, numbers: np.ndarray) -> Tensor:
+        return torch.from_numpy(_join_bytes(pixels.reshape(len(pixels), -1), numbers))
 
     def augment(self, rows: Tensor) -> Tensor:
         """Rows whose pictures are shifted, the pictures of a row alike."""
@@ -278,20 +291,25 @@ class LearnedSight(Sight):
             "features_extractor_kwargs": {"view": self.view, "eyes": self.eyes},
         }
 
+    def make_extractor(self, space: spaces.Space[Any]) -> PictureExtractor:
+        """See `Sight.make_extractor`."""
+        return PictureExtractor(space, self.view, self.eyes)
+
 
 class PictureExtractor(BaseFeaturesExtractor):
     """Encodes the pictures in the rows of a `LearnedSight`, and leaves the numbers as they are.
 
     Args:
         observation_space: Of a row.
-        view: What it holds.
+        view: The pictures that it begins with.
         eyes: Where the encoders start.
     """
 
-    def __init__(self, observation_space: spaces.Box, view: View, eyes: Eyes) -> None:
+    def __init__(self, observation_space: spaces.Space[Any], view: View, eyes: Eyes) -> None:
         encoders = CameraEncoders(eyes)
-        features = encoders.features_dim(view.pictures)
-        super().__init__(observation_space, features + view.numbers)
+        (entries,) = observation_space.shape or ()
+        numbers = entries - view.num_pixels
+        super().__init__(observation_space, encoders.features_dim(view.pictures) + numbers)
         self.view = view
         # Optimizers and methods take parameters, gradients and moments for flat vectors: were the
         # layout of some of them another, fused Adam would silently mix up their entries.
@@ -315,6 +333,10 @@ class SightedVecEnv(VecEnvWrapper):
     def __init__(self, env: VecEnv, sight: Sight) -> None:
         super().__init__(env, observation_space=sight.space)
         self._sight = sight
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the state of another; without this, looking for it would never end."""
+        vars(self).update(state)
 
     def reset(self) -> np.ndarray:
         """Start new episodes: rows (n, dim)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,32 +14,47 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from lifelong_rl.agents.components import AgentComponent
-from lifelong_rl.agents.learner import TaskLearner, check
+from lifelong_rl.agents.learner import TaskLearner
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.options import Positive
 
 
 class SupervisedLearner(TaskLearner):
     """Learns by gradient steps on rows drawn uniformly from a task's data.
 
-    Batch: "observations" (n, obs_dim), which end with the task one-hot, and what is to be learned
-    of them. The data is made anew when a task begins and is no part of the state.
+    Batch: "observations" (n, input_dim), "task" (n,) where there are several, and what is to be
+    learned of them. The data is made anew when a task begins and is no part of the state.
 
     Args:
         env: Environment of the first task to learn.
         method: See `TaskLearner`.
         num_tasks: See `TaskLearner`.
-        seed: Of the network.
-        learning_rate: Of the optimizer.
-        batch_size: Rows in an update, drawn with replacement from torch's global generator.
-        updates_per_step: Updates for each of the steps that a task is learned for.
-        reset_optimizers: See `TaskLearner`.
+        seed: Of all that is drawn.
+        **options: See `Options`.
+
+    Attributes:
+        options: Of this learner.
+
+    Raises:
+        UnknownNameError: There is no such option.
+        OptionError: An option does not allow the value.
     """
 
-    optimizer: Optimizer
+    @dataclass(frozen=True, kw_only=True)
+    class Options(TaskLearner.Options):
+        """Options of every supervised learner.
+
+        Attributes:
+            batch_size: Rows in an update, drawn with replacement.
+            updates_per_step: Updates for each of the steps that a task is learned for.
+        """
+
+        updates_per_step: Positive = 0.5
+
+    options: Options
 
     def __init__(
         self,
@@ -47,19 +63,33 @@ class SupervisedLearner(TaskLearner):
         *,
         num_tasks: int = 1,
         seed: int = 0,
-        learning_rate: float = 1e-3,
-        batch_size: int = 256,
-        updates_per_step: float = 0.5,
-        reset_optimizers: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(method=method, num_tasks=num_tasks, reset_optimizers=reset_optimizers)
-        self.batch_size = batch_size
-        self.updates_per_step = updates_per_step
+        self.options = self.Options.of(None, options)
+        super().__init__(
+            method=method, num_tasks=num_tasks, reset_optimizers=self.options.reset_optimizers
+        )
+        self.seed = seed
         self._n_updates = 0
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
         self.policy: nn.Module = self._make_policy(env)
-        self._make_optimizers(learning_rate)
+        self._components = self._make_components(
+            partial(Adam, lr=self.options.learning_rate, fused=True)
+        )
+
+    @classmethod
+    def build(
+        cls,
+        env: Any,
+        *,
+        num_tasks: int,
+        method: ContinualMethod | None,
+        seed: int,
+        **options: Any,
+    ) -> Self:
+        """Build the agent as benchmark runs use it; see the class."""
+        return cls(env, method, num_tasks=num_tasks, seed=seed, **options)
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Switch to a task: its data, resets, then the method's `begin_task`."""
@@ -76,11 +106,12 @@ class SupervisedLearner(TaskLearner):
         Raises:
             UserError: There would be no update.
         """
-        updates = int(steps * self.updates_per_step + 1e-9)  # 10 × 0.1 is a whole update
+        rate = self.options.updates_per_step
+        updates = int(steps * rate + 1e-9)  # 10 × 0.1 is a whole update
         if updates == 0:
             raise UserError(
-                f"{steps} steps per task with {self.updates_per_step} updates per step (agent "
-                "option updates_per_step) make no update: nothing would be learned"
+                f"{steps} steps per task with {rate} updates per step (agent option "
+                "updates_per_step) make no update: nothing would be learned"
             )
         for done in range(1, updates + 1):
             self._update()
@@ -109,6 +140,12 @@ class SupervisedLearner(TaskLearner):
         """The module with the network, for the spaces of `env`."""
 
     @abstractmethod
+    def _make_components(
+        self, make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer]
+    ) -> dict[str, Component]:
+        """The components, on the networks of `policy`."""
+
+    @abstractmethod
     def _load_data(self, task_id: int, env: Any) -> Batch:
         """The training data of a task, one batch."""
 
@@ -122,38 +159,13 @@ class SupervisedLearner(TaskLearner):
 
     def _update(self) -> None:
         self.policy.train()
-        rows = torch.randint(len(self._data["observations"]), (self.batch_size,))
+        rows = torch.randint(len(self._data["observations"]), (self.options.batch_size,))
         batch = self._augment(self._take(rows))
         self._n_updates += 1
         with self.update_clock.measure():
             self._step(batch)
 
-    def _make_optimizers(self, learning_rate: float) -> None:
-        self.optimizer = Adam(self.policy.parameters(), lr=learning_rate, fused=True)
-
     def _step(self, batch: Batch) -> None:
         """Update everything on one batch."""
         for component in self.components.values():
             self._record(component.name, gradient_step(component, batch, self.method))
-
-
-class SupervisedComponent(AgentComponent):
-    """The network of a supervised learner as a component; `loss` and `predict` are to be added."""
-
-    network = "policy"
-    _agent: SupervisedLearner
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """Steps the network's parameters."""
-        return self._agent.optimizer
-
-
-def check_options(
-    hidden: Sequence[int], learning_rate: float, batch_size: int, updates_per_step: float
-) -> None:
-    """Raise ValueError for an option outside its range that all supervised learners have."""
-    check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
-    check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
-    check("batch_size", batch_size, batch_size > 0, "at least 1")
-    check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")

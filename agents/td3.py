@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch
+from annotated_types import Interval
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.optim import Optimizer
 
+from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
 from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
-from lifelong_rl.agents.learner import check
 from lifelong_rl.agents.off_policy import OffPolicyLearner
-from lifelong_rl.agents.policies import ContinualTD3Policy, Critic, DeterministicActor
+from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import AGENTS
 
 
+@AGENTS.register("td3")
 class TD3(OffPolicyLearner, sb3.TD3):
     """Stable-Baselines3's TD3 with every gradient step open to a continual method.
 
@@ -32,6 +37,26 @@ class TD3(OffPolicyLearner, sb3.TD3):
     same seed, to within the rounding of batched and fused operations. The arguments are those of
     `OffPolicyLearner` and of Stable-Baselines3's TD3.
     """
+
+    needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(OffPolicyLearner.Options):
+        """Options of TD3.
+
+        Attributes:
+            tau: Step of the target networks towards the networks at each of the actor's updates.
+            exploration_noise: Standard deviation of the noise added to actions.
+            policy_delay: Critic updates for each update of the actor.
+            target_policy_noise: Standard deviation of the noise on the target policy.
+            target_noise_clip: Bound of that noise.
+        """
+
+        exploration_noise: Annotated[float, Interval(ge=0, lt=10)] = 0.2
+        policy_delay: Count = 2
+        target_policy_noise: NonNegative = 0.2
+        target_noise_clip: NonNegative = 0.5
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ContinualTD3Policy}
     policy: ContinualTD3Policy
@@ -48,21 +73,7 @@ class TD3(OffPolicyLearner, sb3.TD3):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
-        hidden: Sequence[int] = (128, 128),
-        layer_norm: bool = True,
-        learning_rate: float = 1e-3,
-        batch_size: int = 256,
-        gamma: float = 0.97,
-        tau: float = 0.005,
-        exploration_noise: float = 0.2,
-        policy_delay: int = 2,
-        target_policy_noise: float = 0.2,
-        target_noise_clip: float = 0.5,
-        buffer_size: int = 1_000_000,
-        learning_starts: int = 500,
-        updates_per_step: float = 0.5,
-        reset_buffer: bool = True,
-        reset_optimizers: bool = True,
+        **options: Any,
     ) -> TD3:
         """Build the agent as benchmark runs use it.
 
@@ -71,78 +82,44 @@ class TD3(OffPolicyLearner, sb3.TD3):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks, exploration and replay.
-            hidden: Units of each hidden layer, of the actor and of each critic.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of all optimizers.
-            batch_size: Transitions in an update.
-            gamma: Discount per control step.
-            tau: Step of the target networks towards the networks at each of the actor's updates.
-            exploration_noise: Standard deviation of the noise added to actions.
-            policy_delay: Critic updates for each update of the actor.
-            target_policy_noise: Standard deviation of the noise on the target policy.
-            target_noise_clip: Bound of that noise.
-            buffer_size: Transitions kept for replay.
-            learning_starts: Random environment steps at the beginning of each task.
-            updates_per_step: Updates for each environment step; they are done after a step of all
-                environments together, and fractions of an update are owed to later steps.
-            reset_buffer: See `OffPolicyLearner`.
-            reset_optimizers: See `OffPolicyLearner`.
+            **options: See `Options`.
 
         Raises:
-            ValueError: A number outside its range.
+            UnknownNameError: There is no such option.
+            OptionError: An option does not allow the value.
         """
-        check("hidden", hidden, len(hidden) > 0 and min(hidden) > 0, "one or more layer sizes")
-        check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "positive")
-        check("batch_size", batch_size, batch_size > 0, "at least 1")
-        check("gamma", gamma, 0 <= gamma <= 1, "in [0, 1]")
-        check("tau", tau, 0 < tau <= 1, "in (0, 1]")
-        check("exploration_noise", exploration_noise, 0 <= exploration_noise < 10, "in [0, 10)")
-        check("policy_delay", policy_delay, policy_delay > 0, "at least 1")
-        check("target_policy_noise", target_policy_noise, target_policy_noise >= 0, "at least 0")
-        check("target_noise_clip", target_noise_clip, target_noise_clip >= 0, "at least 0")
-        check("buffer_size", buffer_size, buffer_size >= env.num_envs, f"at least {env.num_envs}")
-        check("learning_starts", learning_starts, learning_starts >= 0, "at least 0")
-        check("updates_per_step", updates_per_step, 0 < updates_per_step < math.inf, "positive")
+        chosen = cls.Options.of(None, options)
         shape = env.action_space.shape
         assert shape is not None
-        noise = NormalActionNoise(np.zeros(shape), np.full(shape, exploration_noise))
+        noise = NormalActionNoise(np.zeros(shape), np.full(shape, chosen.exploration_noise))
         agent = cls(
             "MlpPolicy",
             env,
             method,
             num_tasks=num_tasks,
-            reset_buffer=reset_buffer,
-            reset_optimizers=reset_optimizers,
-            updates_per_step=updates_per_step,
-            policy_kwargs={"net_arch": list(hidden), "layer_norm": layer_norm},
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            gamma=gamma,
-            tau=tau,
             action_noise=VectorizedActionNoise(noise, env.num_envs),
-            policy_delay=policy_delay,
-            target_policy_noise=target_policy_noise,
-            target_noise_clip=target_noise_clip,
-            buffer_size=buffer_size,
-            learning_starts=learning_starts,
+            policy_delay=chosen.policy_delay,
+            target_policy_noise=chosen.target_policy_noise,
+            target_noise_clip=chosen.target_noise_clip,
             seed=seed,
             device="cpu",
+            **chosen.as_arguments(env.num_envs),
         )
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
 
-    def _make_components(self) -> dict[str, Component]:
-        return {"actor": TD3Actor(self), "critic": TD3Critic(self)}
-
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate([o.optimizer for o in self.objectives.values()])
+        actor, critic = self._actor_component, self._critic_component
+        critic.gamma = self.gamma  # a callback may have changed these
+        critic.noise, critic.noise_clip = self.target_policy_noise, self.target_noise_clip
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self._sample_batch(batch_size)
-            self._record("critic", gradient_step(self._components["critic"], batch, self.method))
+            self._record("critic", gradient_step(critic, batch, self.method))
             if self._n_updates % self.policy_delay == 0:
-                self._record("actor", gradient_step(self._components["actor"], batch, self.method))
+                self._record("actor", gradient_step(actor, batch, self.method))
                 self._targets.update(self.tau)
 
     def _setup_model(self) -> None:
@@ -150,41 +127,91 @@ class TD3(OffPolicyLearner, sb3.TD3):
         self._targets = TargetNetworks(
             (self.critic, self.critic_target), (self.actor, self.actor_target)
         )
+        self._actor_component = TD3Actor(
+            self.actor, self.actor.optimizer, num_tasks=self.num_tasks, critic=self.critic
+        )
+        self._critic_component = TD3Critic(
+            self.critic,
+            self.critic.optimizer,
+            num_tasks=self.num_tasks,
+            target=self.critic_target,
+            gamma=self.gamma,
+            actor_target=self.actor_target,
+            noise=self.target_policy_noise,
+            noise_clip=self.target_noise_clip,
+        )
+        self._components = {"actor": self._actor_component, "critic": self._critic_component}
 
 
 class TD3Actor(AgentComponent):
-    """The deterministic policy as a component. Batch: "observations" (n, obs_dim)."""
+    """The deterministic policy as a component. Batch: "observations" (n, obs_dim).
 
-    name = network = "actor"
-    _agent: TD3
+    Args:
+        module: The policy.
+        optimizer: Steps its parameters.
+        num_tasks: See `AgentComponent`.
+        critic: What it is to make large.
+    """
+
+    name = "actor"
+    module: Actor | DeterministicActor
+
+    def __init__(
+        self,
+        module: Actor | DeterministicActor,
+        optimizer: Optimizer,
+        *,
+        num_tasks: int,
+        critic: Critic,
+    ) -> None:
+        super().__init__(module, optimizer, num_tasks=num_tasks)
+        self.critic = critic
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
-        observations = batch["observations"]
-        values: Tensor = self._agent.critic(observations, self._agent.actor(observations))
+        observations, task = batch["observations"], batch.get("task")
+        actions = torch.tanh(self.module.mean(observations, task))
+        values: Tensor = self.critic(observations, actions, task)
         return -values[0].mean()
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""
-        return gaussian(self._agent.actor.mean(batch["observations"]))
+        return gaussian(self.module.mean(batch["observations"], batch.get("task")))
 
 
 class TD3Critic(TwinCritic):
-    """The twin action-value functions as a component."""
+    """The twin action-value functions as a component.
 
-    _agent: TD3
+    Args:
+        *critic: As for `TwinCritic`.
+        actor_target: Follows the policy whose values they are.
+        noise: Standard deviation of the noise on the target policy.
+        noise_clip: Bound of that noise.
+        **more: As for `TwinCritic`.
+    """
+
+    def __init__(
+        self,
+        *critic: Any,
+        actor_target: Actor | DeterministicActor,
+        noise: float,
+        noise_clip: float,
+        **more: Any,
+    ) -> None:
+        super().__init__(*critic, **more)
+        self.actor_target = actor_target
+        self.noise = noise
+        self.noise_clip = noise_clip
 
     def loss(self, batch: Batch) -> Tensor:
         """Squared error to the target of the smoothed target policy, summed over the critics."""
-        agent = self._agent
-        next_observations = batch["next_observations"]
+        next_observations, task = batch["next_observations"], batch.get("task")
         with torch.no_grad():
-            noise = torch.randn_like(batch["actions"]) * agent.target_policy_noise
-            noise = noise.clamp(-agent.target_noise_clip, agent.target_noise_clip)
-            next_actions = torch.tanh(agent.actor_target.mean(next_observations))
+            noise = torch.randn_like(batch["actions"]) * self.noise
+            noise = noise.clamp(-self.noise_clip, self.noise_clip)
+            next_actions = torch.tanh(self.actor_target.mean(next_observations, task))
             next_actions = (next_actions + noise).clamp(-1, 1)
-            next_values = agent.critic_target(next_observations, next_actions).amin(dim=0)
+            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
             targets = self.targets(batch, next_values)
-        values = agent.critic(batch["observations"], batch["actions"])
-        loss: Tensor = (values - targets).square().mean(dim=1).sum()
+        loss: Tensor = (self.values(batch) - targets).square().mean(dim=1).sum()
         return loss

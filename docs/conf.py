@@ -13,6 +13,8 @@ sys.path.insert(0, str(DOCS.parent))
 
 from lifelong_rl import __version__  # noqa: E402
 from lifelong_rl.cli.main import COMMANDS, help_text  # noqa: E402
+from lifelong_rl.manual import TABLES, Manual, group_by_reason, read_manual, spell  # noqa: E402
+from lifelong_rl.options import REQUIRED  # noqa: E402
 
 project = "lifelong_rl"
 version = release = __version__
@@ -40,4 +42,47 @@ def describe_commands() -> str:
     return "\n".join(lines)
 
 
+def describe_all(kind: str) -> str:
+    """The manuals of everything of a kind, as one page."""
+    lines = [f"# {kind.replace('-', ' ').capitalize()}", "", INTRODUCTIONS[kind], ""]
+    for name in TABLES[kind]:
+        lines += describe(read_manual(kind, name))
+    return "\n".join(lines)
+
+
+def describe(manual: Manual) -> list[str]:
+    """The lines of one manual, in Markdown."""
+    lines = [f"## {manual.name}", "", manual.text, ""]
+    lines += [f"- {fact.capitalize()}: {value}." for fact, value in manual.facts]
+    if manual.options:
+        lines += ["", "| option | values | default | |", "|---|---|---|---|"]
+        for option in manual.options:
+            default = "" if option.default is REQUIRED else f"`{spell(option.default)}`"
+            cells = [f"`{option.name}`", option.allowed, default, option.doc]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    if manual.references:
+        lines += ["References:", "", *(f"- {reference}" for reference in manual.references), ""]
+    for partners in manual.partners:
+        lines.append(f"- Goes with the {partners.kind}: {', '.join(partners.fitting) or 'none'}.")
+        for reason, names in group_by_reason(partners):
+            lines.append(f"- Not with {', '.join(names)} ({reason}).")
+    return [*lines, "", f"Defined in `{manual.module}`.", ""]
+
+
+INTRODUCTIONS = {
+    "agents": "Chosen by `--agent`; options are given by `--agent-options NAME=VALUE ...`. "
+    "`lifelong-rl list sac` prints what stands here on a terminal.",
+    "methods": "Chosen by `--method`, several joined by `+`; options are given by "
+    "`--method-options NAME=VALUE ...`. `lifelong-rl list ewc` prints what stands here on a "
+    "terminal, `lifelong-rl list methods` which methods work with which agents.",
+    "objectives": "What encoders are pretrained by: `lifelong-rl pretrain --objective NAME`; "
+    "options are given by `--options NAME=VALUE ...`.",
+    "encoder-methods": "Against forgetting in an encoder that learns one task after another: "
+    "`lifelong-rl pretrain --method NAME`; options are given by `--method-options NAME=VALUE ...`.",
+}
+"""First paragraphs of the pages that are written from the source, by kind."""
+
 (DOCS / "commands.md").write_text(describe_commands(), encoding="utf-8")
+for kind in INTRODUCTIONS:
+    (DOCS / f"{kind.replace('-', '_')}.md").write_text(describe_all(kind), encoding="utf-8")

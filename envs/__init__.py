@@ -15,7 +15,7 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     # has to be decided before mujoco is first imported; EGL renders without a display
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-from lifelong_rl.envs.registration import import_entry_points, register_environment, register_task
+from lifelong_rl.envs.registration import register_environments, register_task
 from lifelong_rl.envs.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
@@ -64,6 +64,4 @@ def make_vec(
     return env
 
 
-for _task in TASKS.values():
-    register_environment(_task)
-import_entry_points()
+register_environments()

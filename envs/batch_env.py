@@ -8,6 +8,7 @@ thin adapters around it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,8 @@ class BatchEnv:
     Row i draws its episodes from its own generator, seeded by ``SeedSequence(seed,
     spawn_key=(i,))``; they do not depend, to the last bit, on the number of rows or threads.
 
+    ``copy.deepcopy`` and ``pickle`` make a batch that goes on as this one would, to the last bit.
+
     Attributes:
         task: the task.
         num_envs: number of simulations.
@@ -80,7 +83,7 @@ class BatchEnv:
         if num_threads < 0:
             raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
         self.task = task
-        self.num_envs = num_envs
+        self.num_envs, self._num_threads = num_envs, num_threads
         _log_to_no_file()
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
@@ -168,6 +171,64 @@ class BatchEnv:
             rows: which rows, as ids or a mask; None for all.
         """
         return self.robot.state(slice(None) if rows is None else np.asarray(rows))
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what the next step depends on beside its actions, as fresh arrays.
+
+        Returns:
+            One row per simulation, by name: MuJoCo's integration state as ``physics``, the control
+            steps since the reset as ``elapsed``, and what the robot keeps. The generators are not
+            part of it: they decide how episodes start, not how they go on.
+        """
+        return {name: array.copy() for name, array in self._kept().items()}
+
+    def restore(self, snapshot: Mapping[str, npt.ArrayLike]) -> npt.NDArray[np.float32]:
+        """Go on from a `snapshot` of this task: the next step gives the same bits.
+
+        Args:
+            snapshot: as many rows as there are simulations.
+
+        Returns:
+            The observations, (n, observation_dim), a fresh array.
+
+        Raises:
+            ValueError: if an array is missing, unknown or of another shape.
+        """
+        kept = self._kept()
+        shapes = {name: np.shape(array) for name, array in snapshot.items()}
+        expected = {name: array.shape for name, array in kept.items()}
+        if shapes != expected:
+            raise ValueError(
+                f"the snapshot holds arrays of the shapes {shapes}; {self.num_envs} environments "
+                f"of task {self.task.name} take {expected}"
+            )
+        for name, array in kept.items():
+            array[:] = snapshot[name]
+        self.batch.forward(stage=_VELOCITY_STAGE)
+        self._warnings = self._warning_counts()
+        self._observation[:] = self.robot.encode(self.state())
+        return self._observation.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes the batch, and all that its next steps and episodes depend on."""
+        return {
+            "task": self.task,
+            "num_envs": self.num_envs,
+            "num_threads": self._num_threads,
+            "snapshot": self.snapshot(),
+            "num_diverged": self.num_diverged,
+            "rngs": self._rngs,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Compile the scene anew and go on from the state of another batch."""
+        BatchEnv.__init__(self, state["task"], state["num_envs"], state["num_threads"])
+        self.restore(state["snapshot"])
+        self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
+
+    def _kept(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the live arrays of a `snapshot` by name."""
+        return {"physics": self.batch.state, "elapsed": self.elapsed, **self.robot.memory()}
 
     def _reward_terms(self, state: Any) -> Array:
         """Return the weighted reward terms, (n, k)."""

@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
-from lifelong_rl.envs.experts import Expert
+from lifelong_rl.envs.experts import Expert, get_expert
 from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
+from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.storage.demonstration_file import Demonstrations
+from lifelong_rl.storage.versions import versions
 
 ROWS = 100
 """Simulations that run side by side, at most."""
@@ -148,6 +151,30 @@ def describe(task: Task[Any, Any], *, seed: int, noise: float) -> dict[str, Any]
         "seed": seed,
         "noise": noise,
     }
+
+
+def demonstrate(
+    task: str, *, episodes: int, seed: int, noise: float = 0.0, num_threads: int = 1
+) -> Demonstrations:
+    """Return demonstrations of a task by its expert, with what decides them and all versions.
+
+    Args:
+        task: the task's name.
+        episodes: see `collect`.
+        seed: see `collect`.
+        noise: see `collect`.
+        num_threads: see `collect`.
+
+    Raises:
+        UnknownNameError: if there is no such task.
+        ValueError: if a number is out of its range, or the task has no expert.
+    """
+    found, expert = get_task(task), get_expert(task)
+    recorded = collect(
+        found, expert, episodes=episodes, seed=seed, noise=noise, num_threads=num_threads
+    )
+    metadata = {**describe(found, seed=seed, noise=noise), "versions": versions()}
+    return Demonstrations(**vars(recorded), metadata=metadata)
 
 
 def choose(expert: Expert, env: BatchEnv) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ count, cameras, size and seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS, get_expert
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
+from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import lookup
 
 POLICIES = ("expert", "random", "noisy")
 """Who can act."""
@@ -76,11 +77,11 @@ def collect_frames(
         num_threads: threads that step the simulations; 0 takes every CPU.
 
     Raises:
-        UnknownNameError: if the policy or a camera does not exist, or the task has no expert.
-        ValueError: if a number is out of its range.
+        UnknownNameError: if the policy or a camera does not exist.
+        ValueError: if a number is out of its range, or the task has no expert.
         RenderingError: if this machine cannot render.
     """
-    lookup("policy", policy, dict.fromkeys(POLICIES), listed=False)
+    lookup("policy", policy, dict.fromkeys(POLICIES), see="")
     if policy != "random":
         get_expert(task.name)
     if count < 1:
@@ -108,6 +109,46 @@ def collect_frames(
             name: np.concatenate([part.labels[name] for part in parts]) for name in parts[0].labels
         },
     )
+
+
+def collect_parts(
+    tasks: Sequence[str],
+    policies: Sequence[str],
+    *,
+    count: int,
+    cameras: Sequence[str],
+    size: int,
+    seed: int,
+    num_threads: int = 1,
+) -> Iterator[TaskFrames]:
+    """Yield the frames of every policy in every task, evenly shared out, policies innermost.
+
+    Args:
+        tasks: names of tasks.
+        policies: some of `POLICIES`.
+        count: how many frames, all together; at least one for each task and policy.
+        cameras: see `collect_frames`.
+        size: see `collect_frames`.
+        seed: each task and policy has starts and actions of its own.
+        num_threads: see `collect_frames`.
+
+    Raises:
+        UnknownNameError: if a task, a policy or a camera does not exist.
+        ValueError: if a number is out of its range, or a task has no expert.
+        RenderingError: if this machine cannot render.
+    """
+    cells = [(task, policy) for task in tasks for policy in policies]
+    share, more = divmod(count, len(cells))
+    for k, (task, policy) in enumerate(cells):
+        yield collect_frames(
+            get_task(task),
+            policy,
+            count=share + (k < more),
+            cameras=cameras,
+            size=size,
+            seed=int(np.random.SeedSequence([seed, k]).generate_state(1)[0]),
+            num_threads=num_threads,
+        )
 
 
 def _run_round(
@@ -159,11 +200,10 @@ def _run_round(
 
 def _labels(env: BatchEnv) -> dict[str, Array]:
     """Return what is known of the rows' states, and what the expert would do in them."""
-    expert = EXPERTS.get(env.task.name)
-    if expert is None:
-        action = np.full((env.num_envs, env.task.action_dim), np.nan)
+    if env.task.name in EXPERTS:
+        action = np.clip(get_expert(env.task.name)(env.state()), -1.0, 1.0)
     else:
-        action = np.clip(expert(env.state()), -1.0, 1.0)
+        action = np.full((env.num_envs, env.task.action_dim), np.nan)
     return {**env.robot.labels(), "action": action}
 
 

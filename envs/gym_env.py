@@ -107,6 +107,10 @@ class TaskEnv(gymnasium.Env[Any, Action]):
             )
         return self._renderer.render()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the OpenGL context: a copy opens its own when it first needs one."""
+        return {**vars(self), "_renderer": None}
+
     def close(self) -> None:
         """Free the OpenGL contexts, if there are any."""
         self._observer.close()

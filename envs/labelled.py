@@ -26,13 +26,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
+from lifelong_rl.registry import SEQUENCES
 
 NUM_TEST = 360
 """Digits held out for testing, equally many of each; a fifth of all."""
@@ -209,6 +211,8 @@ class LabelledSequence:
         store: has or makes the datasets that are worth keeping.
     """
 
+    offers: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+
     name: str
     problems: tuple[Problem, ...]
     num_classes: int
@@ -337,30 +341,37 @@ def with_noise(std: float) -> Dataset:
     return Dataset(disturb(digits().train), disturb(digits().test))
 
 
-SPLIT_DIGITS = LabelledSequence(
-    "split-digits",
-    tuple(LabelledTask(f"digits-{k}-{k + 1}", partial(two_digits, k)) for k in range(0, 10, 2)),
-    num_classes=2,
-    description="five pairs of handwritten digits to tell apart: 0 and 1, 2 and 3, and so on",
-    steps_per_task=500,
+SPLIT_DIGITS = SEQUENCES.register("split-digits")(
+    LabelledSequence(
+        "split-digits",
+        tuple(LabelledTask(f"digits-{k}-{k + 1}", partial(two_digits, k)) for k in range(0, 10, 2)),
+        num_classes=2,
+        description="five pairs of handwritten digits to tell apart: 0 and 1, 2 and 3, and so on",
+        steps_per_task=500,
+    )
 )
 
-PERMUTED_DIGITS = LabelledSequence(
-    "permuted-digits",
-    tuple(LabelledTask(f"permutation-{k}", partial(permuted, k)) for k in range(10)),
-    num_classes=10,
-    description="the ten handwritten digits, ten times, each time with the pixels in another order",
-    steps_per_task=1_000,
+PERMUTED_DIGITS = SEQUENCES.register("permuted-digits")(
+    LabelledSequence(
+        "permuted-digits",
+        tuple(LabelledTask(f"permutation-{k}", partial(permuted, k)) for k in range(10)),
+        num_classes=10,
+        description="the ten handwritten digits, ten times, each time with the pixels in another "
+        "order",
+        steps_per_task=1_000,
+    )
 )
 
-NOISY_DIGITS = LabelledSequence(
-    "noisy-digits",
-    (
-        LabelledTask("noisy-pixels", partial(with_noise, 0.5)),
-        LabelledTask("clean-pixels", digits),
-    ),
-    num_classes=10,
-    description="the ten handwritten digits under noise, then without: what clean pictures teach "
-    "is wrong for noisy ones",
-    steps_per_task=2_000,
+NOISY_DIGITS = SEQUENCES.register("noisy-digits")(
+    LabelledSequence(
+        "noisy-digits",
+        (
+            LabelledTask("noisy-pixels", partial(with_noise, 0.5)),
+            LabelledTask("clean-pixels", digits),
+        ),
+        num_classes=10,
+        description="the ten handwritten digits under noise, then without: what clean pictures "
+        "teach is wrong for noisy ones",
+        steps_per_task=2_000,
+    )
 )

@@ -33,6 +33,7 @@ from lifelong_rl.envs.labelled import Dataset, LabelledSequence, Samples
 from lifelong_rl.envs.rendering import Renderer
 from lifelong_rl.envs.sequences import ARM5
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.registry import SEQUENCES
 
 NUM_BINS = 5
 TRAIN_EPISODES, TEST_EPISODES = 320, 80
@@ -157,11 +158,13 @@ def label(
     return Dataset(samples.of(order[train[order]]), samples.of(order[~train[order]]))
 
 
-FRAMES = LabelledSequence(
-    "frames",
-    tuple(FramesTask(task) for task in ARM5.tasks),
-    num_classes=NUM_BINS,
-    description="camera frames of the five skills of arm5: in which slice of the table is the "
-    "object?",
-    steps_per_task=2_000,
+FRAMES = SEQUENCES.register("frames")(
+    LabelledSequence(
+        "frames",
+        tuple(FramesTask(task) for task in ARM5.tasks),
+        num_classes=NUM_BINS,
+        description="camera frames of the five skills of arm5: in which slice of the table is the "
+        "object?",
+        steps_per_task=2_000,
+    )
 )

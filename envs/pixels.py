@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv, Step
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.rendering import Renderer
 from lifelong_rl.envs.robot import LIMIT
+from lifelong_rl.errors import lookup
 
 OBSERVATIONS = ("state", "pixels")
 """What an environment can show."""
@@ -140,7 +140,7 @@ class PixelObserver(Observer):
             UnknownNameError: if the task has no such camera.
         """
         for camera in pixels.cameras:
-            lookup("camera", camera, env.task.cameras, listed=False)
+            lookup("camera", camera, env.task.cameras, see="")
         self._env, self._tail = env, tail
         self.pixels = pixels
         self._renderer: Renderer | None = None
@@ -171,6 +171,10 @@ class PixelObserver(Observer):
         rows = np.flatnonzero(~step.diverged)
         self._stack[rows, -newest:] = self._frames(rows)
         return self.beside(self._stack.copy(), step.observation)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the OpenGL context: a copy opens its own when it first needs one."""
+        return {**vars(self), "_renderer": None}
 
     def close(self) -> None:
         """Free the OpenGL context."""
@@ -213,7 +217,7 @@ def make_observer(
         UnknownNameError: if the observation or a camera does not exist.
         ValueError: if a value is out of its range, or pixels are described but not asked for.
     """
-    lookup("observation", observation, dict.fromkeys(OBSERVATIONS), listed=False)
+    lookup("observation", observation, dict.fromkeys(OBSERVATIONS), see="")
     if observation == "pixels":
         cameras = pixels.get("cameras", Pixels.cameras)
         names = (cameras,) if isinstance(cameras, str) else tuple(cameras)

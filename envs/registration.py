@@ -1,9 +1,8 @@
-"""Tasks from outside: registered by a call, or found as entry points of installed packages."""
+"""Tasks become known by a call, and what is known becomes known to Gymnasium."""
 
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import entry_points
 from typing import Any
 
 import gymnasium
@@ -11,9 +10,7 @@ import gymnasium
 from lifelong_rl.envs.experts import EXPERTS, Expert
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks import TASKS
-
-ENTRY_POINTS = "lifelong_rl.tasks"
-"""The group of entry points whose modules register tasks."""
+from lifelong_rl.errors import UserError
 
 
 def register_task(task: Task[Any, Any], expert: Expert | None = None) -> None:
@@ -25,34 +22,30 @@ def register_task(task: Task[Any, Any], expert: Expert | None = None) -> None:
             that imitate cannot learn it.
 
     Raises:
-        ValueError: if another task has the name.
+        UserError: if another task has the name.
     """
-    known = TASKS.get(task.name)
-    if known is not None and type(known) is not type(task):
-        raise ValueError(f"the task name '{task.name}' is already taken")
-    TASKS[task.name] = task
+    TASKS.register(task.name)(task)
     if expert is not None:
-        EXPERTS[task.name] = expert
-    if known is None:
-        register_environment(task)
+        EXPERTS.register(task.name)(expert)
+    register_environment(task)
 
 
 def register_environment(task: Task[Any, Any]) -> None:
-    """Tell Gymnasium of a task."""
+    """Tell Gymnasium of a task, once."""
     title = "".join(word.capitalize() for word in task.name.split("-"))
-    gymnasium.register(
-        f"LifelongRL/{title}-{task.version}",
-        entry_point="lifelong_rl.envs.gym_env:TaskEnv",
-        kwargs={"task": task.name},
-    )
+    name = f"LifelongRL/{title}-{task.version}"
+    if name not in gymnasium.registry:
+        gymnasium.register(
+            name, entry_point="lifelong_rl.envs.gym_env:TaskEnv", kwargs={"task": task.name}
+        )
 
 
-def import_entry_points() -> None:
-    """Import what installed packages offer as tasks; a broken one is warned of and left out."""
-    for point in entry_points(group=ENTRY_POINTS):
+def register_environments() -> None:
+    """Tell Gymnasium of all tasks; what is broken is warned of and left out."""
+    for name in TASKS:
         try:
-            point.load()
-        except Exception as error:
-            warnings.warn(
-                f"the task '{point.name}' ({point.value}) cannot be imported: {error}", stacklevel=2
-            )
+            register_environment(TASKS[name])
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=2)
+    for module, problem in TASKS.broken.items():
+        warnings.warn(f"the tasks of {module} cannot be imported: {problem}", stacklevel=2)

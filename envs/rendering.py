@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
-from lifelong_rl.envs.names import lookup
 from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
+from lifelong_rl.errors import lookup
 
 MAX_MARKERS = 10
 """Balls that a picture may show beside the model's geoms."""
@@ -67,7 +67,7 @@ class Renderer:
             RenderingError: if no OpenGL context can be made.
         """
         self._camera_ids = {
-            name: env.batch.model.camera(lookup("camera", name, env.task.cameras, listed=False)).id
+            name: env.batch.model.camera(lookup("camera", name, env.task.cameras, see="")).id
             for name in (*env.task.cameras, camera)
         }
         self._env, self._camera = env, camera

@@ -67,6 +67,15 @@ class Robot(ABC, Generic[StartT, StateT]):
         """
 
     @abstractmethod
+    def memory(self) -> dict[str, Array]:
+        """Return what the robot keeps of an episode beside the batch's arrays.
+
+        Returns:
+            Live arrays by name, one row per simulation;
+            `lifelong_rl.envs.batch_env.BatchEnv.restore` writes into them.
+        """
+
+    @abstractmethod
     def encode(self, state: StateT) -> npt.NDArray[np.float32]:
         """Write states as the scaled observation, (n, observation_dim), a fresh array."""
 

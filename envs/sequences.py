@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
-from lifelong_rl.envs.names import lookup
-from lifelong_rl.envs.tasks import ARM_TASKS, TASKS, get_task
+from lifelong_rl.envs.tasks import TASKS, get_task
 from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.errors import UnknownNameError
+from lifelong_rl.registry import EXPERTS, SEQUENCE_MAKERS, SEQUENCES
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.pixels import PixelOptions
@@ -58,6 +60,12 @@ class Sequence:
     def num_tasks(self) -> int:
         """Number of tasks, and length of the one-hot."""
         return len(self.tasks)
+
+    @property
+    def offers(self) -> tuple[Trait, ...]:
+        """What agents can learn of it: see `lifelong_rl.compatibility`."""
+        by_experts: tuple[Trait, ...] = ("continuous actions", "expert")
+        return by_experts if all(name in EXPERTS for name in self.tasks) else by_experts[:1]
 
     def make_env(
         self,
@@ -160,56 +168,91 @@ class Sequence:
         return {name: get_task(name).version for name in self.tasks}
 
 
-ARM3 = Sequence(
-    "arm3",
-    ("reach", "drawer-open", "button-press"),
-    "three arm skills: reach a point, pull a drawer open, press a button",
+ARM3 = SEQUENCES.register("arm3")(
+    Sequence(
+        "arm3",
+        ("reach", "drawer-open", "button-press"),
+        "three arm skills: reach a point, pull a drawer open, press a button",
+    )
 )
 """The quickstart sequence."""
 
-ARM5 = Sequence(
-    "arm5",
-    ("reach", "button-press", "window-slide", "push", "pick-place"),
-    "five arm skills from easy to hard",
-    steps_per_task=20_000,
+ARM5 = SEQUENCES.register("arm5")(
+    Sequence(
+        "arm5",
+        ("reach", "button-press", "window-slide", "push", "pick-place"),
+        "five arm skills from easy to hard",
+        steps_per_task=20_000,
+    )
 )
 
-ARM10 = Sequence(
-    "arm10",
-    tuple(task.name for task in ARM_TASKS),
-    "ten arm skills",
-    steps_per_task=20_000,
+ARM10 = SEQUENCES.register("arm10")(
+    Sequence(
+        "arm10",
+        (
+            "reach",
+            "button-press",
+            "drawer-open",
+            "drawer-close",
+            "door-open",
+            "faucet-turn",
+            "window-slide",
+            "push",
+            "pick-place",
+            "peg-unplug",
+        ),
+        "ten arm skills",
+        steps_per_task=20_000,
+    )
 )
 
-ARM20 = Sequence(
-    "arm20",
-    2 * ARM10.tasks,
-    "the ten arm skills twice over",
-    steps_per_task=ARM10.steps_per_task,
+ARM20 = SEQUENCES.register("arm20")(
+    Sequence(
+        "arm20",
+        2 * ARM10.tasks,
+        "the ten arm skills twice over",
+        steps_per_task=ARM10.steps_per_task,
+    )
 )
 
-CLAW10 = Sequence(
-    "claw10",
-    tuple(task.name for task in VALVES),
-    "ten valves for the claw to turn by half a turn, alike but for their shapes",
-    steps_per_task=40_000,
+CLAW10 = SEQUENCES.register("claw10")(
+    Sequence(
+        "claw10",
+        tuple(task.name for task in VALVES),
+        "ten valves for the claw to turn by half a turn, alike but for their shapes",
+        steps_per_task=40_000,
+    )
 )
 
-CLAW20 = Sequence(
-    "claw20",
-    (*CLAW10.tasks, *(task.name for task in MORE_VALVES)),
-    "the ten valves, then each of them turned to another angle",
-    steps_per_task=CLAW10.steps_per_task,
+CLAW20 = SEQUENCES.register("claw20")(
+    Sequence(
+        "claw20",
+        (*CLAW10.tasks, *(task.name for task in MORE_VALVES)),
+        "the ten valves, then each of them turned to another angle",
+        steps_per_task=CLAW10.steps_per_task,
+    )
 )
 
-SEQUENCES: dict[str, Sequence] = {
-    sequence.name: sequence for sequence in (ARM3, ARM5, ARM10, ARM20, CLAW10, CLAW20)
-}
-"""Every sequence by name."""
+
+@SEQUENCE_MAKERS.register("tasks")
+def make_sequence(name: str) -> Sequence:
+    """Return the sequence of the tasks named.
+
+    Args:
+        name: names of one or several tasks, joined by commas.
+
+    Raises:
+        UnknownNameError: if there is no such task.
+        ValueError: if the tasks do not belong to one robot.
+    """
+    tasks = tuple(name.split(","))
+    if len(tasks) == 1 and name not in TASKS:
+        raise UnknownNameError("sequence", name, (*SEQUENCES, *TASKS))
+    return Sequence(name, tasks, f"the tasks {', '.join(tasks)}")
 
 
 def get_sequence(name: str) -> Sequence:
-    """Return a sequence: one of `SEQUENCES`, or that of the tasks named.
+    """Return a sequence by its name, or that of the tasks named.
 
     Args:
         name: the name of a sequence or of a task, or those of several tasks, joined by commas.
@@ -218,9 +261,5 @@ def get_sequence(name: str) -> Sequence:
         UnknownNameError: if there is no such sequence or task.
         ValueError: if the tasks do not belong to one robot.
     """
-    if name in SEQUENCES:
-        return SEQUENCES[name]
-    tasks = tuple(name.split(","))
-    if len(tasks) == 1:
-        lookup("sequence", name, dict.fromkeys((*SEQUENCES, *TASKS)))
-    return Sequence(name, tasks, f"the tasks {', '.join(tasks)}")
+    found: Sequence = SEQUENCES.get(name) if name in SEQUENCES else make_sequence(name)
+    return found

@@ -3,8 +3,8 @@
 A task holds no state that changes. `lifelong_rl.envs.batch_env.BatchEnv` asks it how an episode
 starts, one row at a time and with the row's own generator, and has it judge all rows at once.
 
-To add a task, copy a file of `lifelong_rl.envs.tasks`, change what differs, and add the task to
-`lifelong_rl.envs.tasks.TASKS`; from outside, call `lifelong_rl.envs.register_task`.
+To add a task, copy a file of `lifelong_rl.envs.tasks` and change what differs; from outside, call
+`lifelong_rl.envs.register_task`.
 """
 
 from __future__ import annotations

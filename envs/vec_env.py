@@ -262,6 +262,10 @@ class BatchVecEnv(_Rows):
         """
         return choose(get_expert(self.batch_env.task.name), self.batch_env)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the OpenGL context: a copy opens its own when it first needs one."""
+        return {**vars(self), "_renderer": None}
+
     def close(self) -> None:
         """Free the OpenGL contexts, if there are any."""
         self.observer.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -18,10 +21,13 @@ class UnknownNameError(UserError, ValueError):
         name: The name that was given.
         known: The names that exist.
         see: Where the names are listed; by default `lifelong-rl list KINDs`.
+
+    Attributes:
+        known: The names that exist, sorted.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], see: str | None = None) -> None:
-        known = sorted(known)
+        self.known = known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = (
             f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(known) or 'none'}"
@@ -42,3 +48,20 @@ class NonFiniteError(UserError, ArithmeticError):
     def __init__(self, quantity: str, component: str, value: float) -> None:
         self.quantity, self.component, self.value = quantity, component, value
         super().__init__(f"the {quantity} of '{component}' is {value}")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T], see: str | None = None) -> T:
+    """`table[name]`, or an error with the nearest name that the table has.
+
+    Args:
+        kind: What the table holds, in the singular ("camera").
+        name: What to look up.
+        table: The known names.
+        see: Where they are listed; see `UnknownNameError`.
+
+    Raises:
+        UnknownNameError: The table has no such name.
+    """
+    if name not in table:
+        raise UnknownNameError(kind, name, table, see)
+    return table[name]

@@ -1,136 +1,314 @@
-"""Named things a user can choose and extend: methods, agents and sequences.
+"""Named things a user can choose and extend: tasks, sequences, agents, methods, objectives.
 
-Three sources feed one table: what ships with the project, the entry points of installed
-packages, and what a module given by `--plugin` registers when it is imported.
+A thing is registered beside its definition, by `@METHODS.register("ewc")` over the class, or by
+`SEQUENCES.register("arm3")(...)` around any other object. Where to look for such files is told by
+entry points of installed packages, of this one too, in a group for each table
+("lifelong_rl.methods"):
+
+- `anything = "package.folder"`: all files of the folder, or the one file of a module. They are read
+  without being imported, so names are literals; a file that computes its names is imported.
+- `NAME = "package.module:Attribute"`: the one thing, which then need not be registered.
+
+A module given by `--plugin` registers what it has when it is imported.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+from lifelong_rl import source
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_names import explain_import_error
+from lifelong_rl.source import ClassSource, Registration
 
 T = TypeVar("T")
+OURS = "lifelong_rl."
+"""What the values of this package's own entry points begin with."""
 
 
 class Registry:
-    """A table from names to objects, resolved only when one is asked for.
+    """A table from names to objects, each imported only when it is asked for.
+
+    It can be read like a mapping: `name in TASKS`, `TASKS["reach"]`, `TASKS.items()`.
 
     Args:
         kind: What the table holds, in the singular ("method").
-        builtin: Name to "module:attribute" for what ships with the project.
+        makes: Whether a class in it stands for what it makes without arguments.
+
+    Attributes:
+        broken: Why files could not be read or imported, one line each, by module.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, *, makes: bool = False) -> None:
         self.kind = kind
-        self._targets: dict[str, str] = dict(builtin)
-        self._registered: dict[str, object] = {}
-        self._entry_points_read = False
+        self.makes = makes
+        self.broken: dict[str, str] = {}
+        self._registered: dict[str, Any] = {}
+        self._owners: dict[str, str] = {}
+        self._found: dict[str, Registration] = {}
+        self._computing: list[str] = []
+        self._was_read = False
 
     @property
     def group(self) -> str:
-        """The entry-point group that extends this table ("lifelong_rl.methods")."""
+        """The group of entry points that fill this table ("lifelong_rl.methods")."""
         return f"lifelong_rl.{self.kind}s"
+
+    @property
+    def variable(self) -> str:
+        """What the table is called in files that register something ("METHODS")."""
+        return f"{self.kind}s".replace("-", "_").upper()
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that adds an object under `name`.
 
         Raises:
-            UserError: `name` is taken by another object.
+            UserError: `name` is taken by an object of another module.
         """
+        module = sys._getframe(1).f_globals.get("__name__", "")
 
         def add(thing: T) -> T:
-            self._read_entry_points()
-            target = self._targets.get(name)
-            if target is not None and target == _target(thing):
-                return thing  # an entry point names what its module registers
-            if target is not None or self._registered.get(name, thing) is not thing:
-                raise UserError(f"the {self.kind} name '{name}' is already taken")
-            self._registered[name] = thing
+            self._read()
+            known = self._found.get(name)
+            owner = self._owners.get(name, known and known.module)
+            if owner not in (None, module, getattr(thing, "__module__", None)):
+                raise UserError(f"the {self.kind} name '{name}' is already taken by {owner}")
+            self._registered[name], self._owners[name] = thing, module
             return thing
 
         return add
 
     def names(self) -> list[str]:
         """All names, what ships with the project first."""
-        self._read_entry_points()
-        return list(self._targets) + list(self._registered)
+        self._read()
+        self._import_computed()
+        return list({**self._found, **self._registered})
 
     def check(self, name: str) -> None:
-        """Raise UnknownNameError unless `name` is in the table; imports nothing."""
-        if name not in self.names():
-            raise UnknownNameError(self.kind, name, self.names())
+        """Raise UserError unless `name` is in the table; imports nothing that is named.
 
-    def get(self, name: str) -> object:
+        Raises:
+            UnknownNameError: No such name; the message gives the nearest one.
+            UserError: The file that seems to hold it is broken.
+        """
+        known = self.names()
+        if name not in known:
+            for module, problem in self.broken.items():
+                if name.replace("-", "_") == module.rpartition(".")[2]:
+                    raise UserError(f"the {self.kind} '{name}' ({module}) is broken: {problem}")
+            raise UnknownNameError(self.kind, name, known)
+
+    def get(self, name: str) -> Any:
         """The object called `name`.
 
         Raises:
             UnknownNameError: No such name; the message gives the nearest one.
-            UserError: The plug-in that provides it cannot be imported.
+            UserError: The module that provides it cannot be imported.
         """
-        self.check(name)
-        if name in self._registered:
-            return self._registered[name]
-        module, _, attribute = self._targets[name].partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UserError(
-                f"the {self.kind} '{name}' ({self._targets[name]}) cannot be imported: {error}"
-            ) from error
+        if name not in self._registered:
+            self.check(name)
+        if name not in self._registered:
+            found = self._found[name]
+            place = f"{found.module}:{found.attribute}" if found.attribute else found.module
+            try:
+                module = import_module(found.module)
+                if name not in self._registered:
+                    self._registered[name] = getattr(module, found.attribute)
+            except Exception as error:
+                raise UserError(
+                    f"the {self.kind} '{name}' ({place}) cannot be imported: {error}"
+                    + explain_import_error(error)
+                ) from error
+        thing = self._registered[name]
+        if self.makes and isinstance(thing, type):
+            thing = self._registered[name] = thing()
+        return thing
 
     def describe(self, name: str) -> str:
-        """One line about `name`: its `description`, or its docstring's first line."""
+        """One line about `name`: its `description`, or its docstring's first line.
+
+        Raises:
+            UserError: See `get`.
+        """
+        found = None if name in self._registered else self.source(name)
+        if found is not None and found.doc:
+            return found.doc.partition("\n")[0]
         thing = self.get(name)
         description = getattr(thing, "description", None)
         if isinstance(description, str) and description:
             return description
         return (inspect.getdoc(thing) or "").partition("\n")[0]
 
-    def _read_entry_points(self) -> None:
-        if self._entry_points_read:
+    def source(self, name: str) -> ClassSource | None:
+        """The source of the class called `name`, or of the object's; None if it cannot be read.
+
+        Raises:
+            UnknownNameError: No such name.
+        """
+        if name in self._registered:
+            thing = self._registered[name]
+            owner = thing if isinstance(thing, type) else type(thing)
+            return source.find_class(owner.__module__, owner.__qualname__)
+        self.check(name)
+        found = self._found.get(name)  # checking may have imported it
+        if found is None or not found.attribute:
+            return None
+        return source.find_class(found.module, found.attribute)
+
+    def declared(self, name: str, attribute: str) -> Any:
+        """What the class or object called `name` sets an attribute to; None if it does not.
+
+        Nothing is imported where the class can be read and sets the attribute by a literal.
+
+        Raises:
+            UnknownNameError: No such name.
+            UserError: It has to be imported, and cannot be.
+        """
+        found = None if name in self._registered else self.source(name)
+        if found is not None:
+            try:
+                return found.declared(attribute)
+            except AttributeError:
+                return None
+            except ValueError:
+                pass
+        return getattr(self.get(name), attribute, None)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Names and objects; all are imported."""
+        return ((name, self.get(name)) for name in self.names())
+
+    def values(self) -> Iterator[Any]:
+        """The objects; all are imported."""
+        return (self.get(name) for name in self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registered or name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __getitem__(self, name: str) -> Any:
+        return self.get(name)
+
+    def _read(self) -> None:
+        """Find what entry points lead to, without importing it."""
+        if self._was_read:
             return
-        self._entry_points_read = True
-        for point in entry_points(group=self.group):
-            if self._targets.setdefault(point.name, point.value) != point.value:
-                raise UserError(
-                    f"the {self.kind} name '{point.name}' is claimed by {point.value} "
-                    f"and by {self._targets[point.name]}; uninstall one of them"
-                )
+        self._was_read = True
+        for value, name in _points(self.group):
+            module, _, attribute = value.partition(":")
+            if attribute:
+                self._add(Registration(name, module, attribute))
+                continue
+            try:
+                modules = list(source.list_modules(module))
+            except Exception as error:
+                self.broken[module] = _one_line(error)
+                continue
+            for each in modules:
+                self._scan(each)
+
+    def _scan(self, module: str) -> None:
+        try:
+            found, computed = source.read_registrations(module, self.variable)
+        except Exception as error:
+            self.broken[module] = _one_line(error)
+            return
+        for registration in found:
+            self._add(registration)
+        if computed:
+            self._computing.append(module)
+
+    def _add(self, found: Registration) -> None:
+        known = self._found.setdefault(found.name, found)
+        if known.module != found.module:
+            self.broken[found.module] = (
+                f"the {self.kind} name '{found.name}' is taken by {known.module}"
+            )
+
+    def _import_computed(self) -> None:
+        """Import the files that compute their names.
+
+        Importing one may import its package, which may ask for all names while it is imported: a
+        file leaves the list only when it is there.
+        """
+        for module in list(self._computing):
+            try:
+                import_module(module)
+            except Exception as error:
+                self.broken[module] = _one_line(error) + explain_import_error(error)
+            if module in self._computing:
+                self._computing.remove(module)
 
 
-def _target(thing: object) -> str:
-    """How an entry point names a class or a function."""
-    return f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import modules that register something; the current folder is searched too.
+
+    Raises:
+        UserError: A module cannot be imported.
+    """
+    for module in modules:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(module)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the plug-in '{module}' cannot be imported: {_one_line(error)}"
+                + explain_import_error(error)
+            ) from error
 
 
-AGENTS = Registry(
-    "agent",
-    {
-        "sac": "lifelong_rl.agents.sac:SAC",
-        "td3": "lifelong_rl.agents.td3:TD3",
-        "ppo": "lifelong_rl.agents.ppo:PPO",
-        "bc": "lifelong_rl.agents.bc:BC",
-        "bc-stream": "lifelong_rl.agents.bc_stream:BCStream",
-        "offline-rl": "lifelong_rl.agents.offline_rl:OfflineRL",
-        "classifier": "lifelong_rl.agents.classifier:Classifier",
-    },
-)
-SEQUENCES = Registry(
-    "sequence",
-    {
-        name: f"lifelong_rl.envs.sequences:{name.upper()}"
-        for name in ("arm3", "arm5", "arm10", "arm20", "claw10", "claw20")
-    }
-    | {
-        name: f"lifelong_rl.envs.labelled:{name.upper().replace('-', '_')}"
-        for name in ("split-digits", "permuted-digits", "noisy-digits")
-    }
-    | {"frames": "lifelong_rl.envs.labelled_frames:FRAMES"},
-)
-SEQUENCES_OF_TASKS = "lifelong_rl.envs.sequences:get_sequence"
-"""Makes a sequence of the names of tasks, joined by commas."""
+def _points(group: str) -> list[tuple[str, str]]:
+    """Values and names of the entry points of a group, those of this package first.
+
+    Raises:
+        UserError: See `_check_installed`.
+    """
+    _check_installed()
+    points = [(point.value, point.name) for point in entry_points(group=group)]
+    return sorted(points, key=lambda point: not point[0].startswith(OURS))
+
+
+@cache
+def _check_installed() -> None:
+    """Raise UserError if this package has no entry points: it is not installed as it lies here."""
+    if any(point.value.startswith(OURS) for point in entry_points(group="lifelong_rl.agents")):
+        return
+    root = Path(__file__).resolve().parents[1]
+    raise UserError(
+        f"lifelong_rl in {root} is not installed as it is there, so that nothing in it can be "
+        f"found by name; install it (again): python -m pip install --editable {root}"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+TASKS = Registry("task", makes=True)
+EXPERTS = Registry("expert")
+SEQUENCES = Registry("sequence")
+SEQUENCE_MAKERS = Registry("sequence-maker")
+"""Functions from what stands after "KIND:" in the name of a sequence to a sequence.
+
+A name without a kind, such as "reach,push", is for the maker called "tasks".
+"""
+AGENTS = Registry("agent")
+METHODS = Registry("method")
+OBJECTIVES = Registry("objective")
+ENCODER_METHODS = Registry("encoder-method")

@@ -1,9 +1,12 @@
-"""Text for terminals and reports: tables, durations and words of commands."""
+"""Text for terminals and reports: tables, durations, matrices and words of commands."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+
+FITTING = 8
+"""Tasks of which the matrix fits on a screen of 80 by 24, with all that is below it."""
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -31,3 +34,21 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_success(tasks: Sequence[str], matrix: Sequence[Sequence[float]]) -> str:
+    """The performance matrix; where it is too large for a screen, of what most was forgotten."""
+    if len(tasks) <= FITTING:
+        title = "success of each task (row) before learning, and after each task (column):"
+        header = ["task", "before", *(str(i) for i in range(1, len(matrix)))]
+        columns = [*matrix]
+        shown = list(range(len(tasks)))
+    else:
+        title = f"success on the {FITTING} of {len(tasks)} tasks of which most was forgotten:"
+        header = ["task", "before", "learned", "end"]
+        learned = [matrix[j + 1][j] for j in range(len(tasks))]
+        columns = [matrix[0], learned, matrix[-1]]
+        by_loss = sorted(range(len(tasks)), key=lambda j: matrix[-1][j] - learned[j])
+        shown = sorted(by_loss[:FITTING])
+    rows = [[f"{j + 1} {tasks[j]}", *(f"{column[j]:.2f}" for column in columns)] for j in shown]
+    return f"{title}\n{format_table(header, rows)}"

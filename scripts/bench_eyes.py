@@ -64,7 +64,8 @@ def configure(variant: str, task: str, seed: int, args: argparse.Namespace) -> R
             "frame_stack": args.frame_stack,
         }
     if variant in ("frozen", "finetuned"):
-        fields |= {"encoder": tuple(args.encoder), "finetune": variant == "finetuned"}
+        mode = "finetune" if variant == "finetuned" else "frozen"
+        fields |= {"encoder": tuple(args.encoder), "encoder_mode": mode}
     options = parse_options(args.learned_options) if variant in ("finetuned", "scratch") else {}
     return RunConfig(
         sequence=task,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from lifelong_rl.cli.clip import Picture, caption
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.rendering import Renderer
 from lifelong_rl.envs.tasks import TASKS, get_task
+from lifelong_rl.storage.clip import Picture, caption
 
 INSET = 0.3
 """Width of the wrist's picture, as a share of the front camera's."""

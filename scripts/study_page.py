@@ -19,9 +19,9 @@ from typing import Any
 
 from lifelong_rl.analysis.comparison import compare
 from lifelong_rl.analysis.figures import draw
+from lifelong_rl.analysis.files import write_drawings
 from lifelong_rl.analysis.runs import find_runs
 from lifelong_rl.analysis.tables import describe_section, format_interval, make_tables, name_section
-from lifelong_rl.cli.reading import write_drawings
 from lifelong_rl.storage.atomic import write_json
 
 DATA = Path("docs/results/first_study.json")
@@ -215,7 +215,7 @@ FINDINGS = [
 ]
 
 
-def make_page(comparison: Mapping[str, Any]) -> str:
+def make_study_page(comparison: Mapping[str, Any]) -> str:
     """The page as Markdown, of nothing but the data."""
     return "\n".join(_lines(comparison)).rstrip() + "\n"
 
@@ -315,7 +315,7 @@ def main() -> int:
             print(f"left out: {one['path']}: {one['reason']}")
     else:
         comparison = json.loads(DATA.read_text(encoding="utf-8"))
-    PAGE.write_text(make_page(comparison), encoding="utf-8")
+    PAGE.write_text(make_study_page(comparison), encoding="utf-8")
     print(f"wrote {PAGE}")
     return 0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from lifelong_rl import envs  # noqa: F401 (chooses how to render, before a test imports mujoco)
+from lifelong_rl import envs, registry  # noqa: F401 (chooses how to render, before a test imports mujoco)
 
 sys.path.append(str(Path(__file__).with_name("toy")))  # where `--plugin toy_plugin` finds it
 torch.set_num_threads(1)  # networks here are small: threads would only wait for each other
@@ -24,3 +24,37 @@ def cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIFELONG_RL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+TABLES = [table for table in vars(registry).values() if isinstance(table, registry.Registry)]
+
+
+@pytest.fixture
+def fresh_registries() -> Iterator[None]:
+    """Registries look for entry points anew, and forget what the test adds."""
+    saved = {}
+    for table in TABLES:
+        table.names()
+        saved[table] = dict(vars(table))
+        fresh = {"_found": {}, "_computing": [], "broken": {}, "_was_read": False}
+        kept = {name: dict(getattr(table, name)) for name in ("_registered", "_owners")}
+        vars(table).update({**fresh, **kept})
+    yield
+    for table, before in saved.items():
+        for name, owner in table._owners.items():
+            if owner.startswith("lifelong_rl."):  # its module will not be imported again
+                before["_owners"].setdefault(name, owner)
+                before["_registered"].setdefault(name, table._registered[name])
+        vars(table).update(before)
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[registry.Registry, str], None]:
+    """Take a name out of a registry until the test is over."""
+
+    def take_out(table: registry.Registry, name: str) -> None:
+        table.names()
+        for names in (table._found, table._registered, table._owners):
+            monkeypatch.delitem(names, name, raising=False)
+
+    return take_out

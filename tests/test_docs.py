@@ -91,6 +91,7 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     assert "--steps-per-task" in commands
 
 
+@pytest.mark.golden
 def test_the_ranking_of_objectives_is_that_of_the_results() -> None:
     ranking = json.loads((DOCS / "results/rank_objectives.json").read_text())
     rows = re.findall(

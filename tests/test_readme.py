@@ -29,6 +29,7 @@ def test_the_method_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert results["cost"]["memory_bytes"] > 0
 
 
+@pytest.mark.golden
 def test_the_numbers_in_the_readme_are_those_of_the_committed_results() -> None:
     comparison = json.loads((ROOT / "docs/results/first_study.json").read_text())
     (section,) = [one for one in comparison["sections"] if one["sequence"] == "arm3"]

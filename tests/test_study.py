@@ -51,10 +51,11 @@ def test_verdicts_need_whole_intervals(study_page: Any, found: Any, verdict: str
     assert study_page.judge_bounds(found, below, above)[0] == verdict
 
 
+@pytest.mark.golden
 def test_the_page_is_made_of_the_committed_data(study_page: Any) -> None:
     comparison = json.loads((ROOT / study_page.DATA).read_text())
     page = (ROOT / study_page.PAGE).read_text()
-    assert page == study_page.make_page(comparison)
+    assert page == study_page.make_study_page(comparison)
     shown = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert len(shown) >= 10
     for figure in shown:

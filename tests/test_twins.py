@@ -27,7 +27,7 @@ from lifelong_rl.learning import Component
 from lifelong_rl.learning.seeding import EVALUATION_SEED
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.evaluation import Evaluator
-from lifelong_rl.runs.sequence import BatchEnv
+from lifelong_rl.runs.sequence import VecEnvLike
 from lifelong_rl.runs.setup import Setup, prepare
 
 LADDER = ("bc", "bc-stream", "offline-rl", "sac")
@@ -139,6 +139,7 @@ def test_options_of_the_same_name_have_the_same_default() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_are_the_same_object_and_act_on_the_policy_alike(method: str) -> None:
     found = {}
+    rows = {"observations": torch.eye(26)[-3:], "task": torch.arange(3)}
     for name in LADDER:
         agent, built, setup = build(name, method=method)
         component = policy(agent)
@@ -149,7 +150,7 @@ def test_methods_are_the_same_object_and_act_on_the_policy_alike(method: str) ->
             component.inputs,
             component.replayable,
             agent.method is built,
-            type(component.predict({"observations": torch.eye(29)[-3:]})),
+            type(component.predict(rows)),
         )
     assert all(each == found["sac"] for each in found.values())
 
@@ -188,7 +189,7 @@ def test_all_are_evaluated_on_the_same_episodes(monkeypatch: pytest.MonkeyPatch)
             assert np.array_equal(observations, starts["sac"][k % 2])
 
 
-def first_episodes(setup: Setup, task_id: int) -> tuple[BatchEnv, np.ndarray]:
+def first_episodes(setup: Setup, task_id: int) -> tuple[VecEnvLike, np.ndarray]:
     """The environments of a task, and where the episodes start that SAC learns from first."""
     env = setup.make_env(task_id)
     starts: np.ndarray = env.reset()
@@ -206,7 +207,8 @@ def test_data_starts_where_sacs_first_episodes_do(name: str) -> None:
         agent.learn_task(NUM_ENVS, lambda done: None)
     (batch,) = agent.task_data()
     every = len(batch["observations"]) // NUM_ENVS
-    assert np.array_equal(batch["observations"][::every].numpy(), starts)
+    assert np.array_equal(batch["observations"][::every].numpy(), starts[:, :-3])
+    assert (batch["task"] == 1).all()
 
 
 def test_fixed_data_is_the_same_for_both_that_learn_from_it() -> None:

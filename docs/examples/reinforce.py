@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, StateTree, gradient_step
+from lifelong_rl.learning import Batch, StateTree, gradient_step, split_task
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.registry import AGENTS
@@ -23,24 +23,22 @@ STD = 0.5
 class Policy:
     """The policy as a component: the network, its loss, and what it predicts.
 
-    Batch: "observations" (n, obs_dim), which end with the task one-hot, "actions" (n, action_dim)
-    and "advantages" (n, 1).
+    Batch: "observations" (n, input_dim), "task" (n,) of int64, "actions" (n, action_dim) and
+    "advantages" (n, 1).
     """
 
     name = "policy"
     role = "policy"  # what the agent is evaluated by
-    inputs = ("observations",)  # what `predict` reads
+    inputs = ("observations", "task")  # what `predict` reads
     replayable = False  # the loss holds only for actions that the current policy has just drawn
 
-    def __init__(self, network: torch.nn.Module, num_tasks: int, learning_rate: float) -> None:
+    def __init__(self, network: torch.nn.Module, learning_rate: float) -> None:
         self.module = network
-        self.num_tasks = num_tasks
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
 
-    def mean(self, observations: Tensor) -> Tensor:
+    def mean(self, observations: Tensor, task: Tensor) -> Tensor:
         """The middle of the actions, (n, action_dim)."""
-        inputs, task = observations[:, : -self.num_tasks], observations[:, -self.num_tasks :]
-        return torch.tanh(self.module(inputs, task)[0])
+        return torch.tanh(self.module(observations, task)[0])
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log π(a|s) times the advantage."""
@@ -49,19 +47,20 @@ class Policy:
 
     def predict(self, batch: Batch) -> Distribution:
         """The actions' distribution for each row."""
-        return Independent(Normal(self.mean(batch["observations"]), STD, validate_args=False), 1)
+        mean = self.mean(batch["observations"], batch["task"])
+        return Independent(Normal(mean, STD, validate_args=False), 1)
 
     def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
         """The same rows as if they belonged to other tasks."""
-        rows = batch["observations"]
-        ids = torch.as_tensor(task).expand(len(rows))
-        one_hot = torch.nn.functional.one_hot(ids, self.num_tasks).to(rows.dtype)
-        return {**batch, "observations": torch.cat([rows[:, : -self.num_tasks], one_hot], dim=1)}
+        return {**batch, "task": torch.as_tensor(task).expand(len(batch["observations"]))}
 
 
 @AGENTS.register("reinforce")
 class Reinforce:
     """Policy gradient on whole episodes; as simple as an agent can be, and as slow to learn."""
+
+    needs = ("continuous actions",)  # of a sequence
+    offers = ()  # none of what a method may need
 
     def __init__(self, policy: Policy, num_tasks: int, method: ContinualMethod) -> None:
         self.components = {"policy": policy}
@@ -81,7 +80,7 @@ class Reinforce:
     ) -> Reinforce:
         """What `run` calls; the options after `seed` are those of `--agent-options`."""
         if num_tasks < 2:
-            raise ValueError("a sequence of at least two tasks is needed: the rest has no one-hot")
+            raise ValueError("a sequence of at least two tasks is needed: one alone is not told")
         torch.manual_seed(seed)
         spec = NetworkSpec(
             input_dim=env.observation_space.shape[0] - num_tasks,
@@ -90,7 +89,7 @@ class Reinforce:
             num_tasks=num_tasks,
         )
         network = method.build_network(spec)  # expansion methods make one of their own
-        return cls(Policy(network, num_tasks, learning_rate), num_tasks, method)
+        return cls(Policy(network, learning_rate), num_tasks, method)
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Turn to a task."""
@@ -119,9 +118,9 @@ class Reinforce:
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """What it is evaluated by: actions (n, action_dim) without noise."""
+        inputs, task = split_task(torch.as_tensor(observations), self.num_tasks)
         with torch.no_grad():
-            mean = self.components["policy"].mean(torch.as_tensor(observations))
-        return mean.numpy()
+            return self.components["policy"].mean(inputs, task).numpy()
 
     def diagnostics(self) -> Mapping[str, float]:
         """Means since the last call, for the log."""
@@ -157,8 +156,10 @@ class Reinforce:
             rewards.append(torch.as_tensor(reward, dtype=torch.float32))
         to_go = torch.stack(rewards).flip(0).cumsum(0).flip(0)  # (steps, environments)
         advantages = (to_go - to_go.mean(1, keepdim=True)) / (to_go.std() + 1e-6)
+        inputs, task = split_task(torch.cat(rows), self.num_tasks)  # they end with a one-hot
         self.batch = {
-            "observations": torch.cat(rows),
+            "observations": inputs,
+            "task": task,
             "actions": torch.cat(actions),
             "advantages": advantages.reshape(-1, 1),
         }

@@ -162,6 +162,10 @@ class Arm(Robot[Start, State]):
             goal=self.goal[rows].copy(),
         )
 
+    def memory(self) -> dict[str, Array]:
+        """Return the goals."""
+        return {"goal": self.goal}
+
     def encode(self, state: State) -> npt.NDArray[np.float32]:
         """Write states in the shared layout, (n, 26)."""
         return encode(state, self._task.joint_range)

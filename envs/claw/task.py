@@ -121,6 +121,10 @@ class Claw(Robot[Start, State]):
             target=self.target[rows].copy(),
         )
 
+    def memory(self) -> dict[str, Array]:
+        """Return the last actions and the targets."""
+        return {"last_action": self.last_action, "target": self.target}
+
     def encode(self, state: State) -> npt.NDArray[np.float32]:
         """Write states in the shared layout, (n, 21)."""
         return encode(state)

@@ -18,6 +18,7 @@ from lifelong_rl.envs.experts.motion import (
 )
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.door_open import HANDLE, OPEN, hooking_point
+from lifelong_rl.registry import EXPERTS
 
 HEIGHT = 0.06
 """Clearance over the hooking point at which the hand crosses the bar, m."""
@@ -33,6 +34,7 @@ LENGTH = math.hypot(HANDLE[0], HANDLE[1])
 """Distance of the handle from the hinge, m."""
 
 
+@EXPERTS.register("door-open")
 def door_open(state: State) -> Array:
     """Hook the fingers behind the bar from above, and pull until the door is open, (n, 4)."""
     hook = hooking_point(state)

@@ -15,6 +15,7 @@ from lifelong_rl.envs.experts.motion import (
 )
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.drawer_close import pushing_point
+from lifelong_rl.registry import EXPERTS
 
 HEIGHT = 0.06
 """Clearance over the pushing point at which the hand crosses the bar, m."""
@@ -28,6 +29,7 @@ BEYOND = 0.02
 """How far beyond the closed handle's pushing point the hand aims, m."""
 
 
+@EXPERTS.register("drawer-close")
 def drawer_close(state: State) -> Array:
     """Push the bar, coming from above, until the drawer is closed, (n, 4)."""
     point = pushing_point(state)

@@ -15,6 +15,7 @@ from lifelong_rl.envs.experts.motion import (
 )
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.drawer_open import BEHIND, OPEN
+from lifelong_rl.registry import EXPERTS
 
 HEIGHT = 0.06
 """Clearance over the hooking point at which the hand crosses the bar, m."""
@@ -28,6 +29,7 @@ BEYOND = 0.02
 """Way that the hand goes on beyond the opening wanted, m."""
 
 
+@EXPERTS.register("drawer-open")
 def drawer_open(state: State) -> Array:
     """Hook the fingers behind the bar from above, and pull until the drawer is open, (n, 4)."""
     hook = state.object + BEHIND

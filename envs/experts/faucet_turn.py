@@ -15,6 +15,7 @@ from lifelong_rl.envs.experts.motion import (
 )
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.faucet_turn import LENGTH, TURN, pushing_point
+from lifelong_rl.registry import EXPERTS
 
 HEIGHT = 0.06
 """Clearance over the pushing point at which the hand crosses the lever, m."""
@@ -28,6 +29,7 @@ BEYOND = 0.03
 """Way that the hand goes on beyond the angle wanted, m."""
 
 
+@EXPERTS.register("faucet-turn")
 def faucet_turn(state: State) -> Array:
     """Push the knob, coming from above, until the lever is turned, (n, 4)."""
     point = pushing_point(state)

@@ -7,6 +7,7 @@ import numpy as np
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.experts.motion import CLOSED, OPEN, UP, from_above, toward, where
 from lifelong_rl.envs.robot import Array
+from lifelong_rl.registry import EXPERTS
 
 CLEARANCE = 0.05
 """Height above the handle at which the hand crosses over, m."""
@@ -22,6 +23,7 @@ PULL = 0.05
 """How far above the hand a pull aims, m."""
 
 
+@EXPERTS.register("peg-unplug")
 def peg_unplug(state: State) -> Array:
     """Return the expert's actions, (n, 4)."""
     off = distance(state.hand, state.object)

@@ -7,6 +7,7 @@ import numpy as np
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.experts.motion import CLOSED, OPEN, from_above, toward, where
 from lifelong_rl.envs.robot import Array
+from lifelong_rl.registry import EXPERTS
 
 CLEARANCE = 0.05
 """Height above the knob at which the hand crosses over, m."""
@@ -20,6 +21,7 @@ HELD_LOW, HELD_HIGH = 0.034, 0.039
 """Openings between which closed fingers have the knob between them, m."""
 
 
+@EXPERTS.register("pick-place")
 def pick_place(state: State) -> Array:
     """Return the expert's actions, (n, 4)."""
     off = distance(state.hand, state.object)

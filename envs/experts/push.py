@@ -7,6 +7,7 @@ import numpy as np
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.experts.motion import OPEN, from_above, toward, where
 from lifelong_rl.envs.robot import Array
+from lifelong_rl.registry import EXPERTS
 
 BEHIND = np.array([-0.048, 0.0, 0.006])
 """Where the hand pushes from, from the puck's middle: both open fingers touch the rim, m."""
@@ -26,6 +27,7 @@ AHEAD = np.array([1.0, 0.0, 0.0])
 """The direction ahead."""
 
 
+@EXPERTS.register("push")
 def push(state: State) -> Array:
     """Return the expert's actions, (n, 4).
 

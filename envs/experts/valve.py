@@ -11,7 +11,7 @@ Angles of fingers and arms count forwards: in the direction the valve is to be t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from lifelong_rl.envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_f
 from lifelong_rl.envs.claw.observation import HOME, JOINT_SCALE, State, wrapped
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.valve import MORE_VALVES, VALVES
+from lifelong_rl.registry import EXPERTS
 
 ARMS: Mapping[str, tuple[int, ...]] = {
     "tri": (60, 180, 300),
@@ -170,7 +171,5 @@ def _gap(arms: list[Array], angle: Array, end: float) -> Array:
     return np.maximum(gap, 0.0)
 
 
-VALVE_EXPERTS: Mapping[str, Callable[[State], Array]] = {
-    valve.name: partial(turn, shape=valve.shape) for valve in (*VALVES, *MORE_VALVES)
-}
-"""The expert of each valve by the task's name."""
+for _valve in (*VALVES, *MORE_VALVES):
+    EXPERTS.register(_valve.name)(partial(turn, shape=_valve.shape))

@@ -15,6 +15,7 @@ from lifelong_rl.envs.experts.motion import (
 )
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.tasks.window_slide import SLID, pushing_point
+from lifelong_rl.registry import EXPERTS
 
 HEIGHT = 0.06
 """Clearance over the pushing point at which the hand crosses the post, m."""
@@ -28,6 +29,7 @@ BEYOND = 0.02
 """Way that the hand goes on beyond the way wanted, m."""
 
 
+@EXPERTS.register("window-slide")
 def window_slide(state: State) -> Array:
     """Push the post, coming from above, until the pane has slid, (n, 4)."""
     point = pushing_point(state)

@@ -10,6 +10,7 @@ from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 BOX_LOW, BOX_HIGH = np.array([0.42, -0.16, 0.0]), np.array([0.60, 0.16, 0.0])
 """Corners of the area the box stands in, m."""
@@ -23,6 +24,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the touch term is one half, m."""
 
 
+@TASKS.register("button-press")
 class ButtonPress(ArmTask):
     """Press a slender spring-loaded button down with closed fingers.
 

@@ -10,6 +10,7 @@ from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 CABINET_LOW, CABINET_HIGH = np.array([0.64, -0.12, 0.0]), np.array([0.70, 0.12, 0.0])
 """Corners of the area the middle of the cabinet's front edge stands in, m."""
@@ -25,6 +26,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the hook term is one half, m."""
 
 
+@TASKS.register("drawer-open")
 class DrawerOpen(ArmTask):
     """Pull a drawer open by its handle.
 

@@ -11,6 +11,7 @@ from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 FAUCET_LOW, FAUCET_HIGH = np.array([0.50, -0.14, 0.0]), np.array([0.60, 0.14, 0.0])
 """Corners of the area the faucet's foot stands in, m."""
@@ -30,6 +31,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the touch term is one half, m."""
 
 
+@TASKS.register("faucet-turn")
 class FaucetTurn(ArmTask):
     """Turn a faucet's lever anticlockwise.
 

@@ -10,6 +10,7 @@ from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 SOCKET_LOW, SOCKET_HIGH = np.array([0.42, -0.15, 0.0]), np.array([0.58, 0.15, 0.0])
 """Corners of the area the socket stands in, m."""
@@ -29,6 +30,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the reach term is one half, m."""
 
 
+@TASKS.register("peg-unplug")
 class PegUnplug(ArmTask):
     """Pull a peg out of its socket by its handle.
 

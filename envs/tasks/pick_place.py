@@ -10,6 +10,7 @@ from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 KNOB_HEIGHT = 0.04189
 """Height of the knob's middle when the weight rests on the table, m; its pads give under it by
@@ -37,6 +38,7 @@ PLACE_HALF_DISTANCE = 0.03
 """Distance from knob to goal at which the place term of a lifted weight is one half, m."""
 
 
+@TASKS.register("pick-place")
 class PickPlace(ArmTask):
     """Lift a weight by its knob and carry it to a goal in the air.
 

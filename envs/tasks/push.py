@@ -11,6 +11,7 @@ from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 PUCK_LOW, PUCK_HIGH = np.array([0.43, -0.10, 0.01589]), np.array([0.50, 0.10, 0.01589])
 """Corners of the area the puck's middle starts in, m; at this height it rests on the table, which
@@ -29,6 +30,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the behind term is one half, m."""
 
 
+@TASKS.register("push")
 class Push(ArmTask):
     """Push a puck along the table to a goal ahead of it.
 

@@ -11,6 +11,7 @@ from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 HAND_LOW, HAND_HIGH = np.array([0.40, -0.20, 0.14]), np.array([0.60, 0.20, 0.32])
 """Corners of the box the hand starts in, m."""
@@ -24,6 +25,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the proximity term is one half, m."""
 
 
+@TASKS.register("reach")
 class Reach(ArmTask):
     """Bring the hand to a marked point in the air.
 

@@ -12,6 +12,7 @@ from lifelong_rl.envs.claw.observation import HOME, NUM_JOINTS, State, norm
 from lifelong_rl.envs.claw.task import ClawTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 SHAPES: Mapping[str, str] = {
     "tri": "a valve with three lobes",
@@ -153,3 +154,6 @@ MORE_VALVES: tuple[Valve, ...] = tuple(
     Valve(f"valve-{shape}-right", shape, RIGHT) for shape in SHAPES
 )
 """The same ten to be turned clockwise by less."""
+
+for _valve in (*VALVES, *MORE_VALVES):
+    TASKS.register(_valve.name)(_valve)

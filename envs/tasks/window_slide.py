@@ -11,6 +11,7 @@ from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import uniform
+from lifelong_rl.registry import TASKS
 
 WINDOW_LOW, WINDOW_HIGH = np.array([0.56, -0.12, 0.0]), np.array([0.63, 0.08, 0.0])
 """Corners of the area the middle of the window's sill stands in, m."""
@@ -28,6 +29,7 @@ HALF_DISTANCE = 0.05
 """Distance at which the touch term is one half, m."""
 
 
+@TASKS.register("window-slide")
 class WindowSlide(ArmTask):
     """Slide a window's pane sideways by its handle.
 

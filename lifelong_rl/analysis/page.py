@@ -71,7 +71,7 @@ READING = (
 )
 
 
-def make_page(comparison: Mapping[str, Any]) -> str:
+def make_comparison_page(comparison: Mapping[str, Any]) -> str:
     """The page, which refers to nothing outside itself."""
     settings = comparison["settings"]
     runs = sum(len(group["runs"]) for s in comparison["sections"] for group in s["groups"])

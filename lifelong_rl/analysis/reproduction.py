@@ -13,6 +13,9 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig, parse_value
 from lifelong_rl.runs.run_folder import RunFolder
 
+REPEATED = ("plugin",)
+"""Fields of lists whose flag takes one entry and is repeated; others take all of theirs at once."""
+
 
 def command(config: RunConfig, seeds: Sequence[int]) -> str:
     """The command line that makes runs again which differ only in their seeds.
@@ -31,8 +34,10 @@ def command(config: RunConfig, seeds: Sequence[int]) -> str:
             continue
         if isinstance(value, Mapping):
             words += [flag, *(f"{name}={_option(v)}" for name, v in value.items())]
+        elif field.name in REPEATED:
+            words += [word for one in value for word in (flag, one)]
         elif isinstance(value, tuple):
-            words += [word for module in value for word in (flag, module)]
+            words += [flag, *value]
         elif isinstance(value, bool):
             words.append(flag if value else "--no-" + flag[2:])
         else:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lifelong_rl.text import format_table
+
 CSV_HEADER = (
     "sequence",
     "order",
@@ -196,6 +198,19 @@ def describe_section(section: Mapping[str, Any]) -> list[str]:
             for regime in section["regimes"]
         ),
     ]
+
+
+def format_comparison(comparison: Mapping[str, Any]) -> str:
+    """The tables of a comparison as text."""
+    lines = []
+    for section in comparison["sections"]:
+        lines += [name_section(section), *(f"  {line}" for line in describe_section(section)), ""]
+        for table in make_tables(section):
+            lines += [table.title + ":", format_table(table.header, table.rows), ""]
+        lines += [f"note: {note}" for note in section["notes"]] + [""] * bool(section["notes"])
+    lines += [f"note: {note}" for note in comparison["settings"]["notes"]]
+    left_out = [f"left out: {one['path']}: {one['reason']}" for one in comparison["left_out"]]
+    return "\n".join(lines + left_out).rstrip()
 
 
 def format_csv(comparison: Mapping[str, Any]) -> str:

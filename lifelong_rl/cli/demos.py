@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, NonNegative, Whole
 
 if TYPE_CHECKING:
     from lifelong_rl.storage.demonstration_file import Demonstrations
@@ -42,25 +43,18 @@ class Demos(Command):
 
     task: Repeated = ()
     sequence: OptionalName = None
-    episodes: int = 100
-    seed: int = 0
-    noise: float = 0.0
+    episodes: Count = 100
+    seed: Whole = 0
+    noise: NonNegative = 0.0
     out: OptionalPath = None
     overwrite: bool = False
     export: OptionalName = None
     verify: bool = False
     json: OptionalPath = None
-    num_threads: int = 2
+    num_threads: Count = 2
 
     def __call__(self) -> int:
         """Demonstrate or verify, and print a line for each task."""
-        for name, least in (("episodes", 1), ("seed", 0), ("num_threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
-        if not 0 <= self.noise < math.inf:
-            raise UserError(f"noise must be a number of at least 0, not {self.noise}")
         if not self.verify:
             if self.json is not None:
                 raise UserError("--json goes with --verify")
@@ -71,7 +65,8 @@ class Demos(Command):
         return self._verify()
 
     def _write(self) -> int:
-        from lifelong_rl.cli.minari_export import check_minari, export_minari
+        from lifelong_rl.envs.demonstrations import demonstrate
+        from lifelong_rl.envs.minari_export import check_minari, export_minari
         from lifelong_rl.storage.demonstration_file import save_demonstrations
 
         tasks = find_tasks(self.task, self.sequence)
@@ -88,7 +83,11 @@ class Demos(Command):
         for task, path in paths.items():
             started = perf_counter()
             demonstrations = demonstrate(
-                task, self.episodes, self.seed, noise=self.noise, num_threads=self.num_threads
+                task,
+                episodes=self.episodes,
+                seed=self.seed,
+                noise=self.noise,
+                num_threads=self.num_threads,
             )
             save_demonstrations(path, demonstrations)
             places = str(path)
@@ -122,6 +121,7 @@ class Demos(Command):
         return paths
 
     def _verify(self) -> int:
+        from lifelong_rl.envs.demonstrations import demonstrate
         from lifelong_rl.envs.tasks import TASKS
         from lifelong_rl.storage.atomic import write_json, writing
         from lifelong_rl.storage.versions import versions
@@ -132,7 +132,11 @@ class Demos(Command):
         found: dict[str, dict[str, Any]] = {}
         for task in tasks:
             demonstrations = demonstrate(
-                task, self.episodes, self.seed, noise=self.noise, num_threads=self.num_threads
+                task,
+                episodes=self.episodes,
+                seed=self.seed,
+                noise=self.noise,
+                num_threads=self.num_threads,
             )
             solved = int(demonstrations.solved.sum())
             needed = math.ceil(TASKS[task].expert_success * self.episodes)
@@ -188,37 +192,6 @@ def find_tasks(names: Iterable[str], sequence: str | None) -> list[str]:
         except ValueError as error:
             raise UserError(str(error)) from error
     return list(found)
-
-
-def demonstrate(
-    task: str, episodes: int, seed: int, *, noise: float = 0.0, num_threads: int = 1
-) -> Demonstrations:
-    """Let the expert of a task demonstrate it.
-
-    Args:
-        task: Name of the task.
-        episodes: How many.
-        seed: Decides starts and noise.
-        noise: Standard deviation of what is added to the expert's actions.
-        num_threads: Threads that step the physics.
-    """
-    from lifelong_rl.envs.demonstrations import collect, describe
-    from lifelong_rl.envs.experts import get_expert
-    from lifelong_rl.envs.tasks import get_task
-    from lifelong_rl.storage.demonstration_file import Demonstrations
-    from lifelong_rl.storage.versions import versions
-
-    found = get_task(task)
-    recorded = collect(
-        found,
-        get_expert(task),
-        episodes=episodes,
-        seed=seed,
-        noise=noise,
-        num_threads=num_threads,
-    )
-    metadata = {**describe(found, seed=seed, noise=noise), "versions": versions()}
-    return Demonstrations(**vars(recorded), metadata=metadata)
 
 
 def format_steps(demonstrations: Demonstrations) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.options import Command, Number
+from lifelong_rl.options import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Eval(Command):
 
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
-    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    episodes: Annotated[Count | None, Number] = None
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
     json: bool = False
 
@@ -34,41 +35,33 @@ class Eval(Command):
         """Evaluate, and print a table."""
         from contextlib import closing
 
-        import torch
-
-        from lifelong_rl.errors import UnknownNameError, UserError
+        from lifelong_rl.errors import UnknownNameError
         from lifelong_rl.runs.evaluation import Evaluator
-        from lifelong_rl.runs.restore import load_learned
+        from lifelong_rl.runs.restore import load_agent
         from lifelong_rl.runs.run_folder import RunFolder
         from lifelong_rl.runs.sequence import task_labels
         from lifelong_rl.runs.setup import prepare
         from lifelong_rl.text import format_table
 
-        if self.episodes is not None and self.episodes < 1:
-            raise UserError(f"episodes must be at least 1, not {self.episodes}")
         folder = RunFolder.open(self.run_dir)
         setup = prepare(folder.config)
         config, sequence = setup.config, setup.sequence
         labels = task_labels(sequence.tasks)
         if self.task is not None and self.task not in labels:
             raise UnknownNameError("task", self.task, labels, see="")
-        state = load_learned(setup, folder, self.checkpoint)
-        torch.set_num_threads(config.threads)
-        tasks_done = len(state["record"]["performance"]) - 1
-        with closing(setup.make_env(min(tasks_done, sequence.num_tasks - 1))) as env:
-            agent, _ = setup.build_agent(env, state["agent"])
-            evaluator = Evaluator(
-                sequence,
-                num_episodes=self.episodes or config.eval_episodes,
-                num_threads=config.num_threads,
-                env_options=setup.env_options,
-            )
-            with closing(evaluator):
-                found = {
-                    label: evaluator.evaluate(agent.act, task_id)
-                    for task_id, label in enumerate(labels)
-                    if self.task in (None, label)
-                }
+        agent, tasks_done = load_agent(setup, folder, self.checkpoint)
+        evaluator = Evaluator(
+            sequence,
+            num_episodes=self.episodes or config.eval_episodes,
+            num_threads=config.num_threads,
+            env_options=setup.env_options,
+        )
+        with closing(evaluator):
+            found = {
+                label: evaluator.evaluate(agent.act, task_id)
+                for task_id, label in enumerate(labels)
+                if self.task in (None, label)
+            }
         if self.json:
             content = {
                 label: {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
-    from lifelong_rl.envs.frames import TaskFrames
     from lifelong_rl.vision.frames import Frames as FramesOfTasks
 
 FOLDER = Path("frames")
@@ -44,9 +44,9 @@ class Frames(Command):
     cameras: tuple[str, ...] = ("front",)
     size: int = 64
     out: OptionalPath = None
-    seed: int = 0
+    seed: Whole = 0
     overwrite: bool = False
-    num_threads: int = 2
+    num_threads: Count = 2
 
     def __call__(self) -> int:
         """Collect, with a line for each task, or say that they are there already."""
@@ -74,11 +74,6 @@ class Frames(Command):
         from lifelong_rl.runs.sequence import load_sequence
         from lifelong_rl.storage.versions import installed
 
-        for name, least in (("seed", 0), ("num_threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
         if self.policy not in (*POLICIES, MIXED):
             raise UnknownNameError("policy", self.policy, (*POLICIES, MIXED), see="")
         policies = list(POLICIES) if self.policy == MIXED else [self.policy]
@@ -145,71 +140,34 @@ class Frames(Command):
         )
 
     def _collect(self, request: dict[str, Any]) -> FramesOfTasks:
-        """Let every policy act in every task."""
+        """Let every policy act in every task, and tell of each task."""
+        from lifelong_rl.envs.frames import collect_parts
+        from lifelong_rl.envs.rendering import RenderingError
         from lifelong_rl.storage.versions import versions
+        from lifelong_rl.vision.frames import join
 
         tasks, policies = request["tasks"], request["policies"]
-        cells = [(task, policy) for task in range(len(tasks)) for policy in range(len(policies))]
-        share, more = divmod(self.count, len(cells))
         parts = []
         started = perf_counter()
-        for k, (task, policy) in enumerate(cells):
-            parts.append(self._collect_cell(tasks[task], policies[policy], k, share + (k < more)))
-            if policy == len(policies) - 1:
-                done = sum(len(part.steps) for part in parts)
-                print(
-                    f"[{task + 1}/{len(tasks)}] {tasks[task]}  {done} of {self.count} frames  "
-                    f"{done / (perf_counter() - started):.0f} frames/s",
-                    flush=True,
-                )
-        return join(parts, cells, {**request, "versions": versions()})
-
-    def _collect_cell(self, task: str, policy: str, cell: int, count: int) -> TaskFrames:
-        import numpy as np
-
-        from lifelong_rl.envs.frames import collect_frames
-        from lifelong_rl.envs.rendering import RenderingError
-        from lifelong_rl.envs.tasks import get_task
-
         try:
-            return collect_frames(
-                get_task(task),
-                policy,
-                count=count,
+            for part in collect_parts(
+                tasks,
+                policies,
+                count=self.count,
                 cameras=self.cameras,
                 size=self.size,
-                seed=int(np.random.SeedSequence([self.seed, cell]).generate_state(1)[0]),
+                seed=self.seed,
                 num_threads=self.num_threads,
-            )
+            ):
+                parts.append(part)
+                task, policy = divmod(len(parts) - 1, len(policies))
+                if policy == len(policies) - 1:
+                    done = sum(len(one.steps) for one in parts)
+                    print(
+                        f"[{task + 1}/{len(tasks)}] {tasks[task]}  {done} of {self.count} frames  "
+                        f"{done / (perf_counter() - started):.0f} frames/s",
+                        flush=True,
+                    )
         except RenderingError as error:
             raise UserError(str(error)) from error
-
-
-def join(
-    parts: list[TaskFrames], cells: list[tuple[int, int]], metadata: dict[str, Any]
-) -> FramesOfTasks:
-    """Put frames of several tasks and policies together, and number their episodes through.
-
-    Args:
-        parts: The frames of each cell.
-        cells: Indices of its task and policy.
-        metadata: As that of `lifelong_rl.vision.frames.Frames`.
-    """
-    import numpy as np
-
-    from lifelong_rl.vision.frames import Frames
-
-    sizes = [len(part.steps) for part in parts]
-    first = np.cumsum([0, *(part.episodes[-1] + 1 for part in parts)])
-    tasks, policies = np.repeat(np.array(cells, np.int64), sizes, axis=0).T
-    return Frames(
-        images=np.concatenate([part.images for part in parts]),
-        episodes=np.concatenate([part.episodes + k for part, k in zip(parts, first, strict=False)]),
-        steps=np.concatenate([part.steps for part in parts]),
-        tasks=tasks,
-        policies=policies,
-        labels={
-            name: np.concatenate([part.labels[name] for part in parts]) for name in parts[0].labels
-        },
-        metadata=metadata,
-    )
+        return join(parts, {**request, "versions": versions()})

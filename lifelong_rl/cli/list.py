@@ -1,4 +1,4 @@
-"""`lifelong-rl list`: what there is to choose from."""
+"""`lifelong-rl list`: what there is to choose from, and the manual of each."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ import tyro
 from lifelong_rl.cli.options import Command, Repeated
 from lifelong_rl.errors import UnknownNameError
 
-KINDS = ("tasks", "sequences", "agents", "methods", "objectives", "encoder-methods")
-
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, sequences, agents, methods, objectives and encoder-methods, with plug-ins.
+    """List tasks, sequences, agents, methods, objectives and encoder-methods, or describe one.
 
-    The list of methods also tells which of them work with which agents.
+    With the name of one of them it prints its manual: what it is, options, papers, who goes with
+    whom. The list of methods also tells which of them work with which agents.
 
     Attributes:
-        kind: One of tasks, sequences, agents, methods, objectives, encoder-methods; all of them if
-            it is left out.
-        plugin: Module to import first; it may register any of them but tasks.
+        name: One of tasks, sequences, agents, methods, objectives, encoder-methods, or of what
+            these list, such as ewc or sac; all is listed if it is left out.
+        plugin: Module to import first; it may register any of them.
     """
 
-    kind: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")] = None
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="KIND|NAME")] = None
     plugin: Repeated = ()
 
     def __call__(self) -> int:
-        """Print the lists."""
-        if self.kind not in (None, *KINDS):
-            raise UnknownNameError("list", str(self.kind), KINDS, see="lifelong-rl list --help")
-        from lifelong_rl.runs.setup import load_plugins
+        """Print the lists, or the manual."""
+        from lifelong_rl.manual import TABLES
+        from lifelong_rl.registry import load_plugins
 
         broken = []
         for module in self.plugin:
@@ -42,40 +40,25 @@ class List(Command):
                 load_plugins([module])
             except Exception as error:
                 broken.append((module, f"broken: {error}"))
-        for kind in KINDS:
-            if self.kind in (None, kind):
-                _print_section(kind, _entries(kind))
-        if self.kind == "methods":
-            _print_refusals()
+        if self.name is None or self.name in TABLES:
+            for kind in TABLES:
+                if self.name in (None, kind):
+                    _print_section(kind, _entries(kind))
+            if self.name == "methods":
+                _print_refusals()
+        else:
+            _print_manuals(self.name)
         if broken:
             _print_section("plug-ins", broken)
         return 0
 
 
-def _entries(kind: str) -> Iterable[tuple[str, str]]:
-    if kind == "tasks":
-        return _tasks()
-    from lifelong_rl.continual import METHODS
-    from lifelong_rl.registry import AGENTS, SEQUENCES
-    from lifelong_rl.vision.continual import ENCODER_METHODS
-    from lifelong_rl.vision.objectives import OBJECTIVES
+def _entries(kind: str) -> list[tuple[str, str]]:
+    from lifelong_rl.manual import TABLES
 
-    registry = {
-        "sequences": SEQUENCES,
-        "agents": AGENTS,
-        "methods": METHODS,
-        "objectives": OBJECTIVES,
-        "encoder-methods": ENCODER_METHODS,
-    }[kind]
-    return [(name, _or_broken(partial(registry.describe, name))) for name in registry.names()]
-
-
-def _tasks() -> list[tuple[str, str]]:
-    try:
-        from lifelong_rl.envs.tasks import TASKS
-    except Exception as error:
-        return [("-", f"broken: {type(error).__name__}: {error}")]
-    return [(name, task.description) for name, task in TASKS.items()]
+    table = TABLES[kind]
+    found = [(name, _or_broken(partial(table.describe, name))) for name in table.names()]
+    return found + [(module, f"broken: {problem}") for module, problem in table.broken.items()]
 
 
 def _or_broken(describe: Callable[[], str]) -> str:
@@ -93,32 +76,40 @@ def _print_section(title: str, entries: Iterable[tuple[str, str]]) -> None:
         print(f"  {name:<{width}}  {' '.join(description.split())}".rstrip())
 
 
+def _print_manuals(name: str) -> None:
+    """Print the manual of what is called `name`, one for each kind that has the name.
+
+    Raises:
+        UnknownNameError: Nothing is called so.
+    """
+    from lifelong_rl.manual import TABLES, format_manual, read_manual
+
+    kinds = [kind for kind, table in TABLES.items() if name in table]
+    if not kinds:
+        known = [*TABLES, *(each for table in TABLES.values() for each in table.names())]
+        raise UnknownNameError("name", name, known, see="lifelong-rl list")
+    print("\n\n\n".join(format_manual(read_manual(kind, name)) for kind in kinds))
+
+
 def _print_refusals() -> None:
     """Print a table of methods and agents, and why where a pair does not work."""
-    import torch
+    from lifelong_rl.compatibility import find_partners, find_refusal
+    from lifelong_rl.registry import AGENTS, METHODS
 
-    from lifelong_rl.continual import METHODS
-    from lifelong_rl.registry import AGENTS
-    from lifelong_rl.runs.compatibility import find_refusal, try_agents
-
-    torch.set_num_threads(1)  # more only wait for each other on networks this small
-    try:
-        agents = try_agents(AGENTS.names())
-    except Exception as error:
-        print(f"  with which agents they work cannot be tried: {type(error).__name__}: {error}")
-        return
-    methods = METHODS.names()
+    agents, methods = AGENTS.names(), METHODS.names()
     width = max(map(len, methods))
-    reasons = []
-    print("  with the agents (+ works, - does not):")
+    refusals = []
+    print("  with the agents (+ works, - does not, ? does not tell):")
     print("  " + "  ".join(["".ljust(width), *agents]))
     for method in methods:
+        partners = find_partners(METHODS, method, AGENTS)
         row = [method.ljust(width)]
-        for agent, begin in agents.items():
-            reason = find_refusal(method, begin)
-            row.append(("+" if reason is None else "-").ljust(len(agent)))
-            if reason is not None:
-                reasons.append((f"{method} with {agent}", reason))
+        for agent in agents:
+            refused = agent in partners.refused
+            sign = "-" if refused else "+" if agent in partners.fitting else "?"
+            row.append(sign.ljust(len(agent)))
+            if refused:
+                refusals.append(find_refusal(METHODS, method, AGENTS, agent))
         print("  " + "  ".join(row).rstrip())
-    for pair, reason in reasons:
-        print(f"  {pair}: {' '.join(reason.split())}")
+    for refusal in refusals:
+        print(f"  {refusal}")

@@ -14,6 +14,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import check_options
 from lifelong_rl.runs.config import parse_value
 
 
@@ -61,7 +62,8 @@ class Command:
             raise UserError(f"lifelong-rl {name}: {_first_sentence(box.getvalue())}") from None
         if unknown:
             raise _unknown_argument(cls, name, unknown[0])
-        return parsed
+        given = {entry.name: getattr(parsed, entry.name) for entry in fields(cls)}
+        return cls(**check_options(cls, given, ""))
 
     def __call__(self) -> int:
         """Do it, and return the exit code."""
@@ -95,8 +97,17 @@ Options = Annotated[
 ]
 """A field for options of an agent or a method."""
 
-OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT")]
-"""A field for a whole number that need not be given."""
+Number = tyro.conf.arg(metavar="INT")
+"""Marks a field for a whole number that need not be given."""
+
+Choice = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="NAME",
+    instance_from_str=lambda words: words[0],
+    is_instance=lambda value: value is None or isinstance(value, str),
+    str_from_instance=lambda value: [str(value)],
+)
+"""Marks a field for one of some names: the nearest right one is told of a wrong one."""
 
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 """A field for a name that need not be given."""

@@ -13,6 +13,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
+from lifelong_rl.options import resolve_options
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.augment import Augmentation
@@ -77,8 +78,7 @@ class Pretrain(Command):
 
     def __call__(self) -> int:
         """Pretrain, and print the course of it."""
-        from lifelong_rl.runs.config import resolve_options
-        from lifelong_rl.runs.setup import load_plugins
+        from lifelong_rl.registry import load_plugins
         from lifelong_rl.text import format_seconds, quote
         from lifelong_rl.vision.objectives import OBJECTIVES
         from lifelong_rl.vision.pretrain import PretrainConfig
@@ -95,7 +95,7 @@ class Pretrain(Command):
             seed=self.seed,
             threads=self.threads,
             augmentation=self._augmentation(),
-            options=resolve_options("objective", self.objective, factory, self.options),  # type: ignore[arg-type]
+            options=resolve_options(factory, self.options, f"objective '{self.objective}'"),
         )
         method = "" if self.method is None else f"-{self.method}"
         name = f"{self.frames.stem}-{self.objective}{method}-seed{self.seed}"
@@ -115,16 +115,13 @@ class Pretrain(Command):
     def _augmentation(self) -> Augmentation:
         from lifelong_rl.vision.augment import Augmentation
 
-        try:
-            return Augmentation(
-                shift=self.shift,
-                relative_shift=self.relative_shift,
-                brightness=self.brightness,
-                contrast=self.contrast,
-                cutout=self.cutout,
-            )
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        return Augmentation(
+            shift=self.shift,
+            relative_shift=self.relative_shift,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            cutout=self.cutout,
+        )
 
     def _learn_at_once(self, path: Path, config: PretrainConfig) -> tuple[int, list[str]]:
         """Learn all frames; the number of steps, and what is wrong with the encoder."""
@@ -139,7 +136,6 @@ class Pretrain(Command):
 
     def _learn_tasks(self, path: Path, config: PretrainConfig) -> tuple[int, list[str]]:
         """Learn task after task; the number of steps, and what is wrong with the encoder."""
-        from lifelong_rl.runs.config import resolve_options
         from lifelong_rl.vision.continual import ENCODER_METHODS
         from lifelong_rl.vision.continual.folder import RESULTS, pretrain_sequence_into
         from lifelong_rl.vision.continual.sequence import SequenceConfig
@@ -147,7 +143,7 @@ class Pretrain(Command):
 
         method = str(self.method)
         factory = ENCODER_METHODS.get(method)
-        options = resolve_options("encoder-method", method, factory, self.method_options)  # type: ignore[arg-type]
+        options = resolve_options(factory, self.method_options, f"encoder-method '{method}'")
         sequence = SequenceConfig(config, method, options)
         frames = load_frames(self.frames)
         result = pretrain_sequence_into(path, frames, sequence, self._report_task, self.camera)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from lifelong_rl.cli.options import Command, OptionalPath
-from lifelong_rl.errors import UserError
-
-if TYPE_CHECKING:
-    from lifelong_rl.vision.encoder import Encoder
-    from lifelong_rl.vision.frames import Frames
+from lifelong_rl.options import Count, Whole
 
 HEADER = (
     *("features", "hand R²", "cm", "object R²", "cm", "joints R²", "rad"),
@@ -44,9 +40,9 @@ class Probe(Command):
 
     encoder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ENCODER")]
     frames: Path
-    supervised_steps: int = 1000
-    seed: int = 0
-    threads: int = 1
+    supervised_steps: Whole = 1000
+    seed: Whole = 0
+    threads: Count = 1
     json: OptionalPath = None
 
     def __call__(self) -> int:
@@ -59,14 +55,10 @@ class Probe(Command):
         from lifelong_rl.vision.encoder import load_encoder
         from lifelong_rl.vision.frames import load_frames
         from lifelong_rl.vision.pretrain_folder import find_encoder
+        from lifelong_rl.vision.probe import for_encoder
         from lifelong_rl.vision.references import compare, sizes
         from lifelong_rl.vision.sampling import fingerprint
 
-        for name, least in (("supervised_steps", 0), ("seed", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
         torch.set_num_threads(self.threads)
         path = find_encoder(self.encoder)
         encoder, made = load_encoder(path)
@@ -92,30 +84,6 @@ class Probe(Command):
                 self.json.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.json, content)
         return 0
-
-
-def for_encoder(
-    frames: Frames, source: Path, encoder: Encoder, made: Mapping[str, Any], path: Path
-) -> Frames:
-    """The frames as the encoder's camera sees them.
-
-    Raises:
-        UserError: They are of other cameras, or of another size.
-    """
-    import numpy as np
-
-    from lifelong_rl.vision.sampling import select
-
-    camera, cameras = made["camera"], frames.metadata["cameras"]
-    if camera not in cameras:
-        raise UserError(f"{path} is for the camera '{camera}'; {source} is of {', '.join(cameras)}")
-    height, width = frames.images.shape[-2:]
-    if (height, width) != (encoder.spec.height, encoder.spec.width):
-        raise UserError(
-            f"{path} is for images of {encoder.spec.width}×{encoder.spec.height} pixels; "
-            f"{source} has {width}×{height}"
-        )
-    return select(frames, np.arange(len(frames.images)), (camera,))
 
 
 def row(name: str, result: Mapping[str, Any]) -> list[str]:

@@ -10,11 +10,9 @@ import tyro
 
 from lifelong_rl.cli.options import Command, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lifelong_rl.analysis.figures import Drawing
     from lifelong_rl.analysis.runs import LeftOut, Run
 
 
@@ -34,8 +32,8 @@ class ReadingCommand(Command):
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     overwrite: bool = False
     mix: Repeated = ()
-    reps: int = 5000
-    seed: int = 0
+    reps: Count = 5000
+    seed: Whole = 0
 
     PURPOSE: ClassVar[str]
     """What is done with the runs, in words that come after "to"."""
@@ -44,9 +42,6 @@ class ReadingCommand(Command):
         """Raise UserError for an option that makes no sense."""
         from lifelong_rl.analysis.groups import MIXABLE
 
-        for name, least in (("reps", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
         for kind in self.mix:
             if kind not in MIXABLE:
                 raise UnknownNameError("kind of mixture", kind, MIXABLE, see="")
@@ -80,18 +75,3 @@ class ReadingCommand(Command):
                 + f" (and {len(more)} more left out)" * bool(more)
             )
         return runs, left_out
-
-
-def write_drawings(folder: Path, drawings: Sequence[Drawing]) -> None:
-    """Write figures as SVG and PNG, in place of those of the same name.
-
-    Raises:
-        WriteError: The disk refused.
-    """
-    from lifelong_rl.storage.atomic import write_file, writing
-
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for drawing in drawings:
-        for kind in ("svg", "png"):
-            write_file(folder / f"{drawing.name}.{kind}", drawing.render(kind))

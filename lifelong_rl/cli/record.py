@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,15 @@ import tyro
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lifelong_rl.cli.clip import Picture
     from lifelong_rl.envs.batch_env import BatchEnv
-    from lifelong_rl.envs.pixels import Observer
+    from lifelong_rl.envs.filming import Cameras, Rollout
+    from lifelong_rl.storage.clip import Picture
 
-    Policy = Callable[[BatchEnv, Any], np.ndarray]
-    """An environment and what it shows, of one row, to actions, (1, action_dim)."""
-    Stage = Callable[[int], tuple[BatchEnv, Observer, Policy]]
-    """A seed to one environment, not yet reset, what shows it, and who acts in it."""
+    MakeRollout = Callable[[int], Rollout]
+    """From a seed to who acts where."""
 
 ALL = "all"
 LEAST_SIZE = 32
@@ -61,8 +57,8 @@ class Record(Command):
     out: Path
     format: OptionalName = None
     camera: str = "front"
-    episodes: int = 1
-    seed: int = 0
+    episodes: Count = 1
+    seed: Whole = 0
     width: int = 480
     height: int = 360
     quality: bool = False
@@ -74,28 +70,27 @@ class Record(Command):
             raise UserError("say whom to film: either --expert or --run-dir DIR")
         if self.expert and self.checkpoint is not None:
             raise UserError("--checkpoint goes with --run-dir")
-        for name, least in (("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
         ending = self._ending()
         if self.run_dir is None:
-            stages, step = experts(), 0
+            rollouts, step = experts(), 0
         else:
-            stages, step = learned(self.run_dir, self.checkpoint)
-        if self.task is not None and self.task not in stages:
+            rollouts, step = learned(self.run_dir, self.checkpoint)
+        if self.task is not None and self.task not in rollouts:
             where = "lifelong-rl list tasks" if self.expert else f"{self.run_dir}/config.yaml"
-            raise UnknownNameError("task", self.task, stages, see=where)
-        names = list(stages) if self.task is None else [self.task]
+            raise UnknownNameError("task", self.task, rollouts, see=where)
+        names = list(rollouts) if self.task is None else [self.task]
         paths = self._paths(names, ending)
         for name, path in paths.items():
-            strip = self._film(name, path, *stages[name](self.seed))
+            strip = self._film(name, path, rollouts[name](self.seed))
             if self.run_dir is not None:
-                show_strip(self.run_dir / "tb" / "clips", name, strip, step)
+                from lifelong_rl.storage.metrics_log import write_image
+
+                write_image(self.run_dir / "tb" / "clips", f"clips/{name}", strip, step)
         return 0
 
     def _ending(self) -> str:
         """What the clips end in, after checking that such can be written."""
-        from lifelong_rl.cli.clip import check_format
+        from lifelong_rl.storage.clip import check_format
 
         if self._is_folder:
             ending = "." + (self.format or "mp4")
@@ -130,19 +125,14 @@ class Record(Command):
                 )
         return paths
 
-    def _film(
-        self, name: str, path: Path, env: BatchEnv, observer: Observer, policy: Policy
-    ) -> Picture:
+    def _film(self, name: str, path: Path, rollout: Rollout) -> Picture:
         """Write one clip, and return pictures of its first episode side by side."""
-        from lifelong_rl.cli.clip import side_by_side, write_clip
+        from lifelong_rl.envs.filming import film_episodes
+        from lifelong_rl.storage.clip import side_by_side, write_clip
 
         started = perf_counter()
-        with closing(self._open_cameras(env)) as cameras, closing(observer):
-            episodes = [
-                film_episode(name, env, observer, policy, cameras.render)
-                for _ in range(self.episodes)
-            ]
-        write_clip(path, [episode.pictures for episode in episodes], env.task.control_hz)
+        episodes = film_episodes(name, rollout, self._open_cameras(rollout.env), self.episodes)
+        write_clip(path, [episode.pictures for episode in episodes], rollout.env.task.control_hz)
         solved = sum(episode.solved for episode in episodes)
         print(
             f"{name}  solved {solved} of {self.episodes}  {path}  {perf_counter() - started:.1f} s",
@@ -151,6 +141,9 @@ class Record(Command):
         return side_by_side(episodes[0].pictures)
 
     def _open_cameras(self, env: BatchEnv) -> Cameras:
+        from lifelong_rl.envs.filming import Cameras
+        from lifelong_rl.envs.rendering import RenderingError
+
         known = list(env.task.cameras)
         if self.camera not in (*known, ALL):
             raise UnknownNameError("camera", self.camera, [*known, ALL], see="")
@@ -162,120 +155,22 @@ class Record(Command):
                     f"{name} must be an even number of {LEAST_SIZE} to {most}, not {size}"
                 )
         names = known if self.camera == ALL else [self.camera]
-        return Cameras(env, names, self.width, self.height, high_quality=self.quality)
-
-
-class Cameras:
-    """Pictures of one environment from some of its cameras, side by side.
-
-    Args:
-        env: The environment, in row 0 of a batch.
-        names: Of the cameras.
-        width: Of each camera's picture, in pixels.
-        height: Of the picture, in pixels.
-        high_quality: Shadows and smooth shapes.
-
-    Raises:
-        UserError: This machine cannot render.
-    """
-
-    def __init__(
-        self, env: BatchEnv, names: Sequence[str], width: int, height: int, *, high_quality: bool
-    ) -> None:
-        from lifelong_rl.envs.rendering import Renderer, RenderingError
-
-        self._renderers: list[Renderer] = []
         try:
-            for name in names:
-                self._renderers.append(
-                    Renderer(
-                        env, camera=name, width=width, height=height, high_quality=high_quality
-                    )
-                )
+            return Cameras(env, names, self.width, self.height, high_quality=self.quality)
         except RenderingError as error:
-            self.close()
             raise UserError(str(error)) from error
 
-    def render(self) -> Picture:
-        """Return a picture, (height, cameras * width, 3)."""
-        import numpy as np
 
-        return np.concatenate([renderer.render() for renderer in self._renderers], axis=1)
-
-    def close(self) -> None:
-        """Free the OpenGL contexts."""
-        for renderer in self._renderers:
-            renderer.close()
-
-
-@dataclass(frozen=True)
-class FilmedEpisode:
-    """One episode.
-
-    Attributes:
-        pictures: From the start's to the last state's, with captions.
-        solved: Whether any of the states solved the task.
-    """
-
-    pictures: list[Picture]
-    solved: bool
-
-
-def film_episode(
-    name: str,
-    env: BatchEnv,
-    observer: Observer,
-    policy: Policy,
-    render: Callable[[], Picture],
-) -> FilmedEpisode:
-    """Run an episode and take a picture of every state.
-
-    Args:
-        name: What to call the task in captions.
-        env: One environment.
-        observer: Shows it to the policy.
-        policy: Who acts.
-        render: Takes a picture.
-    """
-    import numpy as np
-
-    from lifelong_rl.cli.clip import caption
-
-    observation = observer.first(np.arange(1), env.reset())
-    pictures, solved, over = (
-        [caption(render(), f"{name}   step 0/{env.task.horizon}")],
-        False,
-        False,
-    )
-    while not over:
-        step = env.step(policy(env, observation))
-        observation = observer.next(step)
-        solved, over = solved or bool(step.success[0]), bool(step.truncated[0])
-        text = f"{name}   step {env.elapsed[0]}/{env.task.horizon}" + "   solved" * solved
-        pictures.append(caption(render(), text))
-    return FilmedEpisode(pictures, solved)
-
-
-def experts() -> dict[str, Stage]:
-    """The stages of all tasks that have an expert, by task."""
-    import numpy as np
-
-    from lifelong_rl.envs.batch_env import BatchEnv
+def experts() -> dict[str, MakeRollout]:
+    """The rollouts of all tasks that have an expert, by task."""
     from lifelong_rl.envs.experts import EXPERTS
-    from lifelong_rl.envs.pixels import StateObserver
-    from lifelong_rl.envs.tasks import TASKS
+    from lifelong_rl.envs.filming import expert_rollout
 
-    def stage(task: str, seed: int) -> tuple[BatchEnv, Observer, Policy]:
-        env = BatchEnv(TASKS[task], 1)
-        env.seed(seed)
-        observer = StateObserver(env, np.zeros(0, np.float32))
-        return env, observer, lambda env, observation: EXPERTS[task](env.state())
-
-    return {task: partial(stage, task) for task in EXPERTS}
+    return {task: partial(expert_rollout, task) for task in EXPERTS}
 
 
-def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, Stage], int]:
-    """The stages of a run's tasks, with what it had learned by a checkpoint, by task.
+def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, MakeRollout], int]:
+    """The rollouts of a run's tasks, with what it had learned by a checkpoint, by task.
 
     Besides them the environment steps that it had learned for.
 
@@ -286,54 +181,24 @@ def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, Stage], in
     Raises:
         UserError: There is no such run or checkpoint, or its tasks cannot be seen.
     """
-    import torch
-
-    from lifelong_rl.runs.restore import load_learned
+    from lifelong_rl.envs.filming import Rollout
+    from lifelong_rl.runs.restore import load_agent
     from lifelong_rl.runs.run_folder import RunFolder
     from lifelong_rl.runs.sequence import task_labels
     from lifelong_rl.runs.setup import prepare
 
     folder = RunFolder.open(run_dir)
     setup = prepare(folder.config)
-    state = load_learned(setup, folder, checkpoint)
-    torch.set_num_threads(setup.config.threads)
-    with closing(setup.make_env(0)) as env:
-        agent, _ = setup.build_agent(env, state["agent"])
-    sequence = setup.sequence
+    agent, tasks_done = load_agent(setup, folder, checkpoint)
+    make_env: Any = partial(setup.sequence.make_env, **setup.env_options)
 
-    make_env: Any = partial(sequence.make_env, **setup.env_options)
-
-    def stage(task_id: int, seed: int) -> tuple[BatchEnv, Observer, Policy]:
+    def make_rollout(task_id: int, seed: int) -> Rollout:
         vec_env = make_env(task_id, num_envs=1, num_threads=1, seed=seed)
         if not hasattr(vec_env, "batch_env"):
-            raise UserError(f"the tasks of the sequence '{sequence.name}' cannot be filmed")
-        env: BatchEnv = vec_env.batch_env
-        env.seed(seed)
-        return env, vec_env.observer, lambda env, observation: agent.act(observation)
+            raise UserError(f"the tasks of the sequence '{setup.sequence.name}' cannot be filmed")
+        vec_env.batch_env.seed(seed)
+        return Rollout(vec_env.batch_env, vec_env.observer, agent.act)
 
-    labels = task_labels(sequence.tasks)
-    steps = (len(state["record"]["performance"]) - 1) * setup.steps_per_task
-    return {label: partial(stage, task_id) for task_id, label in enumerate(labels)}, steps
-
-
-def show_strip(folder: Path, name: str, strip: Picture, step: int) -> None:
-    """Add pictures of an episode to TensorBoard's images.
-
-    They have a folder of their own: of several event files in one, TensorBoard follows the newest,
-    and a run that goes on would seem to stand still.
-
-    Args:
-        folder: Of the events.
-        name: Of the task.
-        strip: (height, width, 3) uint8.
-        step: Environment steps that were learned.
-
-    Raises:
-        WriteError: The disk refused.
-    """
-    from torch.utils.tensorboard import SummaryWriter
-
-    from lifelong_rl.storage.atomic import writing
-
-    with writing(folder), closing(SummaryWriter(str(folder))) as events:
-        events.add_image(f"clips/{name}", strip, step, dataformats="HWC")
+    labels = task_labels(setup.sequence.tasks)
+    steps = tasks_done * setup.steps_per_task
+    return {label: partial(make_rollout, task_id) for task_id, label in enumerate(labels)}, steps

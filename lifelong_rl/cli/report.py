@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from lifelong_rl.cli.options import OptionalPath
-from lifelong_rl.cli.reading import ReadingCommand, write_drawings
+from lifelong_rl.cli.reading import ReadingCommand
 from lifelong_rl.errors import UserError
 
 
@@ -31,10 +28,10 @@ class Report(ReadingCommand):
 
     def __call__(self) -> int:
         """Write the page and the files, and print what the runs say."""
+        from lifelong_rl.analysis.files import write_page, write_report_files
         from lifelong_rl.analysis.report import make_report
         from lifelong_rl.analysis.report_page import make_report_page
         from lifelong_rl.analysis.tables import name_section
-        from lifelong_rl.storage.atomic import write_file, writing
 
         self.check()
         if self.out is None and len(self.run_dirs) > 1:
@@ -49,37 +46,8 @@ class Report(ReadingCommand):
             print("".join(f"  {sentence}\n" for sentence in section["findings"]))
         for one in report["left_out"]:
             print(f"left out: {one['path']}: {one['reason']}")
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-        content = make_report_page(report).encode()
-        write_file(out, content)
-        print(f"page:   {out} ({len(content) / 1e6:.1f} MB)")
+        size = write_page(out, make_report_page(report))
+        print(f"page:   {out} ({size / 1e6:.1f} MB)")
         if self.files is not None:
-            print(f"files:  {write_files(self.files, report)} in {self.files}")
+            print(f"files:  {write_report_files(self.files, report)} in {self.files}")
         return 0
-
-
-def write_files(folder: Path, report: Mapping[str, Any]) -> int:
-    """Write every figure as SVG and PNG, and every table as CSV and LaTeX.
-
-    Returns:
-        How many files there are.
-
-    Raises:
-        WriteError: The disk refused.
-    """
-    from lifelong_rl.analysis.figures import file_name
-    from lifelong_rl.analysis.report_figures import draw_report
-    from lifelong_rl.analysis.tables import make_report_tables
-    from lifelong_rl.storage.atomic import write_file
-
-    count = 0
-    for section in report["sections"]:
-        drawings, tables = draw_report(section), make_report_tables(section)
-        write_drawings(folder, drawings)
-        for table in tables:
-            name = file_name(section, table.name)
-            write_file(folder / f"{name}.csv", table.as_csv().encode())
-            write_file(folder / f"{name}.tex", table.as_latex().encode())
-        count += 2 * (len(drawings) + len(tables))
-    return count

@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import tyro
 
-from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath, Options, Repeated
+from lifelong_rl.cli.options import Choice, Command, Number, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
+from lifelong_rl.options import Count, Whole
 from lifelong_rl.runs.config import RunConfig, read_config
+
+RENAMED = {"--finetune": "--encoder-mode finetune", "--freeze": "--encoder-mode frozen"}
+"""What to write now for flags of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,6 @@ class Run(RunConfig, Command):
     """Learn a sequence of tasks one after another, evaluating all of them after each.
 
     Attributes:
-        freeze: Leave the encoder as it is, whatever --config says; without a file it is so anyway.
         run_dir: New folder of the run; by default
             runs/SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
         config: YAML file of options, such as the config.yaml of a run; the command line goes
@@ -30,10 +33,11 @@ class Run(RunConfig, Command):
 
     agent_options: Options = field(default_factory=dict)
     method_options: Options = field(default_factory=dict)
-    order: OptionalInt = None
-    steps_per_task: OptionalInt = None
+    order: Annotated[Whole | None, Number] = None
+    steps_per_task: Annotated[Count | None, Number] = None
+    observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()
-    freeze: bool = False
+    encoder_mode: Annotated[Literal["frozen", "finetune", "scratch"] | None, Choice] = None
     plugin: Repeated = ()
     run_dir: OptionalPath = None
     config: OptionalPath = None
@@ -42,16 +46,22 @@ class Run(RunConfig, Command):
     @classmethod
     def parse(cls, name: str, arguments: Sequence[str], default: Self | None = None) -> Self:
         """Parse the arguments on top of the configuration file that they name."""
+        for word in arguments:
+            if word in RENAMED:
+                raise UserError(f"lifelong-rl {name}: write {RENAMED[word]} for {word}")
         given = super().parse(name, arguments, default)
-        if given.freeze and given.finetune:
-            raise UserError("give either --freeze or --finetune: the encoder cannot do both")
         if given.config is None:
             return given
         content = read_config(given.config)
-        filed = cls(**{**content, "finetune": False})  # or --finetune would be no flag
+        if (
+            given.encoder
+            and given.encoder_mode is None
+            and content.get("encoder_mode") == "scratch"
+        ):
+            del content["encoder_mode"]  # the file's is that of a run without an encoder
+        filed = cls(**content)
         on_top = super().parse(name, arguments, filed)
-        learned_on = given.finetune or (content.get("finetune", False) and not given.freeze)
-        options: dict[str, Any] = {"finetune": learned_on}
+        options: dict[str, Any] = {}
         for kind in ("agent", "method"):
             own: dict[str, Any] = getattr(given, f"{kind}_options")
             same = getattr(on_top, kind) == getattr(filed, kind)
@@ -70,8 +80,6 @@ class Run(RunConfig, Command):
         values: dict[str, Any] = {
             entry.name: getattr(self, entry.name) for entry in dataclasses.fields(RunConfig)
         }
-        if self.freeze and not self.encoder:
-            raise UserError("--freeze goes with --encoder: without it there is none to leave as is")
         setup = prepare(RunConfig(**values))
         config = setup.config
         path = self.run_dir or Path("runs") / config.folder_name

@@ -10,13 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command, OptionalInt, OptionalPath
-from lifelong_rl.errors import UserError
+from lifelong_rl.cli.options import Command, Number, OptionalPath
+from lifelong_rl.options import Count
 from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
 from lifelong_rl.text import quote
-
-CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
-"""Program that runs or resumes the run in the folder named after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ class Sweep(Command):
 
     study: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
     runs: OptionalPath = None
-    processes: OptionalInt = None
+    processes: Annotated[Count | None, Number] = None
     dry_run: bool = False
     quiet: bool = False
 
@@ -56,11 +53,9 @@ class Sweep(Command):
             list_cells,
         )
         from lifelong_rl.studies.study import read_study
-        from lifelong_rl.studies.sweep import SweepLoop, SweepReporter
+        from lifelong_rl.studies.sweep import CELL, SweepLoop, SweepReporter
 
         processes = cpu_count() if self.processes is None else self.processes
-        if processes < 1:
-            raise UserError(f"processes must be at least 1, not {processes}")
         torch.set_num_threads(1)  # the little that is done here is no faster with more
         study = read_study(self.study, self.runs)
         loop = SweepLoop(study.cells, CELL, processes)

@@ -6,41 +6,14 @@ what exists, plug-ins included.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from lifelong_rl.continual.chain import Chain, split_options
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
-from lifelong_rl.registry import Registry
-
-METHODS = Registry(
-    "method",
-    {
-        "finetune": "lifelong_rl.continual.finetune:Finetune",
-        "ewc": "lifelong_rl.continual.ewc:EWC",
-        "agem": "lifelong_rl.continual.agem:AGEM",
-        "replay": "lifelong_rl.continual.replay:Replay",
-        "progressive": "lifelong_rl.continual.progressive:Progressive",
-        "clone": "lifelong_rl.continual.clone:Clone",
-        "lwf": "lifelong_rl.continual.lwf:LwF",
-        "packnet": "lifelong_rl.continual.packnet:PackNet",
-        "single-task": "lifelong_rl.continual.single_task:SingleTask",
-        "perfect-memory": "lifelong_rl.continual.perfect_memory:PerfectMemory",
-        "joint": "lifelong_rl.continual.joint:Joint",
-        "generative-replay": "lifelong_rl.continual.generative_replay:GenerativeReplay",
-        "icarl": "lifelong_rl.continual.icarl:ICaRL",
-        "den": "lifelong_rl.continual.den:DEN",
-        "l2": "lifelong_rl.continual.l2:L2",
-        "si": "lifelong_rl.continual.si:SI",
-        "mas": "lifelong_rl.continual.mas:MAS",
-        "vcl": "lifelong_rl.continual.vcl:VCL",
-        "gem": "lifelong_rl.continual.gem:GEM",
-        "ogd": "lifelong_rl.continual.ogd:OGD",
-        "rgo": "lifelong_rl.continual.rgo:RGO",
-    },
-)
+from lifelong_rl.options import check_options
+from lifelong_rl.registry import METHODS, Registry
 
 
 def make(name: str, **options: Any) -> ContinualMethod:
@@ -58,7 +31,9 @@ def make(name: str, **options: Any) -> ContinualMethod:
     """
     parts = split_options(name, options)
     methods = {part: make_from(METHODS, part, own) for part, own in parts.items()}
-    return methods[name] if name in methods else Chain(methods)
+    method = methods[name] if name in methods else Chain(methods)
+    method.made_as = (name, dict(options))
+    return method
 
 
 def make_from(registry: Registry, name: str, options: Mapping[str, Any]) -> ContinualMethod:
@@ -78,14 +53,14 @@ def make_from(registry: Registry, name: str, options: Mapping[str, Any]) -> Cont
         raise UserError(
             f"the {registry.kind} '{name}' is not a subclass of ContinualMethod: {factory!r}"
         )
-    known = list(inspect.signature(factory).parameters)
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known, see="")
+    owner = f"{registry.kind} '{name}'"
+    checked = check_options(factory, options, owner)
     try:
-        return factory(**options)
+        return factory(**checked)
     except (TypeError, ValueError) as error:
-        raise UserError(f"method '{name}': {error}") from error
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{owner}: {error}") from error
 
 
 __all__ = ["METHODS", "ContinualMethod", "make", "make_from"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +13,13 @@ from torch.distributions import kl_divergence
 
 from lifelong_rl.continual.distributions import from_tensors, to_tensors
 from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("clone")
 class Clone(ContinualMethod):
     """Behavioural cloning: keep predicting on rows of old tasks what was predicted at their end.
 
@@ -23,52 +28,44 @@ class Clone(ContinualMethod):
     over the old tasks. For values, predicted as Normal(Q, 1), that is half a squared error. Only
     `predict` is asked, so this serves learners whose loss does not hold for old rows.
 
-    Args:
-        strength: Weight of the penalty (Continual World: 100).
-        per_task: Rows kept of each task, a uniform sample (Continual World: 10 000).
-        batch_size: Rows of the memory in each penalty (Continual World: 128).
-        scope: See `ContinualMethod`. Continual World clones the policy only.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Wolczyk et al. 2022, Disentangling transfer in continual reinforcement learning.
     """
 
-    def __init__(
-        self,
-        *,
-        strength: float = 100.0,
-        per_task: int = 10_000,
-        batch_size: int = 128,
-        scope: Scope = "policy",
-    ) -> None:
-        super().__init__(scope=scope)
-        if not 0 <= strength < math.inf:
-            raise ValueError(f"strength must be finite and not negative, not {strength}")
-        if per_task < 1:
-            raise ValueError(f"per_task must be at least 1, not {per_task}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.strength = strength
-        self.per_task = per_task
-        self.batch_size = batch_size
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of Clone.
+
+        Attributes:
+            strength: Weight of the penalty (Continual World: 100).
+            per_task: Rows kept of each task, a uniform sample (Continual World: 10 000).
+            batch_size: Rows of the memory in each penalty (Continual World: 128).
+            scope: Which components it acts on; Continual World clones the policy only.
+        """
+
+        strength: NonNegative = 100.0
+        per_task: Count = 10_000
+        batch_size: Count = 128
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._memories: defaultdict[str, EpisodicMemory] = defaultdict(
-            lambda: EpisodicMemory(per_task)
+            partial(EpisodicMemory, self.options.per_task)
         )
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
         """Strength · mean KL(kept ‖ current) on a sample of the memory."""
         if component.name not in self._memories:
             return None
-        rows = self._memories[component.name].sample(self.batch_size)
+        rows = self._memories[component.name].sample(self.options.batch_size)
         kept = from_tensors({k: v for k, v in rows.items() if k not in component.inputs})
-        return self.strength * kl_divergence(kept, component.predict(rows)).mean()
+        return self.options.strength * kl_divergence(kept, component.predict(rows)).mean()
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep rows of the task's data and what each component predicts for them."""
-        rows = draw_rows(learner.task_data(), self.per_task)
+        rows = draw_rows(learner.task_data(), self.options.per_task)
         for name, component in self.components(learner).items():
             inputs = {key: rows[key] for key in component.inputs}
             with torch.no_grad():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lifelong_rl.continual.memory import draw_rows
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.options import Count, NonNegative
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,24 @@ class Consolidation(ContinualMethod):
     Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss, with the importance Ω that
     `importance` measures after each task at the learned parameters θ*. By default Ω is the sum
     over the old tasks and θ* are the last task's parameters.
-
-    Args:
-        strength: Weight of the penalty.
-        samples: Rows of the task's data, drawn uniformly, that the importance is measured on.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
     """
 
-    def __init__(self, *, strength: float, samples: int, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        if not 0 <= strength < math.inf:
-            raise ValueError(f"strength must be finite and not negative, not {strength}")
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, not {samples}")
-        self.strength = strength
-        self.samples = samples
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of these methods.
+
+        Attributes:
+            strength: Weight of the penalty.
+            samples: Rows of the task's data, drawn uniformly, that the importance is measured on.
+        """
+
+        strength: NonNegative
+        samples: Count
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._old_tasks: dict[str, Quadratic] = {}
 
     @abstractmethod
@@ -77,11 +78,11 @@ class Consolidation(ContinualMethod):
         old_tasks = self._old_tasks.get(component.name)
         if old_tasks is None:
             return None
-        return self.strength * old_tasks(flatten(dict(component.module.named_parameters())))
+        return self.options.strength * old_tasks(flatten(dict(component.module.named_parameters())))
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Measure the importance of each parameter to this task, at its solution."""
-        rows = draw_rows(learner.task_data(), self.samples)
+        rows = draw_rows(learner.task_data(), self.options.samples)
         for name, component in self.components(learner).items():
             anchor = flatten(dict(component.module.named_parameters())).detach()
             task = Quadratic(self.importance(component, rows), anchor)

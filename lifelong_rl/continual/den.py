@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import NonNegative, ShareBelowOne, Whole
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("den")
 class DEN(ContinualMethod):
     """DEN: retrain what a new task needs, add units, and split old ones that drift too far.
 
@@ -38,57 +44,43 @@ class DEN(ContinualMethod):
     number of units that a task can add is bounded. What a component has beside its network is not
     held.
 
-    Args:
-        growth: Units that a task may add to each hidden layer: half at its beginning, the others
-            by splitting. The authors' code adds 10 at a time.
-        l1: Weight of the L1 penalty (authors' code: 1e-5).
-        group: Weight of the group sparsity (authors' code: 1e-3).
-        drift: λ of the penalty on drift (authors' code: 0.5).
-        split: Least drift of a unit that is split (authors' code: 0.05).
-        threshold: Weights below this share of their layer's largest, and new units with less input
-            than this share of older ones, count as zero.
-        selection_updates: Updates of the head alone at the beginning of a task.
-        retrain_updates: Gradient steps after splitting, with no new data, as many as `PackNet`'s.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Yoon et al. 2018, Lifelong learning with dynamically expandable networks.
     """
 
-    def __init__(
-        self,
-        *,
-        growth: int = 20,
-        l1: float = 1e-5,
-        group: float = 1e-3,
-        drift: float = 0.5,
-        split: float = 0.05,
-        threshold: float = 0.01,
-        selection_updates: int = 100,
-        retrain_updates: int = 500,
-        scope: Scope = "policy",
-    ) -> None:
-        super().__init__(scope=scope)
-        if growth < 2:
-            raise ValueError(f"growth must be at least 2, not {growth}")
-        for name, weight in (("l1", l1), ("group", group), ("drift", drift), ("split", split)):
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"{name} must be finite and not negative, not {weight}")
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold must be in [0, 1), not {threshold}")
-        if min(selection_updates, retrain_updates) < 0:
-            raise ValueError("selection_updates and retrain_updates must not be negative")
-        self.growth = growth
-        self.l1 = l1
-        self.group = group
-        self.drift = drift
-        self.split = split
-        self.threshold = threshold
-        self.selection_updates = selection_updates
-        self.retrain_updates = retrain_updates
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of DEN.
+
+        Attributes:
+            growth: Units that a task may add to each hidden layer: half at its beginning, the
+                others by splitting. The authors' code adds 10 at a time.
+            l1: Weight of the L1 penalty (authors' code: 1e-5).
+            group: Weight of the group sparsity (authors' code: 1e-3).
+            drift: λ of the penalty on drift (authors' code: 0.5).
+            split: Least drift of a unit that is split (authors' code: 0.05).
+            threshold: Weights below this share of their layer's largest, and new units with less
+                input than this share of older ones, count as zero.
+            selection_updates: Updates of the head alone at the beginning of a task.
+            retrain_updates: Gradient steps after splitting, with no new data, as many as
+                `PackNet`'s.
+        """
+
+        growth: Annotated[int, Ge(2)] = 20
+        l1: NonNegative = 1e-5
+        group: NonNegative = 1e-3
+        drift: NonNegative = 0.5
+        split: NonNegative = 0.05
+        threshold: ShareBelowOne = 0.01
+        selection_updates: Whole = 100
+        retrain_updates: Whole = 500
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._task_id = 0
         self._updates: dict[str, int] = {}
         self._before: dict[str, ParamDict] = {}
@@ -96,7 +88,7 @@ class DEN(ContinualMethod):
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network whose units have time stamps."""
-        return ExpandableMLP(spec, self.growth)
+        return ExpandableMLP(spec, self.options.growth)
 
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Note the parameters, and add units.
@@ -115,31 +107,31 @@ class DEN(ContinualMethod):
             self._masks[name] = {}
             for prefix, network in _networks(component):
                 if task_id:
-                    network.expand(task_id, self.growth // 2)
+                    network.expand(task_id, self.options.growth // 2)
                     nothing = [torch.zeros_like(s, dtype=torch.bool) for s in network.stamps]
                     self._masks[name] |= _masks(prefix, network, nothing, task_id)
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
         """The L1 penalty, or those on drift and on the new units' groups."""
         total = torch.zeros(())
-        selecting = self._updates[component.name] < self.selection_updates
+        selecting = self._updates[component.name] < self.options.selection_updates
         for prefix, network in _networks(component):
             if self._task_id == 0:
-                total = total + self.l1 * sum(w.abs().sum() for w in network.incoming(0))
+                total = total + self.options.l1 * sum(w.abs().sum() for w in network.incoming(0))
             elif selecting:
-                total = total + self.l1 * network.head(self._task_id).abs().sum()
+                total = total + self.options.l1 * network.head(self._task_id).abs().sum()
             else:
                 before = _of_network(prefix, self._before[component.name])
-                total = total + self.drift * moved(network, before, self._task_id)
-                total = total + self.group * groups(network, self._task_id)
+                total = total + self.options.drift * moved(network, before, self._task_id)
+                total = total + self.options.group * groups(network, self._task_id)
         return total
 
     def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
         """Keep the gradient of what the task may change now."""
         name = component.name
-        if self._task_id and self._updates[name] == self.selection_updates:
+        if self._task_id and self._updates[name] == self.options.selection_updates:
             for prefix, network in _networks(component):
-                selected = network.select(self._task_id, self.threshold)
+                selected = network.select(self._task_id, self.options.threshold)
                 units = [
                     chosen | (stamp == self._task_id)
                     for chosen, stamp in zip(selected, network.stamps, strict=True)
@@ -157,12 +149,12 @@ class DEN(ContinualMethod):
         for name, component in self.components(learner).items():
             component.optimizer.state.clear()
             # The updates to come are of all selected units, however short the task was.
-            self._updates[name] = max(self._updates[name], self.selection_updates + 1)
+            self._updates[name] = max(self._updates[name], self.options.selection_updates + 1)
             for prefix, network in _networks(component):
-                network.remove_idle(task_id, self.threshold)
+                network.remove_idle(task_id, self.options.threshold)
                 before = _of_network(prefix, self._before[name])
-                selected = network.select(task_id, self.threshold)
-                restored = network.split(task_id, before, self.split)
+                selected = network.select(task_id, self.options.threshold)
+                restored = network.split(task_id, before, self.options.split)
                 units = [
                     (chosen | (stamp == task_id)) & ~put_back
                     for chosen, stamp, put_back in zip(
@@ -170,7 +162,7 @@ class DEN(ContinualMethod):
                     )
                 ]
                 self._masks[name] |= _masks(prefix, network, units, task_id)
-        learner.rehearse(self.retrain_updates)
+        learner.rehearse(self.options.retrain_updates)
 
 
 def moved(network: ExpandableMLP, before: ParamDict, task_id: int) -> Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, kl_divergence
 
 from lifelong_rl.continual.functional import call_with
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+from lifelong_rl.options import NonNegative, Positive
 
 
 class Distillation(ContinualMethod):
@@ -19,25 +21,25 @@ class Distillation(ContinualMethod):
 
     Later tasks add strength · E_x KL(p_old(x) ‖ p_θ(x)) to their loss, with p_old that of the
     parameters after the last task. Subclasses say which rows x are.
-
-    Args:
-        strength: Weight of the penalty.
-        temperature: T of categorical predictions, both of which become softmax(logits / T); other
-            predictions have none.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
     """
 
-    def __init__(self, *, strength: float, temperature: float, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        if not 0 <= strength < math.inf:
-            raise ValueError(f"strength must be finite and not negative, not {strength}")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be positive and finite, not {temperature}")
-        self.strength = strength
-        self.temperature = temperature
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of these methods.
+
+        Attributes:
+            strength: Weight of the penalty.
+            temperature: T of categorical predictions, both of which become softmax(logits / T);
+                other predictions have none.
+        """
+
+        strength: NonNegative
+        temperature: Positive
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self.num_old_tasks = 0
         self._teachers: dict[str, ParamDict] = {}
 
@@ -62,8 +64,10 @@ class Distillation(ContinualMethod):
         with torch.no_grad():
             rows = self.rows(component, batch)
             old = call_with(component, teacher, component.predict, rows)
-        old, new = (soften(each, self.temperature) for each in (old, component.predict(rows)))
-        return self.strength * kl_divergence(old, new).mean()
+        old, new = (
+            soften(each, self.options.temperature) for each in (old, component.predict(rows))
+        )
+        return self.options.strength * kl_divergence(old, new).mean()
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep a copy of each component's parameters."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from lifelong_rl.learning.method import ContinualMethod
+from lifelong_rl.registry import ENCODER_METHODS, METHODS
 
 
+@METHODS.register("finetune")
+@ENCODER_METHODS.register("finetune")
 class Finetune(ContinualMethod):
     """Learn each task from where the last one ended; the lower reference of every table."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import torch
 
 from lifelong_rl.continual.memory import MemoryMethod
 from lifelong_rl.continual.projection import project_gem
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.parameters import flatten, loss_gradient, unflatten
 from lifelong_rl.learning.protocols import Component, ParamDict
+from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("gem")
 class GEM(MemoryMethod):
     """GEM: never step against the gradient of the loss on the memory of any old task.
 
@@ -21,43 +23,35 @@ class GEM(MemoryMethod):
     at every step. What the optimizer makes of the result, with momentum and per-parameter scales,
     is outside the guarantee, in the paper too.
 
-    Args:
-        per_task: Rows kept of each task, as many as `AGEM` keeps by default.
-        batch_size: Rows of each old task's memory that its reference gradient is computed on at
-            every step, as many as `AGEM` uses by default. The paper takes all of its 256.
-        margin: γ ≥ 0, the least weight of every reference once there is a conflict; above 0 it
-            favours backward transfer (paper: 0.5).
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Lopez-Paz & Ranzato 2017, Gradient episodic memory for continual learning.
     """
 
-    def __init__(
-        self,
-        *,
-        per_task: int = 10_000,
-        batch_size: int = 128,
-        margin: float = 0.5,
-        scope: Scope = "both",
-    ) -> None:
-        super().__init__(per_task=per_task, scope=scope)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if not 0 <= margin < math.inf:
-            raise ValueError(f"margin must be finite and not negative, not {margin}")
-        self.batch_size = batch_size
-        self.margin = margin
+    @dataclass(frozen=True, kw_only=True)
+    class Options(MemoryMethod.Options):
+        """Options of GEM.
+
+        Attributes:
+            per_task: Rows kept of each task, as many as `AGEM` keeps by default.
+            batch_size: Rows of each old task's memory that its reference gradient is computed on at
+                every step, as many as `AGEM` uses by default. The paper takes all of its 256.
+            margin: γ, the least weight of every reference once there is a conflict; above 0 it
+                favours backward transfer (paper: 0.5).
+        """
+
+        per_task: Count = 10_000
+        batch_size: Count = 128
+        margin: NonNegative = 0.5
+
+    options: Options
 
     def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
         """Project the gradient if it conflicts with that of any old task."""
         if not self.memory.num_tasks:
             return grads
         samples = (
-            self.memory.sample_task(task, self.batch_size) for task in range(self.memory.num_tasks)
+            self.memory.sample_task(task, self.options.batch_size)
+            for task in range(self.memory.num_tasks)
         )
         references = torch.stack([flatten(loss_gradient(component, rows)) for rows in samples])
-        return unflatten(project_gem(flatten(grads), references, self.margin), grads)
+        return unflatten(project_gem(flatten(grads), references, self.options.margin), grads)

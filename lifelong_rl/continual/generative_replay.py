@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from lifelong_rl.continual.distillation import Distillation
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.gradient_step import gradient_step
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.vae import ConditionalVAE
+from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 GENERATOR_BATCH = 256
 STATISTICS_ROWS = 4096
 
 
+@METHODS.register("generative-replay")
 class GenerativeReplay(Distillation):
     """Deep generative replay: a scholar of a generator and a solver teaches the next one.
 
@@ -29,53 +35,39 @@ class GenerativeReplay(Distillation):
     The paper's generator is a GAN that does not know the task. This one is a variational
     autoencoder that is told the task, because the component's heads must be told it too.
 
-    Args:
-        strength: Weight of the penalty, as that of `Clone`.
-        batch_size: Generated rows in each penalty, as many as `Clone` draws.
-        latent: Entries of the generator's latent vector.
-        hidden: Units of its hidden layers; two in the encoder and two in the decoder.
-        updates: Gradient steps of each component's generator after each task. With the default,
-            means and standard deviations of 20 features made of 5 factors are met to a tenth of
-            the latter after three generations.
-        learning_rate: Of the generator (Kingma & Ba 2015: 1e-3).
-        temperature: See `Distillation`.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Shin et al. 2017, Continual learning with deep generative replay, section 3.
     """
 
-    def __init__(
-        self,
-        *,
-        strength: float = 100.0,
-        batch_size: int = 128,
-        latent: int = 16,
-        hidden: int = 128,
-        updates: int = 2000,
-        learning_rate: float = 1e-3,
-        temperature: float = 1.0,
-        scope: Scope = "policy",
-    ) -> None:
-        super().__init__(strength=strength, temperature=temperature, scope=scope)
-        for name, value in (
-            ("batch_size", batch_size),
-            ("latent", latent),
-            ("hidden", hidden),
-            ("updates", updates),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        if not 0 < learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be positive and finite, not {learning_rate}")
-        self.batch_size = batch_size
-        self.latent = latent
-        self.hidden = hidden
-        self.updates = updates
-        self.learning_rate = learning_rate
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Distillation.Options):
+        """Options of GenerativeReplay.
+
+        Attributes:
+            strength: Weight of the penalty, as that of `Clone`.
+            batch_size: Generated rows in each penalty, as many as `Clone` draws.
+            latent: Entries of the generator's latent vector.
+            hidden: Units of its hidden layers; two in the encoder and two in the decoder.
+            updates: Gradient steps of each component's generator after each task. With the default,
+                means and standard deviations of 20 features made of 5 factors are met to a tenth of
+                the latter after three generations.
+            learning_rate: Of the generator (Kingma & Ba 2015: 1e-3).
+            temperature: T of categorical predictions, both of which become softmax(logits / T);
+                other predictions have none.
+        """
+
+        strength: NonNegative = 100.0
+        batch_size: Count = 128
+        latent: Count = 16
+        hidden: Count = 128
+        updates: Count = 2000
+        learning_rate: Positive = 1e-3
+        temperature: Positive = 1.0
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._num_tasks = 1
         self._generators: dict[str, ConditionalVAE] = {}
 
@@ -85,14 +77,25 @@ class GenerativeReplay(Distillation):
         Args:
             component: Reads them.
             batch: Tells their shapes.
+
+        Raises:
+            UserError: The generator is of an old checkpoint.
         """
-        tasks = self.draw_old_tasks(self.batch_size)
+        tasks = self.draw_old_tasks(self.options.batch_size)
         generated = self._generators[component.name].sample(F.one_hot(tasks, self._num_tasks))
-        inputs = [batch[key] for key in component.inputs]
-        parts = torch.split(generated, [value[0].numel() for value in inputs], dim=1)
+        inputs = {key: batch[key] for key in _generated(component)}
+        sizes = [value[0].numel() for value in inputs.values()]
+        if sum(sizes) != generated.shape[1]:
+            raise UserError(
+                f"the generator of '{component.name}' makes rows of {generated.shape[1]} entries, "
+                f"and they have {sum(sizes)}: the checkpoint was made when the task was one of "
+                "them; start the run anew"
+            )
         made = {
-            key: part.reshape(self.batch_size, *value.shape[1:]).to(value.dtype)
-            for key, part, value in zip(component.inputs, parts, inputs, strict=True)
+            key: part.reshape(self.options.batch_size, *value.shape[1:]).to(value.dtype)
+            for (key, value), part in zip(
+                inputs.items(), torch.split(generated, sizes, dim=1), strict=True
+            )
         }
         return component.with_task(made, tasks)
 
@@ -102,7 +105,7 @@ class GenerativeReplay(Distillation):
         for name, component in self.components(learner).items():
             data = torch.cat(
                 [
-                    torch.cat([batch[key].flatten(1).float() for key in component.inputs], 1)
+                    torch.cat([batch[key].flatten(1).float() for key in _generated(component)], 1)
                     for batch in learner.task_data()
                 ]
             )
@@ -128,7 +131,7 @@ class GenerativeReplay(Distillation):
             self._generators[name].load_state_dict(values)
 
     def _make_generator(self, features: int) -> ConditionalVAE:
-        return ConditionalVAE(features, self._num_tasks, self.latent, self.hidden)
+        return ConditionalVAE(features, self._num_tasks, self.options.latent, self.options.hidden)
 
     def _learn_generator(self, name: str, data: Tensor, task_id: int) -> ConditionalVAE:
         """A generator of the rows of task `task_id`, which are `data`, and of those before it."""
@@ -144,11 +147,16 @@ class GenerativeReplay(Distillation):
 
         generator = self._make_generator(data.shape[1])
         generator.standardise(draw(STATISTICS_ROWS)["rows"])
-        optimizer = Adam(generator.parameters(), lr=self.learning_rate, fused=True)
+        optimizer = Adam(generator.parameters(), lr=self.options.learning_rate, fused=True)
         objective = _GeneratorLoss(f"generator of {name}", generator, optimizer)
-        for _ in range(self.updates):
+        for _ in range(self.options.updates):
             gradient_step(objective, draw(GENERATOR_BATCH))
         return generator.requires_grad_(False)
+
+
+def _generated(component: Component) -> list[str]:
+    """The component's inputs that are generated: all but the task, which the generator is told."""
+    return [key for key in component.inputs if key != "task"]
 
 
 class _GeneratorLoss:

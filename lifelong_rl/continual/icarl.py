@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Exemplars:
     rows: Batch
 
 
+@METHODS.register("icarl")
 class ICaRL(LwF):
     """iCaRL: keep the exemplars that make up each class's mean, and classify by nearest mean.
 
@@ -45,34 +48,30 @@ class ICaRL(LwF):
     class, so the distillation is a KL divergence; and exemplars have a fixed share of each batch,
     where the paper joins them to the data.
 
-    Args:
-        memory_size: K, exemplars in all (paper: 2000).
-        ratio: Exemplars for each row of the current task in a batch, as in `Replay`.
-        strength: Weight of the distillation (paper: 1).
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning.
     """
 
-    def __init__(
-        self,
-        *,
-        memory_size: int = 2000,
-        ratio: float = 1.0,
-        strength: float = 1.0,
-        scope: Scope = "policy",
-    ) -> None:
-        super().__init__(strength=strength, temperature=1.0, scope=scope)
-        if memory_size < 1:
-            raise ValueError(f"memory_size must be at least 1, not {memory_size}")
-        if not 0 < ratio < float("inf"):
-            raise ValueError(f"ratio must be positive and finite, not {ratio}")
-        self.memory_size = memory_size
-        self.ratio = ratio
+    needs: ClassVar[tuple[Trait, ...]] = ("class labels",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(LwF.Options):
+        """Options of ICaRL.
+
+        Attributes:
+            memory_size: K, exemplars in all (paper: 2000).
+            ratio: Exemplars for each row of the current task in a batch, as in `Replay`.
+            strength: Weight of the distillation (paper: 1).
+        """
+
+        memory_size: Count = 2000
+        ratio: Positive = 1.0
+        temperature: Positive = field(default=1.0, init=False)
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._exemplars: dict[str, list[Exemplars]] = {}
         self._joined: dict[str, Batch] = {}
 
@@ -102,7 +101,7 @@ class ICaRL(LwF):
         rows = self._joined.get(component.name)
         if rows is None:
             return batch
-        count = max(1, round(self.ratio * len(batch["labels"])))
+        count = max(1, round(self.options.ratio * len(batch["labels"])))
         drawn = torch.randint(len(rows["labels"]), (count,))
         return concatenate(batch, {key: value[drawn] for key, value in rows.items()})
 
@@ -114,7 +113,7 @@ class ICaRL(LwF):
         for name, component in self.components(learner).items():
             (network,) = networks_of(component, NearestMeanMLP, "icarl")
             old = self._exemplars.get(name, [])
-            count = max(1, self.memory_size // (len(old) + len(labels)))
+            count = max(1, self.options.memory_size // (len(old) + len(labels)))
             kept = [Exemplars(e.task_id, e.label, _first(e.rows, count)) for e in old]
             for label in labels:
                 of_class = {key: value[rows["labels"] == label] for key, value in rows.items()}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from lifelong_rl.learning.method import ContinualMethod
+from lifelong_rl.registry import ENCODER_METHODS, METHODS
 
 
+@METHODS.register("joint")
+@ENCODER_METHODS.register("joint")
 class Joint(ContinualMethod):
     """Learn all tasks at once, interleaved, for as many steps as the sequence has in all.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from lifelong_rl.continual.consolidation import Consolidation, Quadratic
 from lifelong_rl.continual.importance import mas_importance
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
+from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("l2")
 class L2(Consolidation):
     """L2: hold every parameter where the last task left it, all with the same strength.
 
@@ -18,23 +22,25 @@ class L2(Consolidation):
     predictions of an old task depend on; so the heads of later tasks are free until they have been
     learned. It is the baseline of Kirkpatrick et al. 2017, figure 2, and of Continual World.
 
-    Args:
-        strength: Weight of the penalty (Continual World: 1e5).
-        samples: Rows of the task's data, drawn uniformly, that tell which parameters it uses.
-        scope: See `ContinualMethod`. Continual World regularises the policy only.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks.
         Wolczyk et al. 2021, Continual World, section 4.
     """
 
-    def __init__(
-        self, *, strength: float = 1e5, samples: int = 2048, scope: Scope = "policy"
-    ) -> None:
-        super().__init__(strength=strength, samples=samples, scope=scope)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Consolidation.Options):
+        """Options of L2.
+
+        Attributes:
+            strength: Weight of the penalty (Continual World: 1e5).
+            samples: Rows of the task's data, drawn uniformly, that tell which parameters it uses.
+            scope: Which components it acts on; Continual World regularises the policy only.
+        """
+
+        strength: NonNegative = 1e5
+        samples: Count = 2048
+
+    options: Options
 
     def importance(self, component: Component, rows: Batch) -> Tensor:
         """1 where the task's predictions depend on the parameter, else 0."""

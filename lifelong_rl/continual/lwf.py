@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lifelong_rl.continual.distillation import Distillation
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component
+from lifelong_rl.options import NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("lwf")
 class LwF(Distillation):
     """Learning without forgetting: keep what the old heads say, on the current task's data.
 
@@ -19,22 +23,21 @@ class LwF(Distillation):
     The paper first trains the new head alone ("warm-up"); here all is trained from the start, as
     its algorithm's joint step does.
 
-    Args:
-        strength: λ_o, 1 in the paper.
-        temperature: T of categorical predictions, 2 in the paper.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Li & Hoiem 2016, Learning without forgetting, eq. 2 and 3, figure 3.
     """
 
-    def __init__(
-        self, *, strength: float = 1.0, temperature: float = 2.0, scope: Scope = "policy"
-    ) -> None:
-        super().__init__(strength=strength, temperature=temperature, scope=scope)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Distillation.Options):
+        """Options of LwF.
+
+        Attributes:
+            strength: λ_o, 1 in the paper.
+            temperature: T of categorical predictions, 2 in the paper.
+        """
+
+        strength: NonNegative = 1.0
+        temperature: Positive = 2.0
 
     def rows(self, component: Component, batch: Batch) -> Batch:
         """The current batch's inputs as if its rows were of old tasks."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from lifelong_rl.continual.consolidation import Consolidation
 from lifelong_rl.continual.importance import mas_importance
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component
+from lifelong_rl.options import Count, NonNegative
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("mas")
 class MAS(Consolidation):
     """Memory aware synapses: hold parameters in proportion to how they move the output.
 
@@ -18,22 +22,24 @@ class MAS(Consolidation):
     and section 4.1). Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss (eq. 3, whose
     λ is strength/2), with θ* the last task's parameters.
 
-    Args:
-        strength: Weight of the penalty (Continual World: 1e4).
-        samples: Rows of the task's data, drawn uniformly, that Ω is averaged over.
-        scope: See `ContinualMethod`. Continual World regularises the policy only.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Aljundi et al. 2018, Memory aware synapses: learning what (not) to forget.
     """
 
-    def __init__(
-        self, *, strength: float = 1e4, samples: int = 2048, scope: Scope = "policy"
-    ) -> None:
-        super().__init__(strength=strength, samples=samples, scope=scope)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Consolidation.Options):
+        """Options of MAS.
+
+        Attributes:
+            strength: Weight of the penalty (Continual World: 1e4).
+            samples: Rows of the task's data, drawn uniformly, that Ω is averaged over.
+            scope: Which components it acts on; Continual World regularises the policy only.
+        """
+
+        strength: NonNegative = 1e4
+        samples: Count = 2048
+
+    options: Options
 
     def importance(self, component: Component, rows: Batch) -> Tensor:
         """Mean magnitude of the gradient of the output's squared length."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Learner, StateTree
+from lifelong_rl.options import Count, Scope
 
 
 class Reservoir:
@@ -121,19 +125,26 @@ class EpisodicMemory:
 
 
 class MemoryMethod(ContinualMethod):
-    """Base of the methods that compute the loss on a sample of each old task's data.
+    """Base of the methods that compute the loss on a sample of each old task's data."""
 
-    Args:
-        per_task: Rows kept of each task.
-        scope: See `ContinualMethod`.
+    needs: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
 
-    Raises:
-        ValueError: No capacity.
-    """
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of these methods.
 
-    def __init__(self, *, per_task: int, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        self.memory = EpisodicMemory(per_task)
+        Attributes:
+            per_task: Rows kept of each task.
+        """
+
+        per_task: Count
+        scope: Scope = "both"
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
+        self.memory = EpisodicMemory(self.options.per_task)
 
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Refuse a component whose loss says nothing about rows of long ago.

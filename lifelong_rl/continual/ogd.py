@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,11 +12,14 @@ from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.continual.importance import row_gradients
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.continual.projection import extend_basis, orthogonalise
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.parameters import flatten, trainable, unflatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree, StepRecord
+from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("ogd")
 class OGD(ContinualMethod):
     """Orthogonal gradient descent: step only where the outputs on old rows do not change.
 
@@ -24,23 +30,25 @@ class OGD(ContinualMethod):
     for optimizers with momentum and per-parameter scales too, which would turn a projected
     gradient back into the span.
 
-    Args:
-        per_task: Rows whose gradients are kept for each task. Memory and time of a step are
-            proportional to their sum over the tasks (paper: 200).
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: No rows.
-
     References:
         Farajtabar et al. 2020, Orthogonal gradient descent for continual learning.
     """
 
-    def __init__(self, *, per_task: int = 100, scope: Scope = "policy") -> None:
-        super().__init__(scope=scope)
-        if per_task < 1:
-            raise ValueError(f"per_task must be at least 1, not {per_task}")
-        self.per_task = per_task
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of OGD.
+
+        Attributes:
+            per_task: Rows whose gradients are kept for each task. Memory and time of a step are
+                proportional to their sum over the tasks (paper: 200).
+        """
+
+        per_task: Count = 100
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._bases: dict[str, Tensor] = {}
 
     def after_step(self, component: Component, step: StepRecord) -> None:
@@ -60,7 +68,7 @@ class OGD(ContinualMethod):
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Extend the basis by the outputs' gradients at the task's solution."""
-        rows = draw_rows(learner.task_data(), self.per_task)
+        rows = draw_rows(learner.task_data(), self.options.per_task)
         for name, component in self.components(learner).items():
             gradients = output_gradients(component, rows)
             basis = self._bases.get(name, gradients[:0])

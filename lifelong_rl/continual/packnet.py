@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Component, Learner, ParamDict
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import Whole
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("packnet")
 class PackNet(Preserving):
     """PackNet: tasks own the weights of one network, and read those of the tasks before them.
 
@@ -23,15 +27,6 @@ class PackNet(Preserving):
 
     The owner of each weight is a buffer of the network, two bytes a weight.
 
-    Args:
-        retrain_updates: Gradient steps after pruning, with no new data. By default a tenth of
-            those in a task of 10 000 environment steps at an update for every second one; in
-            Continual World it is a tenth too.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: A negative number of updates.
-
     References:
         Mallya & Lazebnik 2018, PackNet: adding multiple tasks to a single network by iterative
         pruning, section 3.
@@ -39,11 +34,22 @@ class PackNet(Preserving):
         learning.
     """
 
-    def __init__(self, *, retrain_updates: int = 500, scope: Scope = "policy") -> None:
-        super().__init__(scope=scope)
-        if retrain_updates < 0:
-            raise ValueError(f"retrain_updates must not be negative, not {retrain_updates}")
-        self.retrain_updates = retrain_updates
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Preserving.Options):
+        """Options of PackNet.
+
+        Attributes:
+            retrain_updates: Gradient steps after pruning, with no new data. By default a tenth of
+                those in a task of 10 000 environment steps at an update for every second one; in
+                Continual World it is a tenth too.
+        """
+
+        retrain_updates: Whole = 500
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._task_id = 0
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -80,7 +86,7 @@ class PackNet(Preserving):
             for network in networks_of(component, PackNetMLP, "packnet"):
                 network.prune(task_id, keep=1 / tasks_left)
             component.optimizer.state.clear()
-        learner.rehearse(self.retrain_updates)
+        learner.rehearse(self.options.retrain_updates)
 
 
 def _owned_weights(component: Component) -> Iterator[tuple[str, nn.Parameter, Tensor]]:

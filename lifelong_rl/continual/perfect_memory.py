@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Batch, Component, Learner
+from lifelong_rl.options import Count
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("perfect-memory")
 class PerfectMemory(MemoryMethod):
     """Keep all data; each update draws its rows evenly over all tasks so far.
 
@@ -17,16 +21,16 @@ class PerfectMemory(MemoryMethod):
     drew. In reinforcement learning that slows new tasks badly, which is the finding that it is
     there to show.
 
-    Args:
-        scope: See `ContinualMethod`.
-
     References:
         Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
         learning ("perfect memory").
     """
 
-    def __init__(self, *, scope: Scope = "both") -> None:
-        super().__init__(per_task=1, scope=scope)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(MemoryMethod.Options):
+        """Options of PerfectMemory."""
+
+        per_task: Count = field(default=1, init=False)
 
     def extend_batch(self, component: Component, batch: Batch) -> Batch:
         """As many rows, evenly over the tasks: those of the current one, then the memory's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.continual.functional import call_with
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -28,13 +28,10 @@ class Preserving(ContinualMethod):
     (heads, a standard deviation) nor what does not predict (a value function in the same
     component). The optimizer's moments are cleared at each switch, because they would move what
     has no gradient.
-
-    Args:
-        scope: See `ContinualMethod`.
     """
 
-    def __init__(self, *, scope: Scope) -> None:
-        super().__init__(scope=scope)
+    def __init__(self, options: ContinualMethod.Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._shared: dict[str, list[str]] = {}
 
     def begin_task(self, learner: Learner, task_id: int) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.importance import log_likelihood_gradients
 from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.continual.projection import add_curvature
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("rgo")
 class RGO(ContinualMethod):
     """Recursive gradient optimization: turn gradients away from what old tasks are sensitive to.
 
@@ -41,30 +46,30 @@ class RGO(ContinualMethod):
     What the optimizer makes of the gradient, with momentum and per-parameter scales, is outside
     the theory; the paper uses plain gradient descent.
 
-    Args:
-        damping: α, the multiple of the identity in H (paper: 1). Smaller values hold the old tasks
-            more firmly.
-        samples: Rows of each task's data, drawn uniformly, whose curvature is summed. The paper
-            takes all; like a smaller α, more hold more firmly.
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Liu & Liu 2022, Continual learning with recursive gradient optimization.
     """
 
-    def __init__(
-        self, *, damping: float = 1.0, samples: int = 2048, scope: Scope = "policy"
-    ) -> None:
-        super().__init__(scope=scope)
-        if not 0 < damping < math.inf:
-            raise ValueError(f"damping must be positive and finite, not {damping}")
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, not {samples}")
-        self.damping = damping
-        self.samples = samples
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of RGO.
+
+        Attributes:
+            damping: α, the multiple of the identity in H (paper: 1). Smaller values hold the old
+                tasks more firmly.
+            samples: Rows of each task's data, drawn uniformly, whose curvature is summed. The paper
+                takes all; like a smaller α, more hold more firmly.
+        """
+
+        damping: Positive = 1.0
+        samples: Count = 2048
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._inverses: dict[str, dict[str, Tensor]] = {}
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -92,7 +97,7 @@ class RGO(ContinualMethod):
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Add the curvature of the task that has just ended."""
-        rows = draw_rows(learner.task_data(), self.samples)
+        rows = draw_rows(learner.task_data(), self.options.samples)
         for name, component in self.components(learner).items():
             self._inverses[name] = self._updated(component, rows)
 
@@ -114,7 +119,7 @@ class RGO(ContinualMethod):
                 vectors = torch.cat([weight, bias], dim=2).transpose(0, 1).double()
                 if layer not in inverses:
                     identity = torch.eye(vectors.shape[2]).to(vectors)
-                    inverses[layer] = (identity / self.damping).repeat(len(vectors), 1, 1)
+                    inverses[layer] = (identity / self.options.damping).repeat(len(vectors), 1, 1)
                 inverses[layer] = add_curvature(inverses[layer], vectors)
         return inverses
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lifelong_rl.continual.consolidation import Consolidation
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.parameters import flatten, trainable
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StepRecord
+from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("si")
 class SI(Consolidation):
     """Synaptic intelligence: hold parameters in proportion to what they did for the loss.
 
@@ -23,25 +26,27 @@ class SI(Consolidation):
     strength/2), with θ* the last task's parameters. Negative ω count as zero, as in the authors'
     code. Gradients of minibatches are noisy, which makes ω too large; that is so in the paper too.
 
-    Args:
-        strength: Weight of the penalty. The default is the c = 1 of the paper's split MNIST.
-        damping: ξ > 0, which bounds Ω where a parameter hardly moved (paper: 1e-3).
-        scope: See `ContinualMethod`.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Zenke et al. 2017, Continual learning through synaptic intelligence.
     """
 
-    def __init__(
-        self, *, strength: float = 2.0, damping: float = 1e-3, scope: Scope = "policy"
-    ) -> None:
-        super().__init__(strength=strength, samples=1, scope=scope)  # all is known without data
-        if not 0 < damping < math.inf:
-            raise ValueError(f"damping must be positive and finite, not {damping}")
-        self.damping = damping
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Consolidation.Options):
+        """Options of SI.
+
+        Attributes:
+            strength: Weight of the penalty. The default is the c = 1 of the paper's split MNIST.
+            damping: ξ, which bounds Ω where a parameter hardly moved (paper: 1e-3).
+        """
+
+        strength: NonNegative = 2.0
+        damping: Positive = 1e-3
+        samples: Count = field(default=1, init=False)
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._path_integral: dict[str, ParamDict] = {}
         self._start: dict[str, Tensor] = {}
 
@@ -66,4 +71,6 @@ class SI(Consolidation):
         """ω⁺ / ((θ − θ_start)² + ξ) of the task that has just ended (eq. 5)."""
         end = flatten(dict(component.module.named_parameters())).detach()
         integral = flatten(self._path_integral[component.name])
-        return integral.relu() / ((end - self._start[component.name]).square() + self.damping)
+        return integral.relu() / (
+            (end - self._start[component.name]).square() + self.options.damping
+        )

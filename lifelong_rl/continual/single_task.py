@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
-from lifelong_rl.learning.method import Scope
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.separate import SeparateMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import Scope
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("single-task")
 class SingleTask(Preserving):
     """Learn each task with a network of its own, from scratch.
 
     The baseline of forward transfer, and the plasticity that others are measured against. What a
     component has beside its networks is treated as `Preserving` tells.
-
-    Args:
-        scope: See `ContinualMethod`.
     """
 
-    def __init__(self, *, scope: Scope = "both") -> None:
-        super().__init__(scope=scope)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Preserving.Options):
+        """Options of SingleTask."""
+
+        scope: Scope = "both"
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network for each task."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
-from lifelong_rl.learning.method import ContinualMethod, Scope
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.options import Count, NonNegative, Positive
+from lifelong_rl.registry import METHODS
 
 
+@METHODS.register("vcl")
 class VCL(ContinualMethod):
     """Variational continual learning: the last task's posterior is the next one's prior.
 
@@ -25,51 +31,43 @@ class VCL(ContinualMethod):
     Networks sample in training mode and use the mean weights in evaluation mode, wherever `predict`
     is called from.
 
-    Args:
-        strength: Weight of the KL divergence; 1 is the paper's objective.
-        data_size: N, the rows that a task's data counts as. A reinforcement learner has no set of
-            fixed size; 10 000 is of the order of a task here. Continual World uses 1, which holds
-            the weights far more firmly.
-        prior_std: Standard deviation of the first prior (paper: 1).
-        initial_std: Standard deviation of the weights before training (Continual World: e⁻³, a log
-            variance of −6).
-        scope: See `ContinualMethod`. Continual World regularises the policy only.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Nguyen et al. 2018, Variational continual learning.
         Kingma et al. 2015, Variational dropout and the local reparameterization trick.
     """
 
-    def __init__(
-        self,
-        *,
-        strength: float = 1.0,
-        data_size: int = 10_000,
-        prior_std: float = 1.0,
-        initial_std: float = 0.05,
-        scope: Scope = "policy",
-    ) -> None:
-        super().__init__(scope=scope)
-        if not 0 <= strength < math.inf:
-            raise ValueError(f"strength must be finite and not negative, not {strength}")
-        if data_size < 1:
-            raise ValueError(f"data_size must be at least 1, not {data_size}")
-        for name, std in (("prior_std", prior_std), ("initial_std", initial_std)):
-            if not 0 < std < math.inf:
-                raise ValueError(f"{name} must be positive and finite, not {std}")
-        self.strength = strength
-        self.data_size = data_size
-        self.prior_std = prior_std
-        self.initial_std = initial_std
+    needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of VCL.
+
+        Attributes:
+            strength: Weight of the KL divergence; 1 is the paper's objective.
+            data_size: N, the rows that a task's data counts as. A reinforcement learner has no set
+                of fixed size; 10 000 is of the order of a task here. Continual World uses 1, which
+                holds the weights far more firmly.
+            prior_std: Standard deviation of the first prior (paper: 1).
+            initial_std: Standard deviation of the weights before training (Continual World: e⁻³, a
+                log variance of −6).
+            scope: Which components it acts on; Continual World regularises the policy only.
+        """
+
+        strength: NonNegative = 1.0
+        data_size: Count = 10_000
+        prior_std: Positive = 1.0
+        initial_std: Positive = 0.05
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self._task_id = 0
         self._priors: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network with a posterior over its weights."""
-        return BayesianMLP(spec, self.initial_std)
+        return BayesianMLP(spec, self.options.initial_std)
 
     def begin_task(self, learner: Learner, task_id: int) -> None:
         """Take the first prior if there is none yet.
@@ -91,7 +89,7 @@ class VCL(ContinualMethod):
         total = torch.stack(
             [kl_gaussians(*network.posterior(self._task_id), *prior) for network, prior in pairs]
         ).sum()
-        return self.strength / self.data_size * total
+        return self.options.strength / self.options.data_size * total
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Make the posterior of the trunk the next task's prior."""
@@ -123,7 +121,7 @@ class VCL(ContinualMethod):
 
     def _first_prior(self, network: BayesianMLP) -> tuple[Tensor, Tensor]:
         mean, log_std = network.posterior(0)
-        prior_log_std = torch.full_like(log_std, math.log(self.prior_std))
+        prior_log_std = torch.full_like(log_std, math.log(self.options.prior_std))
         return torch.zeros_like(mean), prior_log_std
 
     def _next_prior(self, network: BayesianMLP, task_id: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from lifelong_rl.learning.protocols import (
     StateTree,
     StepRecord,
 )
+from lifelong_rl.learning.rows import split_batch, split_task
 from lifelong_rl.learning.update_clock import UpdateClock
 
 __all__ = [
@@ -26,4 +27,6 @@ __all__ = [
     "StepRecord",
     "UpdateClock",
     "gradient_step",
+    "split_batch",
+    "split_task",
 ]

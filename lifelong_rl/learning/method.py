@@ -7,11 +7,12 @@ every learner.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lifelong_rl.errors import UnknownNameError
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import (
     Batch,
     Component,
@@ -22,31 +23,52 @@ from lifelong_rl.learning.protocols import (
     StepRecord,
 )
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.options import DeclaredOptions, Scope
 
-Scope = Literal["policy", "value", "both"]
+__all__ = ["ContinualMethod", "Scope"]
 
 
 class ContinualMethod:
     """Base of all methods. Every hook does nothing by default.
 
     Args:
-        scope: Which components the method acts on: the networks that the agent is evaluated by
-            ("policy"), those that only help learning ("value"), or "both".
+        options: By default all options are as their class declares them.
+        **given: Options by name, on top of these: `EWC(strength=3.0)`.
 
     Attributes:
+        needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
+        options: Of this method.
+        made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
+            was made otherwise. Files of agents hold these.
+
+    Raises:
+        UnknownNameError: There is no such option.
+        OptionError: An option does not allow the value.
     """
 
-    interleaves: ClassVar[bool] = False
+    @dataclass(frozen=True, kw_only=True)
+    class Options(DeclaredOptions):
+        """Options of every method.
 
-    def __init__(self, *, scope: Scope = "policy") -> None:
-        if scope not in get_args(Scope):
-            raise UnknownNameError("scope", scope, get_args(Scope), see="")
-        self.scope = scope
+        Attributes:
+            scope: Which components it acts on: the networks that the agent is evaluated by
+                (policy), those that only help learning (value), or both.
+        """
+
+        scope: Scope = "policy"
+
+    needs: ClassVar[tuple[Trait, ...]] = ()
+    interleaves: ClassVar[bool] = False
+    options: Options
+    made_as: tuple[str, dict[str, Any]] | None = None
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        self.options = self.Options.of(options, given)
 
     def acts_on(self, role: Role) -> bool:
         """Whether the hooks below are called for components of this role."""
-        return self.scope in ("both", role)
+        return self.options.scope in ("both", role)
 
     def components(self, learner: Learner) -> dict[str, Component]:
         """The learner's components that the method acts on, by name."""

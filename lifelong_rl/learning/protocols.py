@@ -16,7 +16,11 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 Batch = dict[str, Tensor]
-"""Named tensors that share their first axis, (n, ...): one row, one sample."""
+"""Named tensors that share their first axis, (n, ...): one row, one sample.
+
+Where there are several tasks, "task" (n,) of int64 is the number of each row's task, from 0, and
+"observations" are without the one-hot that environments show at their end.
+"""
 
 ParamDict = dict[str, Tensor]
 """Parameter name, as in `module.named_parameters()`, to a tensor of its shape."""
@@ -69,7 +73,7 @@ class Component(Objective, Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names in a batch that `predict` reads, such as ("observations",)."""
+        """The names in a batch that `predict` reads, such as ("observations", "task")."""
         ...
 
     @property
@@ -99,7 +103,7 @@ class Learner(Protocol):
     """What a method may ask of the learner at the beginning and end of a task.
 
     Attributes:
-        num_tasks: Length of the task one-hot; 1 when observations carry none.
+        num_tasks: Number of tasks; 1 when observations do not tell theirs.
     """
 
     num_tasks: int

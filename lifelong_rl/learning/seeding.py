@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from lifelong_rl.learning.protocols import StateTree
+
 EVALUATION_SEED = 2**31 - 1
 """Seeds the evaluation episodes of every run; `derive_seed` never gives it."""
 
@@ -27,6 +29,25 @@ def seed_everything(seed: int, *key: int) -> None:
     random.seed(int(words[1]))
     np.random.seed(int(words[2]))  # noqa: NPY002 (Stable-Baselines3 draws from it)
     torch.manual_seed(int(words[3]))
+
+
+def generator_state() -> StateTree:
+    """The state of the global generators of Python, NumPy and torch (of the CPU)."""
+    version, words, spare = random.getstate()
+    kind, numpy_words, position, has_spare, numpy_spare = np.random.get_state()  # noqa: NPY002
+    return {
+        "python": (version, np.array(words, np.int64), spare),
+        "numpy": (kind, numpy_words, position, has_spare, numpy_spare),
+        "torch": torch.get_rng_state(),
+    }
+
+
+def set_generator_state(state: StateTree) -> None:
+    """Put the global generators into a state that `generator_state` returned."""
+    version, words, spare = state["python"]
+    random.setstate((version, tuple(words.tolist()), spare))
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
 
 
 @contextmanager

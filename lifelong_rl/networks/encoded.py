@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong_rl.networks.mlp import MultiHeadMLP, select_head
-from lifelong_rl.networks.spec import NetworkSpec
+from lifelong_rl.networks.spec import NetworkSpec, tasks_of_rows
 
 
 class FeatureEncoding(nn.Module):
@@ -32,10 +32,10 @@ class FeatureEncoding(nn.Module):
         self.register_buffer("orders", torch.stack(orders))
 
     def forward(self, features: Tensor, task: Tensor | None) -> Tensor:
-        """Permute (copies, n, units) row by row; task is one-hot (n, num_tasks), or None."""
+        """Permute (copies, n, units) row by row; task is (n,) of int64, or None."""
         if task is None or len(self.orders) == 1:
             return features
-        order = self.orders[task.argmax(dim=1)]
+        order = self.orders[task]
         return torch.take_along_dim(features, order.unsqueeze(0), dim=2)
 
 
@@ -64,6 +64,7 @@ class EncodedMLP(MultiHeadMLP):
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""
+        task = tasks_of_rows(task, self.spec.num_tasks)
         x = self.activate(0, self.hidden[0](inputs))
         for depth, encoding in enumerate(self.encodings, start=1):
             x = self.activate(depth, self.hidden[depth](encoding(x, task)))

@@ -58,7 +58,7 @@ def dormant_share(features: Tensor, threshold: float = 0.025) -> float:
     return float((score <= threshold * score.mean(dim=1, keepdim=True)).float().mean())
 
 
-def effective_rank(features: Tensor, delta: float = 0.01) -> float:
+def srank(features: Tensor, delta: float = 0.01) -> float:
     """How many dimensions hold all but a share `delta` of the sum of singular values.
 
     The mean over copies of srank(Φ) = min{k : Σ_{i≤k} σ_i ≥ (1 − δ) Σ_i σ_i}.

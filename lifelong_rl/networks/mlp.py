@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork
+from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, tasks_of_rows
 
 
 class StackedLinear(nn.Module):
@@ -100,15 +100,14 @@ def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
 
     Args:
         outputs: All heads side by side, (copies, n, num_tasks * out).
-        task: One-hot (n, num_tasks); None only with one task.
+        task: Of each row, (n,) of int64; None only with one task.
         num_tasks: Number of heads.
 
     Returns:
         (copies, n, out).
     """
-    if num_tasks == 1:
-        return outputs
+    task = tasks_of_rows(task, num_tasks)
     if task is None:
-        raise ValueError(f"a network with {num_tasks} heads needs the task of each row")
+        return outputs
     heads = outputs.unflatten(-1, (num_tasks, -1))  # type: ignore[no-untyped-call]
-    return torch.einsum("entk,nt->enk", heads, task)
+    return torch.take_along_dim(heads, task.view(1, -1, 1, 1), dim=2).squeeze(2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
-from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork
+from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, tasks_of_rows
 
 
 class Lateral(nn.Module):
@@ -111,19 +111,14 @@ class ProgressiveMLP(TaskNetwork):
 
 
 def tasks_present(task: Tensor | None, num_tasks: int) -> list[int]:
-    """The tasks that rows with the one-hot `task` (n, num_tasks) belong to, in ascending order."""
-    if num_tasks == 1:
-        return [0]
+    """The tasks that rows belong to, in ascending order, given the task (n,) of each."""
+    task = tasks_of_rows(task, num_tasks)
     if task is None:
-        raise ValueError(f"a network with {num_tasks} columns needs the task of each row")
+        return [0]
     try:
-        counts = task.sum(dim=0).tolist()
+        return sorted(set(task.tolist())) or [0]  # no rows, so any column will do
     except RuntimeError:  # under vmap values cannot be read: any task may be present
         return list(range(num_tasks))
-    present = [index for index, count in enumerate(counts) if count]
-    if not present:
-        raise ValueError("no row of the batch names its task")
-    return present
 
 
 def choose_outputs(outputs: list[Tensor], tasks: list[int], task: Tensor | None) -> Tensor:
@@ -132,12 +127,14 @@ def choose_outputs(outputs: list[Tensor], tasks: list[int], task: Tensor | None)
     Args:
         outputs: For each of `tasks`, what it puts out on all rows, (copies, n, out).
         tasks: The tasks that rows belong to, see `tasks_present`.
-        task: One-hot (n, num_tasks); None only with one task.
+        task: Of each row, (n,) of int64; None only with one task.
 
     Returns:
         (copies, n, out).
     """
     if task is None or len(tasks) == 1:
         return outputs[0]
-    chosen = task[:, tasks].argmax(dim=1).view(1, -1, 1, 1)
+    position = torch.zeros(tasks[-1] + 1, dtype=torch.int64, device=task.device)
+    position[tasks] = torch.arange(len(tasks), device=task.device)
+    chosen = position[task].view(1, -1, 1, 1)
     return torch.take_along_dim(torch.stack(outputs, dim=2), chosen, dim=2).squeeze(2)

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lifelong_rl.errors import UserError
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
     """Shape of a task-conditioned network.
 
     Attributes:
-        input_dim: Entries of an input row, the task one-hot not counted.
+        input_dim: Entries of an input row.
         hidden: Units of each hidden layer.
         outputs: Sizes of the output groups, e.g. (4, 4) for the means and log standard
             deviations of four actions. They are initialised one after the other, as separate
             linear layers would be, and concatenated.
-        num_tasks: Length of the task one-hot. With more than one task the network has one
-            output head per task, chosen row by row.
+        num_tasks: Number of tasks. With more than one the network has one output head per task,
+            chosen row by row.
         activation: Follows each hidden layer.
         layer_norm: Put LayerNorm and tanh after the first layer in place of the activation, as
             Continual World does (Wolczyk et al. 2021, appendix A).
@@ -42,8 +44,8 @@ class NetworkSpec:
 class TaskNetwork(nn.Module):
     """A network whose output depends on the task of each row.
 
-    Contract: `forward(inputs, task)` with inputs (n, input_dim) and task one-hot (n, num_tasks),
-    or None when there is one task, gives (copies, n, output_dim).
+    Contract: `forward(inputs, task)` with inputs (n, input_dim) and the tasks of the rows (n,) of
+    int64, or None when there is one task, gives (copies, n, output_dim).
     """
 
     spec: NetworkSpec
@@ -51,3 +53,26 @@ class TaskNetwork(nn.Module):
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row."""
         raise NotImplementedError
+
+
+def tasks_of_rows(task: Tensor | None, num_tasks: int) -> Tensor | None:
+    """Check the tasks that a network is given.
+
+    Returns:
+        The tasks (n,); None when there is one task.
+
+    Raises:
+        ValueError: There are several tasks, and none is given.
+        UserError: They are a one-hot.
+    """
+    if num_tasks == 1:
+        return None
+    if task is None:
+        raise ValueError(f"a network of {num_tasks} tasks needs the task of each row")
+    if task.ndim != 1 or task.is_floating_point():
+        raise UserError(
+            "a network takes the task of each row as a number, (n,) of int64, and no longer as a "
+            "one-hot (n, num_tasks): pass one_hot.argmax(dim=1), or split observations with "
+            "lifelong_rl.learning.split_task"
+        )
+    return task

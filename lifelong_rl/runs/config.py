@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
-from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import Count, Whole, check_options, plain
 
-MINIMUM = {
-    "seed": 0,
-    "order": 0,
-    "steps_per_task": 1,
-    "num_envs": 1,
-    "eval_episodes": 1,
-    "eval_points": 1,
-    "num_threads": 1,
-    "threads": 1,
-    "frame_stack": 1,
-    "shift": 0,
-}
-OPTIONAL = ("order", "steps_per_task")
-"""Fields that may be left out: the sequence then decides."""
 SPEED_ONLY = ("num_threads", "diagnostics")
 """Fields that change how fast a run is and what it logs, but none of its results."""
-OBSERVATIONS = ("state", "pixels")
-"""What an agent can observe."""
-ONLY_WITH_PIXELS = ("cameras", "frame_stack", "proprioception", "encoder", "finetune", "shift")
+ONLY_WITH_PIXELS = (
+    "cameras",
+    "frame_stack",
+    "proprioception",
+    "encoder",
+    "encoder_mode",
+    "shift",
+)
 """Fields of no meaning where the state is observed."""
+LISTS = ("cameras", "encoder", "plugin")
+"""Fields of which a file may give one without making it a list."""
 
 
 @dataclass(frozen=True)
@@ -63,57 +55,56 @@ class RunConfig:
         proprioception: Let the agent feel the robot's own position, opening and velocity beside the
             pictures.
         encoder: What encodes the pictures, a file or folder of `lifelong-rl pretrain`: one for all
-            cameras, or one for each in their order. It stays as it is, unless --finetune is given;
-            without any, an encoder for each camera is learned from scratch.
-        finetune: Let each network of the agent learn on from the encoder.
+            cameras, or one for each in their order.
+        encoder_mode: How the pictures are encoded: frozen, by the encoder as it is, which is so by
+            default where one is given; finetune, by the encoder, which each network of the agent
+            learns on from; or scratch, by one for each camera that is learned from nothing, which
+            is so by default where none is given.
         shift: Largest random shift of the pictures that an encoder is learned from, in pixels.
-        agent_options: Options of the agent.
-        method_options: Options of the method; those of several are called METHOD.OPTION.
+        agent_options: Options of the agent, see `lifelong-rl list AGENT`.
+        method_options: Options of the method, see `lifelong-rl list METHOD`; those of several are
+            called METHOD.OPTION.
         plugin: Module to import first; it may register agents, methods and sequences.
     """
 
     sequence: str = "arm3"
-    order: int | None = None
+    order: Whole | None = None
     agent: str = "sac"
     method: str = "finetune"
-    seed: int = 0
-    steps_per_task: int | None = None
-    num_envs: int = 16
-    eval_episodes: int = 50
-    eval_points: int = 10
-    num_threads: int = 2
-    threads: int = 1
+    seed: Whole = 0
+    steps_per_task: Count | None = None
+    num_envs: Count = 16
+    eval_episodes: Count = 50
+    eval_points: Count = 10
+    num_threads: Count = 2
+    threads: Count = 1
     diagnostics: bool = True
-    observation: str = "state"
+    observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)
-    frame_stack: int = 1
+    frame_stack: Count = 1
     proprioception: bool = True
     encoder: tuple[str, ...] = ()
-    finetune: bool = False
-    shift: int = 4
+    encoder_mode: Literal["frozen", "finetune", "scratch"] | None = None
+    shift: Whole = 4
     agent_options: Mapping[str, Any] = field(default_factory=dict)
     method_options: Mapping[str, Any] = field(default_factory=dict)
     plugin: tuple[str, ...] = ()
 
-    def check(self) -> None:
-        """Raise UserError for values that are out of range or contradict each other."""
-        self._check_numbers()
-        self._check_observation()
+    def checked(self) -> RunConfig:
+        """The same with every value in plain form and `encoder_mode` decided.
 
-    def _check_numbers(self) -> None:
-        for name, minimum in MINIMUM.items():
-            value = getattr(self, name)
-            if value is None and name in OPTIONAL:
-                continue
-            if type(value) is not int or value < minimum:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be a whole number of at least {minimum}, "
-                    f"not {value!r}"
-                )
+        Raises:
+            UserError: A value is out of range, or two contradict each other.
+        """
+        given = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(RunConfig)}
+        config = RunConfig(**check_options(RunConfig, given, ""))
+        config._check_observation()
+        if config.observes_pixels and config.encoder_mode is None:
+            mode: Literal["frozen", "scratch"] = "frozen" if config.encoder else "scratch"
+            return dataclasses.replace(config, encoder_mode=mode)
+        return config
 
     def _check_observation(self) -> None:
-        if self.observation not in OBSERVATIONS:
-            raise UnknownNameError("observation", self.observation, OBSERVATIONS, see="")
         given = [
             name for name in ONLY_WITH_PIXELS if getattr(self, name) != getattr(RunConfig, name)
         ]
@@ -121,12 +112,14 @@ class RunConfig:
             raise UserError(f"{_spoken(given)} goes with --observation pixels only")
         if not self.cameras or len(set(self.cameras)) < len(self.cameras):
             raise UserError(f"cameras are {list(self.cameras)}; name at least one, and none twice")
-        if self.finetune and not self.encoder:
-            raise UserError("finetune goes with --encoder only: without it one is learned anyway")
-        if self.encoder and not self.finetune and "shift" in given:
+        if self.encoder_mode in ("frozen", "finetune") and not self.encoder:
+            raise UserError(f"--encoder-mode {self.encoder_mode} requires --encoder")
+        if self.encoder_mode == "scratch" and self.encoder:
+            raise UserError("--encoder-mode scratch learns from nothing; leave out --encoder")
+        if self.encoder and self.encoder_mode != "finetune" and "shift" in given:
             raise UserError(
-                "shift is of the pictures that an encoder is learned from, and this one stays as "
-                "it is; add --finetune, or leave out --shift"
+                "--shift is for pictures that an encoder is learned from, and a frozen one is not; "
+                "add --encoder-mode finetune, or leave out --shift"
             )
 
     @property
@@ -145,7 +138,7 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists, dictionaries and numbers, as written to `config.yaml`."""
-        return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+        return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -193,88 +186,36 @@ def check_fields(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What `path` sets, as arguments of `RunConfig`.
 
     Raises:
-        UserError: A field is unknown or of the wrong kind.
+        UserError: A field is unknown or does not allow its value.
     """
-    fields = {entry.name for entry in dataclasses.fields(RunConfig)}
-    found = dict(content)
-    for name in found:
+    found = _renamed(content, path)
+    fields = [entry.name for entry in dataclasses.fields(RunConfig)]
+    for name, value in found.items():
         if name not in fields:
             raise UnknownNameError("option", name, fields, see=str(path))
-    for name in ("agent_options", "method_options"):
-        if not isinstance(found.get(name, {}), dict):
-            raise UserError(f"{path}: {name} must be 'name: value' lines, not {found[name]!r}")
-    for name in ("sequence", "agent", "method", "observation"):
-        if not isinstance(found.get(name, ""), str):
-            raise UserError(f"{path}: {name} must be a name, not {found[name]!r}")
-    for name in ("proprioception", "finetune"):
-        if not isinstance(found.get(name, True), bool):
-            raise UserError(f"{path}: {name} must be true or false, not {found[name]!r}")
-    lists = (("plugin", "module names"), ("cameras", "names"), ("encoder", "paths"))
-    for name, entries in lists:
-        if name in found:
-            values = found[name]
-            values = [values] if isinstance(values, str) else values
-            if not (isinstance(values, list) and all(isinstance(v, str) for v in values)):
-                raise UserError(f"{path}: {name} must be a list of {entries}, not {values!r}")
-            found[name] = tuple(values)
+        listed = [value] if name in LISTS and isinstance(value, str) else value
+        try:
+            found |= check_options(RunConfig, {name: listed}, "")
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     return found
 
 
-def resolve_options(
-    kind: str, name: str, factory: Callable[..., Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The options of an agent or method: its defaults, with `given` on top.
-
-    An option is a keyword-only parameter, or for a class one of its constructor's parameters.
-    Defaults that a configuration file cannot hold are left to the factory.
-
-    Raises:
-        UnknownNameError: `given` holds an option that the factory does not have.
-        UserError: A value is not of the kind that the factory's annotation tells.
-    """
-    known = {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-        or (isinstance(factory, type) and parameter.kind is parameter.POSITIONAL_OR_KEYWORD)
-    }
-    for option in ("num_tasks", "method", "seed", "eyes") if kind == "agent" else ():
-        known.pop(option, None)
-    for option in given:
-        if option not in known:
-            raise UnknownNameError(f"{name} option", option, known, see="")
-    _check_kinds(kind, name, factory, given)
-    defaults = {option: _plain(value) for option, value in known.items() if _is_plain(value)}
-    return {**defaults, **given}
-
-
-def _check_kinds(
-    kind: str, name: str, factory: Callable[..., Any], given: Mapping[str, Any]
-) -> None:
-    try:
-        constructor = inspect.getattr_static(factory, "__init__", None)
-        hints = get_type_hints(constructor if isinstance(factory, type) else factory)
-    except NameError:  # an annotation that only a type checker can resolve
-        return
-    for option, value in given.items():
-        hint = hints.get(option, Any)
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise UnknownNameError(option, str(value), map(str, get_args(hint)), see="")
-        if not (_is_of_kind(value, hint) or (type(value) is list and _is_of_kind((*value,), hint))):
-            wanted = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
-            raise UserError(
-                f"the option '{option}' of {kind} '{name}' must be {wanted}, not {value!r}"
-            )
-
-
-def _is_of_kind(value: object, hint: Any) -> bool:
-    if isinstance(value, bool) and hint in (int, float):
-        return False
-    try:
-        check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-    except TypeCheckError:
-        return False
-    return True
+def _renamed(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The same with `encoder_mode` for the `finetune` of files that were written before it."""
+    found = dict(content)
+    if "finetune" not in found:
+        return found
+    finetune = found.pop("finetune")
+    if "encoder_mode" in found:
+        raise UserError(f"{path}: encoder_mode replaces finetune; leave out finetune")
+    if not isinstance(finetune, bool):
+        raise UserError(f"{path}: finetune must be true or false, not {finetune!r}")
+    if finetune:
+        found["encoder_mode"] = "finetune"
+    elif found.get("observation") == "pixels":
+        found["encoder_mode"] = "frozen" if found.get("encoder") else "scratch"
+    return found
 
 
 def parse_value(text: str) -> Any:
@@ -314,19 +255,3 @@ for _class in (Loader, Dumper):
 def _spoken(names: list[str]) -> str:
     """Field names as they are written on a command line."""
     return ", ".join(name.replace("_", "-") for name in names)
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(entry) for entry in value)
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(entry) for key, entry in value.items())
-    return value is None or type(value) in (bool, int, float, str)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return value

@@ -11,7 +11,7 @@ from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.learning import Agent, Batch, Component, StateTree
 from lifelong_rl.learning.parameters import flatten, loss_gradient, trainable
 from lifelong_rl.learning.seeding import preserved_generators
-from lifelong_rl.networks.features import dormant_share, effective_rank, recorded_features
+from lifelong_rl.networks.features import dormant_share, recorded_features, srank
 
 ROWS = 256
 """Rows that everything is measured on: of the current task, and of each old one."""
@@ -31,7 +31,7 @@ class Diagnostics:
 
         Returns:
             For each component, under "COMPONENT/": "weight_norm" and "gradient_norm" (2-norms over
-            the parameters that are learned), "dormant_units" and "effective_rank" (see
+            the parameters that are learned), "dormant_units" and "srank" (see
             `lifelong_rl.networks.features`), and "gradient_cosine/TASK" for each old task, see
             `gradient_cosine`.
         """
@@ -71,7 +71,7 @@ class Diagnostics:
         if features:
             shares = [dormant_share(of_layer) for of_layer in features]
             found["dormant_units"] = sum(shares) / len(shares)
-            found["effective_rank"] = effective_rank(features[-1])
+            found["srank"] = srank(features[-1])
         if component.replayable:
             for label, old in self._old.items():
                 other = flatten(loss_gradient(component, old))

@@ -11,7 +11,7 @@ import numpy as np
 
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED, preserved_generators
-from lifelong_rl.runs.sequence import BatchEnv, Sequence
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike
 
 Act = Callable[[Any], np.ndarray]
 """Observations of n environments, as these show them, to actions (n, action_dim)."""
@@ -42,7 +42,7 @@ class Evaluation:
         return float(self.returns.mean())
 
 
-def evaluate(act: Act, env: BatchEnv, name: str = "environment") -> Evaluation:
+def evaluate(act: Act, env: VecEnvLike, name: str = "environment") -> Evaluation:
     """Run one episode in each environment of `env`, always the same ones.
 
     The global random generators are as before afterwards, so that evaluating changes nothing
@@ -100,7 +100,7 @@ class Evaluator:
         self._sequence = sequence
         self._num_episodes = num_episodes
         self._num_threads = min(num_threads, num_episodes)
-        self._envs: dict[int, BatchEnv] = {}
+        self._envs: dict[int, VecEnvLike] = {}
 
     def evaluate(self, act: Act, task_id: int) -> Evaluation:
         """Evaluate a policy on task `task_id`."""

@@ -17,9 +17,9 @@ from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
-from lifelong_rl.runs.record import METRICS, Record, describe_run, make_results
+from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.sequence import BatchEnv, task_labels
+from lifelong_rl.runs.sequence import VecEnvLike, task_labels
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.storage.atomic import WriteError
@@ -58,23 +58,27 @@ class SequenceLoop:
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
+        refusal = setup.refusal
+        if refusal is not None:
+            raise UserError(refusal)
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
         self._labels = task_labels(setup.sequence.tasks)
-        self._record = Record() if state is None else Record(**state["record"])
+        self._measured = Measurements() if state is None else Measurements(**state["record"])
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
         self._diagnostics = Diagnostics() if setup.config.diagnostics else None
-        if self._diagnostics is not None and state is not None:
-            self._diagnostics.load_state_dict(state.get("diagnostics", {}))
-        self._task_id = self._record.tasks_done
+        self._task_id = self._measured.tasks_done
         self._task_step = 0
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
-        self._env: BatchEnv | None = None
+        self._env: VecEnvLike | None = None
         if self._task_id < setup.sequence.num_tasks:
             self._env = setup.make_env(self._task_id)
             self._agent, self._method = setup.build_agent(
                 self._env, None if state is None else state["agent"]
             )
+            if self._diagnostics is not None and state is not None:
+                rows = setup.update_state(self._agent, state.get("diagnostics", {}))
+                self._diagnostics.load_state_dict(rows)
             self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
 
     def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -94,7 +98,7 @@ class SequenceLoop:
         config, sequence = self._setup.config, self._setup.sequence
         self._folder = folder
         self._reporter = reporter or Reporter()
-        begun = bool(self._record.performance)
+        begun = bool(self._measured.performance)
         self._log = MetricsLog(
             folder.metrics,
             folder.path / "tb",
@@ -111,14 +115,14 @@ class SequenceLoop:
             with contextlib.closing(self._log), contextlib.closing(self._evaluator):
                 folder.write_status("running")
                 folder.add_session({"tasks": self._labels, "task_versions": sequence.versions()})
-                self._reporter.begin(self._setup, folder.path, self._record.tasks_done)
+                self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
                 if not begun:
                     self._log.describe(describe_run(config), METRICS)
                     self._evaluate_all()
                     self._save()
                 while self._task_id < sequence.num_tasks:
                     self._learn_task()
-            results = make_results(self._record, config, sequence, self._setup.sight)
+            results = make_results(self._measured, config, sequence, self._setup.sight)
             folder.write_results(results)
             folder.write_status("finished")
         except KeyboardInterrupt:
@@ -161,16 +165,16 @@ class SequenceLoop:
             self._folder.write_status(state, message)
 
     def _learn_task(self) -> None:
-        config, record, task_id = self._setup.config, self._record, self._task_id
+        config, measured, task_id = self._setup.config, self._measured, self._task_id
         env = self._env or self._setup.make_env(task_id)
         self._env = env
         seed_everything(config.seed, 1 + task_id)
         env.seed(self._setup.env_seed(task_id))
-        record.curves.append(
+        measured.curves.append(
             {
                 "steps": [0],
-                "success": [record.performance[-1][task_id]],
-                "return": [record.returns[-1][task_id]],
+                "success": [measured.performance[-1][task_id]],
+                "return": [measured.returns[-1][task_id]],
             }
         )
         self._due = [
@@ -186,7 +190,7 @@ class SequenceLoop:
         self._agent.learn_task(self._setup.steps_per_task, self._progress)
         self._learning.stop()
         self._cost.measure()
-        record.updates.append(self._cost.result())
+        measured.updates.append(self._cost.result())
         diagnosed = self._diagnose()
         if self._diagnostics is not None:
             self._diagnostics.end_task(self._labels[task_id], self._agent)
@@ -195,8 +199,8 @@ class SequenceLoop:
         self._learning.stop()
         self._task_step = self._setup.steps_per_task
         self._log_training(diagnosed)
-        record.learn_seconds.append(self._learning.seconds)
-        record.diverged_training += int(getattr(env, "num_diverged", 0))
+        measured.learn_seconds.append(self._learning.seconds)
+        measured.diverged_training += int(getattr(env, "num_diverged", 0))
         self._evaluate_all()
         env.close()
         self._env = None
@@ -218,7 +222,7 @@ class SequenceLoop:
         """Evaluate the task that is being learned: one point of its success curve."""
         with self._evaluating:
             evaluation = self._evaluator.evaluate(self._agent.act, self._task_id)
-        self._record.diverged_evaluation += evaluation.num_diverged
+        self._measured.diverged_evaluation += evaluation.num_diverged
         self._add_point(evaluation)
         label = self._labels[self._task_id]
         speed = self._log_training(
@@ -232,32 +236,32 @@ class SequenceLoop:
 
     def _evaluate_all(self) -> None:
         """Evaluate every task: one row of the performance matrix."""
-        record = self._record
+        measured = self._measured
         with self._evaluating:
             row = self._evaluator.evaluate_all(self._agent.act)
-        record.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
-        record.performance.append([evaluation.success for evaluation in row])
-        record.returns.append([evaluation.mean_return for evaluation in row])
-        record.add_size(self._agent.components.values(), self._method)
-        record.evaluate_seconds.append(self._evaluating.seconds)
+        measured.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
+        measured.performance.append([evaluation.success for evaluation in row])
+        measured.returns.append([evaluation.mean_return for evaluation in row])
+        measured.add_size(self._agent.components.values(), self._method)
+        measured.evaluate_seconds.append(self._evaluating.seconds)
         self._evaluating = _Stopwatch()
-        learned = record.tasks_done
+        learned = measured.tasks_done
         if learned:
             self._add_point(row[learned - 1])
         values = {}
         for label, evaluation in zip(self._labels, row, strict=True):
             values[f"success/{label}"] = evaluation.success
             values[f"return/{label}"] = evaluation.mean_return
-        values["average_performance"] = sum(record.performance[-1]) / len(row)
-        values |= record.so_far()
+        values["average_performance"] = sum(measured.performance[-1]) / len(row)
+        values |= measured.so_far()
         task = self._labels[learned - 1] if learned else None
         self._log.write("evaluation", self._global_step, task, values)
-        pictures = record.pictures(self._labels, self._setup.steps_per_task)
+        pictures = measured.pictures(self._labels, self._setup.steps_per_task)
         self._log.show(self._global_step, pictures)
-        self._reporter.row(learned, record.performance[-1])
+        self._reporter.row(learned, measured.performance[-1])
 
     def _add_point(self, evaluation: Evaluation) -> None:
-        curve = self._record.curves[self._task_id]
+        curve = self._measured.curves[self._task_id]
         curve["steps"].append(self._task_step)
         curve["success"].append(evaluation.success)
         curve["return"].append(evaluation.mean_return)
@@ -286,12 +290,12 @@ class SequenceLoop:
         self._log.sync()
         state = {
             "agent": self._agent.state_dict(),
-            "record": dataclasses.asdict(self._record),
+            "record": dataclasses.asdict(self._measured),
             "metrics_bytes": self._log.size,
         }
         if self._diagnostics is not None:
             state["diagnostics"] = self._diagnostics.state_dict()
-        path = self._folder.checkpoint(self._record.tasks_done)
+        path = self._folder.checkpoint(self._measured.tasks_done)
         save_checkpoint(path, state, self._setup.identity)
 
 

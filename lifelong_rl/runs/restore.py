@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import torch
+
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Agent
 from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
@@ -78,8 +82,13 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
         raise
 
 
-def load_learned(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, Any]:
-    """What the checkpoint called `name` holds, by default the last.
+def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent, int]:
+    """The agent as the checkpoint called `name` holds it, by default the last.
+
+    From then on torch computes with as many threads as the run did.
+
+    Returns:
+        The agent, and how many tasks it had learned.
 
     Raises:
         CheckpointError: It cannot be used.
@@ -91,4 +100,8 @@ def load_learned(setup: Setup, folder: RunFolder, name: str | None) -> dict[str,
             f"{folder.path} has no checkpoint yet; go on with: "
             f"lifelong-rl resume {quote(folder.path)}"
         )
-    return state
+    torch.set_num_threads(setup.config.threads)
+    tasks_done = len(state["record"]["performance"]) - 1
+    with closing(setup.make_env(min(tasks_done, setup.sequence.num_tasks - 1))) as env:
+        agent, _ = setup.build_agent(env, state["agent"])
+    return agent, tasks_done

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence as SequenceOf
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.registry import SEQUENCES, SEQUENCES_OF_TASKS
+from lifelong_rl.registry import SEQUENCE_MAKERS, SEQUENCES, TASKS
 from lifelong_rl.storage.dataset_cache import get_dataset
 
 DEFAULT_STEPS_PER_TASK = 10_000
 """For sequences that do not tell how many steps their tasks need."""
 
 
-class BatchEnv(Protocol):
+class VecEnvLike(Protocol):
     """Several environments stepped together, as a Stable-Baselines3 `VecEnv` is.
 
     Observations end with the task one-hot. `seed(s)` followed by `reset()` starts exactly the
@@ -77,7 +76,7 @@ class Sequence(Protocol):
         """Length of `tasks` and of the task one-hot."""
         ...
 
-    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> VecEnvLike:
         """Environments of task `task_id` (from 0).
 
         It may also take `observation`, "state" or "pixels", and how pictures look, as
@@ -105,7 +104,7 @@ def load_sequence(name: str, order: int | None = None) -> Sequence:
         UserError: What is registered is not a sequence, names a task that does not exist, or
             cannot be reordered.
     """
-    found: Any = SEQUENCES.get(name) if name in SEQUENCES.names() else _sequence_of_tasks(name)
+    found: Any = SEQUENCES.get(name) if name in SEQUENCES else _make_sequence(name)
     if isinstance(found, type) or not hasattr(found, "make_env"):
         if not callable(found):
             raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
@@ -123,15 +122,19 @@ def load_sequence(name: str, order: int | None = None) -> Sequence:
     return reordered
 
 
-def _sequence_of_tasks(name: str) -> Any:
-    module, _, attribute = SEQUENCES_OF_TASKS.partition(":")
+def _make_sequence(name: str) -> Any:
+    """The sequence that a maker makes of a name, such as "reach,push"."""
+    kind, colon, rest = name.partition(":")
+    if not colon:
+        kind, rest = "tasks", name
+    if kind not in SEQUENCE_MAKERS:
+        raise UnknownNameError("sequence", name, (*SEQUENCES, *TASKS))
     try:
-        return getattr(import_module(module), attribute)(name)
+        return SEQUENCE_MAKERS.get(kind)(rest)
+    except UnknownNameError:
+        raise
     except ValueError as error:
-        if "," in name:
-            raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
-        known = getattr(error, "known", ())
-        raise UnknownNameError("sequence", name, {*SEQUENCES.names(), *known}) from error
+        raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
 
 
 def steps_needed(sequence: Sequence) -> int:

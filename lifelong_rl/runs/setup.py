@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong_rl import continual
+from lifelong_rl.compatibility import (
+    MEANINGS,
+    explain_refusal,
+    find_partners,
+    find_refusal,
+    read_needs,
+)
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
-from lifelong_rl.registry import AGENTS
-from lifelong_rl.runs.config import (
-    ONLY_WITH_PIXELS,
-    SPEED_ONLY,
-    RunConfig,
-    resolve_options,
-)
-from lifelong_rl.runs.sequence import BatchEnv, Sequence, load_sequence, steps_needed
+from lifelong_rl.options import resolve_options
+from lifelong_rl.registry import AGENTS, load_plugins
+from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -83,7 +83,33 @@ class Setup:
             return {}
         fields = self.config.as_dict()
         told = {name: fields[name] for name in ("observation", *ONLY_WITH_PIXELS)}
-        return {**told, "encoder": list(self.eyes.sha256)}
+        mode = told.pop("encoder_mode")
+        # as it is in the checkpoints and results of runs from before there was a mode
+        return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the method cannot serve the agent, as both declare; None if it can, for all they say.
+
+        Raises:
+            UserError: What has to be imported to be judged is broken.
+        """
+        config = self.config
+        parts = list(split_options(config.method, config.method_options))
+        if config.observes_pixels and config.encoder_mode != "frozen":
+            for part in parts:
+                if "networks alone" in read_needs(METHODS, part):
+                    return (
+                        f"the method '{part}' needs {MEANINGS['networks alone']}, and with "
+                        f"--encoder-mode {config.encoder_mode} the agent '{config.agent}' learns "
+                        "them; take --encoder-mode frozen, or another method"
+                    )
+        for part in parts:
+            refusal = find_refusal(METHODS, part, AGENTS, config.agent)
+            if refusal is not None:
+                fitting = find_partners(METHODS, part, AGENTS).fitting
+                return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+        return None
 
     @property
     def env_options(self) -> dict[str, Any]:
@@ -99,7 +125,7 @@ class Setup:
             "proprioception": config.proprioception,
         }
 
-    def make_env(self, task_id: int) -> BatchEnv:
+    def make_env(self, task_id: int) -> VecEnvLike:
         """The environments that task `task_id` is learned in; of all tasks if they interleave.
 
         Raises:
@@ -112,7 +138,7 @@ class Setup:
             "num_threads": min(self.config.num_threads, self.config.num_envs),
             "seed": self.env_seed(task_id),
         }
-        env: BatchEnv
+        env: VecEnvLike
         if self.eyes is None:
             env = make(**arguments)
             return env
@@ -128,7 +154,7 @@ class Setup:
         return derive_seed(self.config.seed, 1 + task_id)
 
     def build_agent(
-        self, env: BatchEnv, state: StateTree | None = None
+        self, env: VecEnvLike, state: StateTree | None = None
     ) -> tuple[Agent, ContinualMethod]:
         """The agent and its method, as before the first task or with a saved state.
 
@@ -139,14 +165,29 @@ class Setup:
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
         if state is not None:
-            agent.load_state_dict(state)
+            agent.load_state_dict(self.update_state(agent, state))
         return agent, method
 
-    def build_reference(self, env: BatchEnv) -> Agent:
+    def update_state(self, agent: Agent, state: StateTree) -> StateTree:
+        """A saved state as this version saves it.
+
+        Checkpoints of before the task was an entry of a batch hold rows that end with a one-hot.
+        Agents that do not read a "task" get them as they are.
+
+        Args:
+            agent: Whose rows they are.
+            state: Its own state, or one with rows of its data.
+        """
+        if not any("task" in component.inputs for component in agent.components.values()):
+            return state
+        updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
+        return updated
+
+    def build_reference(self, env: VecEnvLike) -> Agent:
         """The agent with plain fine-tuning: what the method's cost is measured against."""
         return self._build(env, continual.make("finetune"))
 
-    def _build(self, env: BatchEnv, method: ContinualMethod) -> Agent:
+    def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
         seeing = {} if self.eyes is None else {"eyes": self.eyes}
         try:
@@ -171,16 +212,18 @@ def prepare(config: RunConfig) -> Setup:
     Raises:
         UserError: A name, an option or a number is wrong.
     """
-    config.check()
+    config = config.checked()
     load_plugins(config.plugin)
     AGENTS.check(config.agent)
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)
     sequence = load_sequence(config.sequence, config.order)
+    _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
     if not hasattr(agent_class, "build"):
         raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
-    agent_options = resolve_options("agent", config.agent, agent_class.build, config.agent_options)
+    owner = f"agent '{config.agent}'"
+    agent_options = resolve_options(agent_class, config.agent_options, owner)
     method_options, interleaves = _resolve_method(config)
     if interleaves:
         kept = {option: False for option in KEPT_WHEN_JOINT if option in agent_options}
@@ -200,25 +243,46 @@ def prepare(config: RunConfig) -> Setup:
     return Setup(resolved, sequence, agent_class, interleaves, eyes)
 
 
+def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
+    """Raise UserError if the agent declares to need what the sequence declares not to offer."""
+    offers = getattr(sequence, "offers", None)
+
+    def explain(agent: str) -> str | None:
+        needs = read_needs(AGENTS, agent)
+        return explain_refusal(
+            f"the agent '{agent}'", needs, f"the sequence '{config.sequence}'", offers
+        )
+
+    refusal = explain(config.agent)
+    if refusal is None:
+        return
+    fitting = []
+    for agent in AGENTS.names():
+        with suppress(UserError):  # a broken plug-in's
+            if read_needs(AGENTS, agent) and explain(agent) is None:
+                fitting.append(f"'{agent}'")
+    raise UserError(f"{refusal} (agents that learn it: {', '.join(fitting) or 'none'})")
+
+
 def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     """What the agent sees with.
 
     Raises:
         UserError: The encoder cannot be used, the agent cannot see, or there is nothing to be seen.
     """
-    if not _has_parameter(agent_class.build, "eyes"):
+    if not getattr(agent_class, "sees", False):
         raise UserError(
-            f"the agent '{config.agent}' cannot see; with --observation pixels choose one of "
-            f"{', '.join(_seeing_agents())}"
+            f"the agent '{config.agent}' cannot see, as it does not declare `sees = True`; with "
+            f"--observation pixels choose one of {', '.join(_seeing_agents())}"
         )
-    if not _has_parameter(sequence.make_env, "observation"):
+    if "observation" not in inspect.signature(sequence.make_env).parameters:
         raise UserError(f"the sequence '{config.sequence}' has no cameras: it shows its state only")
     from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
 
     return open_eyes(
         [Path(path) for path in config.encoder],
         config.cameras,
-        frozen=bool(config.encoder) and not config.finetune,
+        frozen=config.encoder_mode == "frozen",
         shift=config.shift,
     )
 
@@ -226,15 +290,10 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
 def _seeing_agents() -> list[str]:
     found = []
     for name in AGENTS.names():
-        with suppress(UserError, AttributeError):  # a broken plug-in's
-            agent_class: Any = AGENTS.get(name)
-            if _has_parameter(agent_class.build, "eyes"):
+        with suppress(UserError):  # a broken plug-in's
+            if AGENTS.declared(name, "sees"):
                 found.append(name)
     return found
-
-
-def _has_parameter(function: Any, name: str) -> bool:
-    return name in inspect.signature(function).parameters
 
 
 def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
@@ -245,26 +304,7 @@ def _resolve_method(config: RunConfig) -> tuple[dict[str, Any], bool]:
     for name, given in parts.items():
         method_class: Any = METHODS.get(name)
         interleaves |= getattr(method_class, "interleaves", False)
-        options = resolve_options("method", name, method_class, given)
+        options = resolve_options(method_class, given, f"method '{name}'")
         prefix = f"{name}." if len(parts) > 1 else ""
         resolved |= {prefix + option: value for option, value in options.items()}
     return resolved, interleaves
-
-
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register agents, methods or sequences; the current folder is searched.
-
-    Raises:
-        UserError: A module cannot be imported.
-    """
-    for module in modules:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"the plug-in '{module}' cannot be imported: {type(error).__name__}: {error}"
-            ) from error

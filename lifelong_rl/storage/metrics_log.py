@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ LAYOUT = {
             "diagnostics/.*/gradient_cosine/.*",
         ],
         "plasticity: dormant units": ["diagnostics/.*/dormant_units"],
-        "plasticity: effective rank": ["diagnostics/.*/effective_rank"],
+        # earlier versions logged srank as effective_rank
+        "plasticity: srank": ["diagnostics/.*/srank", "diagnostics/.*/effective_rank"],
         "norms of the weights": ["diagnostics/.*/weight_norm"],
         "norms of the gradients": ["diagnostics/.*/gradient_norm"],
     },
@@ -144,6 +146,25 @@ def refuse_cut_off(path: Path, keep: int) -> None:
             f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "
             "put the whole file back"
         )
+
+
+def write_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None:
+    """Add one picture to TensorBoard's images, in a folder that no `MetricsLog` writes to.
+
+    Of several event files in one folder, TensorBoard follows the newest, and a run that goes on
+    would seem to stand still.
+
+    Args:
+        folder: Of the events.
+        name: Of the picture.
+        picture: (height, width, 3) uint8.
+        step: Environment steps that were learned.
+
+    Raises:
+        WriteError: The disk refused.
+    """
+    with writing(folder), closing(EventFile(folder)) as events:
+        events.add_image(name, picture, step)
 
 
 def wait_for_next_name(events: Path) -> None:

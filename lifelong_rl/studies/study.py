@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifelong_rl import continual
+from lifelong_rl.compatibility import read_offers
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
     SPEED_ONLY,
     RunConfig,
@@ -80,14 +82,18 @@ class Cell:
         return "running elsewhere" if is_locked(self.path) else "to do"
 
     def find_refusal(self) -> str | None:
-        """Why the method cannot serve the agent; None if it can, as far as a first task shows.
+        """Why the method cannot serve the agent; None if it can.
+
+        What both declare decides. An agent that declares nothing begins a first task.
 
         Raises:
-            UserError: The agent cannot learn the sequence at all, or an option has a value that
-                the agent or the method does not accept.
+            UserError: Methods do not go together, or the agent that declares nothing cannot learn
+                the sequence at all or does not accept a value of an option.
         """
         config = self.setup.config
         continual.make(config.method, **config.method_options)
+        if read_offers(AGENTS, config.agent) is not None:
+            return self.setup.refusal
         try:
             _begin(self.setup)
         except UserError as error:

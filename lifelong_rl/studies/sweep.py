@@ -7,6 +7,7 @@ import heapq
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,9 @@ from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
 from lifelong_rl.studies.study import Cell
 
+CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
+"""Program that runs or resumes the run in the folder named after it; -P keeps the modules of the
+working directory from taking the place of others."""
 LOG = "sweep.log"
 """In the folder of a cell that failed: what its process wrote to stderr."""
 KEPT = 1 << 16

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from lifelong_rl.options import ShareBelowOne, Whole, check_options
 from lifelong_rl.vision.encoder import to_float
 
 
@@ -32,23 +33,18 @@ class Augmentation:
         cutout: Largest side in pixels of the rectangle that is painted over.
 
     Raises:
-        ValueError: A number outside its range.
+        OptionError: A number outside its range.
     """
 
-    shift: int = 4
-    relative_shift: int = 2
-    brightness: float = 0.2
-    contrast: float = 0.2
-    cutout: int = 12
+    shift: Whole = 4
+    relative_shift: Whole = 2
+    brightness: ShareBelowOne = 0.2
+    contrast: ShareBelowOne = 0.2
+    cutout: Whole = 12
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("shift", "relative_shift", "cutout"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0 pixels, not {getattr(self, name)}")
-        for name in ("brightness", "contrast"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        check_options(Augmentation, vars(self), "")
 
     def shifted(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Only shift (n, k, c, h, w) uint8: the same for the k images of a row."""

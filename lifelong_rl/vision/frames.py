@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,30 @@ class Frames:
                     f"{name} is {array.dtype} of shape {array.shape}, not "
                     f"{dtype.__name__} of shape {shape}"
                 )
+
+
+def join(parts: Sequence[Any], metadata: Mapping[str, Any]) -> Frames:
+    """Put frames of several tasks and policies together, and number their episodes through.
+
+    Args:
+        parts: Those of every policy in every task, policies innermost, each with the arrays of
+            `lifelong_rl.envs.frames.TaskFrames`.
+        metadata: See `Frames`.
+    """
+    sizes = [len(part.steps) for part in parts]
+    first = np.cumsum([0, *(part.episodes[-1] + 1 for part in parts)])
+    tasks, policies = np.divmod(np.arange(len(parts)), len(metadata["policies"]))
+    return Frames(
+        images=np.concatenate([part.images for part in parts]),
+        episodes=np.concatenate([part.episodes + k for part, k in zip(parts, first, strict=False)]),
+        steps=np.concatenate([part.steps for part in parts]),
+        tasks=np.repeat(tasks, sizes),
+        policies=np.repeat(policies, sizes),
+        labels={
+            name: np.concatenate([part.labels[name] for part in parts]) for name in parts[0].labels
+        },
+        metadata=metadata,
+    )
 
 
 def save_frames(path: Path, frames: Frames) -> None:

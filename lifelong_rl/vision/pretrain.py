@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, gradient_step
 from lifelong_rl.learning.seeding import preserved_generators, seed_everything
+from lifelong_rl.options import Count, Positive, Whole, check_options
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
@@ -49,26 +50,18 @@ class PretrainConfig:
     """
 
     objective: str = "simclr"
-    steps: int = 1000
-    minutes: float | None = None
-    batch_size: int = 256
-    lr: float = 1e-3
-    seed: int = 0
-    threads: int = 1
+    steps: Count = 1000
+    minutes: Positive | None = None
+    batch_size: Annotated[int, Ge(2)] = 256
+    lr: Positive = 1e-3
+    seed: Whole = 0
+    threads: Count = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise UserError for a number outside its range."""
-        for name, least in (("steps", 1), ("batch_size", 2), ("seed", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
-                )
-        if not self.lr > 0:
-            raise UserError(f"lr must be positive, not {self.lr}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise UserError(f"minutes must be positive, not {self.minutes}")
+        check_options(PretrainConfig, vars(self), "")
 
 
 @dataclass(frozen=True)

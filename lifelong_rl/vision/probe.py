@@ -6,7 +6,8 @@ others, and they are judged on others still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from lifelong_rl.errors import UserError
 from lifelong_rl.vision.augment import Augmentation
-from lifelong_rl.vision.encoder import encode
+from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.representation import alignment, effective_rank, nearest, uniformity
-from lifelong_rl.vision.sampling import Split
+from lifelong_rl.vision.sampling import Split, select
 
 Array = npt.NDArray[np.float64]
 
@@ -196,3 +198,30 @@ def probe_module(
         "uniformity": uniformity(features[shown]),
         "effective_rank": effective_rank(features[shown]),
     }
+
+
+def for_encoder(
+    frames: Frames, source: Path, encoder: Encoder, made: Mapping[str, Any], path: Path
+) -> Frames:
+    """The frames as an encoder's camera sees them.
+
+    Args:
+        frames: Of some cameras.
+        source: Where they come from, for messages.
+        encoder: The encoder.
+        made: What its file tells about it.
+        path: Its file, for messages.
+
+    Raises:
+        UserError: They are of other cameras, or of another size.
+    """
+    camera, cameras = made["camera"], frames.metadata["cameras"]
+    if camera not in cameras:
+        raise UserError(f"{path} is for the camera '{camera}'; {source} is of {', '.join(cameras)}")
+    height, width = frames.images.shape[-2:]
+    if (height, width) != (encoder.spec.height, encoder.spec.width):
+        raise UserError(
+            f"{path} is for images of {encoder.spec.width}×{encoder.spec.height} pixels; "
+            f"{source} has {width}×{height}"
+        )
+    return select(frames, np.arange(len(frames.images)), (camera,))

@@ -12,6 +12,7 @@ import torch
 from lifelong_rl import agents
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import split_task
 from lifelong_rl.learning.seeding import derive_seed
 from lifelong_rl.runs.evaluation import Evaluator
 from lifelong_rl.runs.sequence import load_sequence
@@ -73,8 +74,8 @@ def test_network_and_optimizer_are_those_of_sacs_actor(method: str | None, seed:
         assert torch.equal(value, theirs[name]), name
     assert twins[0].optimizer.defaults == twins[1].optimizer.defaults
     assert type(twins[0].optimizer) is type(twins[1].optimizer)
-    (observations,) = (torch.as_tensor(env.reset()),)
-    assert torch.equal(twins[0].module(observations, True), twins[1].module(observations, True))
+    rows, task = split_task(torch.as_tensor(env.reset()), 3)
+    assert torch.equal(twins[0].module(rows, True, task), twins[1].module(rows, True, task))
 
 
 def test_the_loss_is_the_squared_error_of_the_squashed_mean() -> None:
@@ -85,10 +86,9 @@ def test_the_loss_is_the_squared_error_of_the_squashed_mean() -> None:
         bias = agent.policy.network.heads.bias.view(NUM_TASKS, 4)
         bias[1, :2] = torch.tensor([0.5, -1.0])
         bias[1, 2:] = 7.0  # log standard deviations are no part of it
-    observations = torch.zeros(2, OBS_DIM + NUM_TASKS)
-    observations[:, OBS_DIM + 1] = 1
     actions = torch.tensor([[1.0, 0.0], [-1.0, -1.0]])
-    batch = {"observations": observations, "actions": actions}
+    task = torch.ones(2, dtype=torch.int64)
+    batch = {"observations": torch.zeros(2, OBS_DIM), "task": task, "actions": actions}
     a, b = np.tanh(0.5), np.tanh(-1.0)
     expected = ((a - 1) ** 2 + b**2 + (a + 1) ** 2 + (b + 1) ** 2) / 4
     component = agent.components["policy"]
@@ -123,7 +123,8 @@ def test_task_data_are_the_demonstrations_once_in_their_order() -> None:
     shown = Shown(2).demonstrations(5, derive_seed(0, 3), 0.1)
     observations = torch.cat([batch["observations"] for batch in batches])
     actions = torch.cat([batch["actions"] for batch in batches])
-    assert torch.equal(observations, torch.from_numpy(shown["observations"]))
+    assert torch.equal(observations, torch.from_numpy(shown["observations"][:, :-NUM_TASKS]))
+    assert torch.cat([batch["task"] for batch in batches]).tolist() == [2] * 100
     torch.testing.assert_close(
         actions, torch.from_numpy(shown["expert_actions"]) / 2
     )  # now in [-1, 1]
@@ -168,7 +169,7 @@ def test_optimizers_are_reset_at_a_switch_unless_kept(reset: bool, states: int) 
     agent = build(reset_optimizers=reset, layer_norm=False, hidden=(16,))
     learn(agent, 0)
     agent.begin_task(1, Shown(1))
-    assert len(agent.optimizer.state) == states
+    assert len(agent.components["policy"].optimizer.state) == states
 
 
 def test_tasks_without_demonstrations_are_refused() -> None:
@@ -199,7 +200,7 @@ def test_reinforcement_learners_refuse_labelled_data(learner: Any) -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})
 
 

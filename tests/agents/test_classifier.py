@@ -77,7 +77,8 @@ def test_the_loss_is_the_cross_entropy() -> None:
             parameter.zero_()
         agent.policy.heads.bias.view(NUM_TASKS, CLASSES)[1] = torch.tensor([0.0, 1.0, 2.0])
     rows = torch.tensor([[0.0, 0.0, 0.0, 1.0]] * 2)
-    batch = {"observations": rows, "labels": torch.tensor([0, 2])}
+    task = torch.ones(2, dtype=torch.int64)
+    batch = {"observations": rows[:, :2], "task": task, "labels": torch.tensor([0, 2])}
     component = agent.components["classifier"]
     log_sum = math.log(1 + math.e + math.e**2)
     assert component.loss(batch).item() == pytest.approx(log_sum - 1.0, rel=1e-6)  # mean of 0, 2
@@ -129,5 +130,5 @@ def test_tasks_without_labels_are_refused() -> None:
     [("hidden", ()), ("learning_rate", -1.0), ("batch_size", 0), ("updates_per_step", 0.0)],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})

@@ -75,9 +75,12 @@ def test_its_data_are_the_transitions_of_the_actions_taken() -> None:
     assert env.asked == [(3, derive_seed(4, 2), 0.2)]
     (batch,) = agent.task_data()
     shown = env.demonstrations(3, derive_seed(4, 2), 0.2)
+    assert batch.pop("task").tolist() == [1] * len(shown["rewards"])
     assert set(batch) == {"observations", "next_observations", "actions", "rewards", "dones"}
     for name, values in batch.items():
         expected = shown[name] / 2 if name == "actions" else shown[name]
+        if name.endswith("observations"):
+            expected = expected[:, :-NUM_TASKS]
         np.testing.assert_allclose(values.squeeze(1) if values.shape[1] == 1 else values, expected)
         assert values.dtype == torch.float32 and values.ndim == 2
 
@@ -86,17 +89,17 @@ def test_the_actors_loss_is_that_of_the_paper() -> None:
     agent, batch = begun(alpha=2.5)
     component = agent.components["actor"]
     with torch.no_grad():
-        actions = torch.tanh(agent.actor.gaussian(batch["observations"])[0])
-        values = agent.critic(batch["observations"], actions)[0]
+        actions = torch.tanh(agent.actor.gaussian(batch["observations"], batch["task"])[0])
+        values = agent.critic(batch["observations"], actions, batch["task"])[0]
         imitation = (actions - batch["actions"]).square().mean()
         weight = 2.5 / values.abs().mean()
     expected = imitation - weight * values.mean()
     torch.testing.assert_close(component.loss(batch), expected)
     # the weight is a number: no gradient goes through it
     found = loss_gradient(component, batch)
-    actions = torch.tanh(agent.actor.gaussian(batch["observations"])[0])
+    actions = torch.tanh(agent.actor.gaussian(batch["observations"], batch["task"])[0])
     loss = (actions - batch["actions"]).square().mean() - weight * agent.critic(
-        batch["observations"], actions
+        batch["observations"], actions, batch["task"]
     )[0].mean()
     loss.backward()
     for name, parameter in agent.actor.named_parameters():
@@ -120,10 +123,14 @@ def test_the_critics_target_is_that_of_the_smoothed_target_policy() -> None:
             parameter.add_(0.05)  # so that the targets are not the networks
         for parameter in agent.policy.critic_target.parameters():
             parameter.add_(0.05)
-        next_actions = agent.actor_target(batch["next_observations"], deterministic=True)
-        next_values = agent.critic_target(batch["next_observations"], next_actions).min(dim=0)[0]
+        next_actions = agent.actor_target(
+            batch["next_observations"], deterministic=True, task=batch["task"]
+        )
+        next_values = agent.critic_target(
+            batch["next_observations"], next_actions, batch["task"]
+        ).min(dim=0)[0]
         targets = batch["rewards"][:, 0] + 0.9 * (1 - batch["dones"][:, 0]) * next_values
-        values = agent.critic(batch["observations"], batch["actions"])
+        values = agent.critic(batch["observations"], batch["actions"], batch["task"])
         expected = ((values - targets) ** 2).mean(dim=1).sum()
     torch.testing.assert_close(agent.components["critic"].loss(batch), expected)
     noisy, _ = begun(target_policy_noise=0.2, gamma=0.9)
@@ -244,5 +251,5 @@ def test_tasks_without_demonstrations_are_refused() -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be .*, not"):
+    with pytest.raises(ValueError, match=f"'{option}' of .* must be .*, not"):
         build(**{option: value})

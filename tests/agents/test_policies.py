@@ -7,7 +7,8 @@ import pytest
 import torch
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 
-from lifelong_rl.agents.policies import Actor, ContinualSACPolicy, split_task
+from lifelong_rl.agents.actor_critic import Actor
+from lifelong_rl.agents.policies import ContinualSACPolicy
 
 NUM_TASKS = 2
 INPUTS = 3
@@ -25,25 +26,16 @@ def policy(num_tasks: int) -> ContinualSACPolicy:
     )
 
 
-def test_the_task_is_the_end_of_the_row() -> None:
-    inputs, task = split_task(torch.tensor([[1.0, 2.0, 3.0, 0.0, 1.0]]), 2)
-    assert inputs.tolist() == [[1, 2, 3]]
-    assert task is not None
-    assert task.tolist() == [[0, 1]]
-    rows = torch.ones(1, 3)
-    assert split_task(rows, 1) == (rows, None)
-
-
 def test_the_task_chooses_the_head_and_is_no_input_of_the_trunk() -> None:
     actor = policy(NUM_TASKS).actor
-    rows = torch.cat([torch.randn(1, INPUTS).expand(2, -1), torch.eye(2)], dim=1)
-    mean, log_std = actor.gaussian(rows)
+    rows, task = torch.randn(1, INPUTS).expand(2, -1), torch.arange(2)
+    mean, log_std = actor.gaussian(rows, task)
     assert not torch.equal(mean[0], mean[1])
     with torch.no_grad():
         for values in (actor.network.heads.weight, actor.network.heads.bias):
             heads = values.unflatten(1, (NUM_TASKS, -1))
             heads[:, 1] = heads[:, 0]
-    mean, log_std = actor.gaussian(rows)
+    mean, log_std = actor.gaussian(rows, task)
     assert torch.equal(mean[0], mean[1])
     assert torch.equal(log_std[0], log_std[1])
 

@@ -18,6 +18,7 @@ from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buf
 from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import split_batch
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
@@ -177,12 +178,22 @@ def test_learned_rows_are_pixels_then_numbers_and_kept_with_a_byte_a_pixel(numbe
     assert rows.dtype == np.float32 and rows.shape == (3, *sight.space.shape)
     if numbers:
         np.testing.assert_array_equal(rows[:, size:], shown["state"])
-    kept = sight.keep(shown)
+    kept, task = sight.keep(shown, 1)
+    assert task is None
     assert kept.dtype == torch.uint8
     assert kept.shape == (3, size + (4 * (FELT + NUM_TASKS) if numbers else 0))
     assert torch.equal(sight.restore(kept), torch.from_numpy(rows))
     assert isinstance(sight, LearnedSight)
     np.testing.assert_array_equal(sight.keep_rows(rows), kept)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+def test_what_is_kept_of_several_tasks_is_without_the_one_hot(kind: str) -> None:
+    sight, shown = sight_of(eyes(kind)), observations(3)
+    shown["state"][:, FELT:] = np.eye(NUM_TASKS)[[1, 0, 1]]
+    kept, task = sight.keep(shown, NUM_TASKS)
+    assert task is not None and task.tolist() == [1, 0, 1]
+    assert torch.equal(sight.restore(kept), torch.from_numpy(sight.rows(shown))[:, :-NUM_TASKS])
 
 
 def test_pictures_of_a_row_are_shifted_alike_and_nothing_else_changes() -> None:
@@ -363,9 +374,10 @@ def test_methods_that_would_let_the_encoder_forget_are_refused(method: str) -> N
 def test_all_methods_work_behind_frozen_eyes(method: str) -> None:
     agent = build("sac", make(method), eyes("frozen"))
     agent.begin_task(0, toys())
-    assert agent.components["actor"].predict(
-        {"observations": torch.from_numpy(agent._sight.rows(observations(3)))}
-    ).batch_shape == (3,)
+    rows = {"observations": torch.from_numpy(agent._sight.rows(observations(3)))}
+    rows["observations"][:, -NUM_TASKS:] = torch.eye(NUM_TASKS)[0]
+    predicted = agent.components["actor"].predict(split_batch(rows, NUM_TASKS))
+    assert predicted.batch_shape == (3,)
 
 
 # ------------------------------------------------------------------ the buffer
@@ -428,7 +440,8 @@ def test_task_data_and_batches_are_rows_of_float32() -> None:
     agent = build("sac", given=eyes("finetuned", shift=0))
     learn(agent, 0)
     data = next(agent.task_data(4))["observations"]
-    assert data.dtype == torch.float32 and data.shape[1] == agent.observation_space.shape[0]
+    entries = agent.observation_space.shape[0] - NUM_TASKS
+    assert data.dtype == torch.float32 and data.shape[1] == entries
     shown = agent._sight.view.pictures_of(data[:, : 3 * SIZE**2])
     assert (shown == 255).any(dim=4).all()  # each has its bright column
     drawn = agent._sample_batch(8)["observations"]
@@ -451,8 +464,11 @@ def test_cloning_learns_from_what_was_shown(kind: str) -> None:
     agent = build("bc", given=eyes(kind, shift=0))
     agent.begin_task(1, toys(1))
     shown = toys(1).demonstrations(4, agent_seed(1), 0.1)
-    data = torch.cat([batch["observations"] for batch in agent.task_data(7)])
-    assert torch.equal(data, torch.from_numpy(agent._sight.rows(shown["observations"])))
+    batches = list(agent.task_data(7))
+    data = torch.cat([batch["observations"] for batch in batches])
+    rows = torch.from_numpy(agent._sight.rows(shown["observations"]))
+    assert torch.equal(data, rows[:, :-NUM_TASKS])
+    assert (torch.cat([batch["task"] for batch in batches]) == 1).all()
     assert agent._data["observations"].dtype == (torch.float32 if kind == "frozen" else torch.uint8)
 
 

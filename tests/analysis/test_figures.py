@@ -9,7 +9,7 @@ from made_runs import make_results, write_run, write_study
 
 from lifelong_rl.analysis.comparison import compare
 from lifelong_rl.analysis.figures import COLOURS, PALETTE, draw
-from lifelong_rl.analysis.page import INK, make_page
+from lifelong_rl.analysis.page import INK, make_comparison_page
 from lifelong_rl.analysis.runs import find_runs
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -126,8 +126,8 @@ def test_files_are_the_same_every_time(comparison):
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(comparison):
-    page = make_page(comparison)
-    assert page == make_page(comparison)
+    page = make_comparison_page(comparison)
+    assert page == make_comparison_page(comparison)
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
     assert "prefers-color-scheme: dark" in page
     outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
@@ -141,7 +141,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(comparison):
 
 
 def test_the_figures_in_the_page_are_well_formed_and_described(comparison):
-    svgs = re.findall(r"<svg.*?</svg>", make_page(comparison), re.DOTALL)
+    svgs = re.findall(r"<svg.*?</svg>", make_comparison_page(comparison), re.DOTALL)
     assert len(svgs) == 7
     for svg in svgs:
         root = ElementTree.fromstring(svg)
@@ -153,12 +153,12 @@ def test_the_figures_in_the_page_are_well_formed_and_described(comparison):
 def test_names_in_the_page_are_text(tmp_path):
     results = make_results(np.ones((2, 1)), tasks=("<b>$x_1$",), method="<script>", agent="a&b")
     write_run(tmp_path / "run", results)
-    page = make_page(comparison_of(tmp_path))
+    page = make_comparison_page(comparison_of(tmp_path))
     assert "<script>" not in page and "&lt;script&gt;" in page and "a&amp;b" in page
 
 
 def test_the_page_tells_what_was_left_out(tmp_path):
     write_study(tmp_path, {"ewc": 0.2}, seeds=[0])
     (tmp_path / "sac-ewc-0" / "results.json").write_text("{")
-    page = make_page(comparison_of(tmp_path))
+    page = make_comparison_page(comparison_of(tmp_path))
     assert "Left out" in page and str(tmp_path / "sac-ewc-0") in page

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from chromium import find_chromium, open_page
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmark"))
+sys.path.append(str(Path(__file__).parents[1] / "toy"))
 
 from toy_runs import metric_lines, run_toy
 

@@ -197,7 +197,9 @@ def test_unknown_task_and_checkpoint(finished, capsys):
     assert "unknown checkpoint 'task-004'; did you mean 'task-00" in refused(
         capsys, "eval", finished, "--checkpoint", "task-004"
     )
-    assert "episodes must be at least 1" in refused(capsys, "eval", finished, "--episodes", "0")
+    assert "episodes must be a whole number of at least 1" in refused(
+        capsys, "eval", finished, "--episodes", "0"
+    )
 
 
 @pytest.mark.parametrize("command", ["resume --from", "eval --checkpoint"])

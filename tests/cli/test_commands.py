@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from toy_runs import results, run_toy, snapshot
 
-from lifelong_rl.cli import doctor, main
+from lifelong_rl.cli import main
+from lifelong_rl.runs import installation
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,18 +141,16 @@ def test_no_command_prints_the_help(capsys):
 def test_doctor_knows_what_the_project_requires():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {need.name: need.specifier for need in map(Requirement, project["dependencies"])}
-    required = {
-        package: SpecifierSet(specifier) for package, specifier in doctor.requirements().items()
-    }
-    required.pop("editables", None)  # what the build backend adds to an editable install
-    assert declared == required
+    found = installation.requirements()
+    found.pop("editables", None)  # what an editable install needs besides
+    assert declared == {package: SpecifierSet(specifier) for package, specifier in found.items()}
 
 
 def test_doctor(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "check_rendering", lambda: ("warn", "no rendering"))
+    monkeypatch.setattr(installation, "check_rendering", lambda: ("warn", "no rendering"))
     assert main(["doctor"]) == 0
     assert "ok      mujoco " in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "installed", lambda name: None if name == "tyro" else "4.0.0")
+    monkeypatch.setattr(installation, "installed", lambda name: None if name == "tyro" else "4.0.0")
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "broken  mujoco 4.0.0 does not work" in out
@@ -172,17 +171,17 @@ def test_doctor(monkeypatch, capsys):
     ],
 )
 def test_doctor_versions(package, version, level):
-    found, _ = doctor.check_version(package, version, doctor.requirements()[package])
+    found, _ = installation.check_version(package, version, installation.requirements()[package])
     assert found == level
 
 
 def test_doctor_python():
-    assert doctor.check_python((3, 10))[0] == "broken"
-    assert doctor.check_python((3, 11))[0] == "ok"
+    assert installation.check_python((3, 10))[0] == "broken"
+    assert installation.check_python((3, 11))[0] == "ok"
 
 
 def test_doctor_says_what_to_install_for_rendering(monkeypatch):
-    monkeypatch.setattr(doctor, "RENDER", "raise RuntimeError('no display')")
-    level, line = doctor.check_rendering()
+    monkeypatch.setattr(installation, "RENDER", "raise RuntimeError('no display')")
+    level, line = installation.check_rendering()
     assert level == "warn"
     assert "no display" in line and "apt install libegl1" in line

@@ -109,7 +109,7 @@ def test_verify_passes_good_experts_and_writes_the_table(capsys):
 
 
 def test_verify_fails_if_one_expert_is_bad(monkeypatch, capsys):
-    monkeypatch.setitem(EXPERTS, "drawer-open", idle)
+    monkeypatch.setitem(EXPERTS._registered, "drawer-open", idle)
     assert demos("--verify", "--sequence", "arm3", "--episodes", 10, "--json", "found.json") == 1
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.endswith("too few") for row in rows] == [False, True, False]
@@ -121,7 +121,7 @@ def test_verify_fails_if_one_expert_is_bad(monkeypatch, capsys):
 def test_verify_looks_at_all_tasks_if_none_is_named(monkeypatch, capsys):
     for task in TASKS:
         monkeypatch.setitem(
-            EXPERTS, task, lambda state, dim=TASKS[task].action_dim: np.zeros((1, dim))
+            EXPERTS._registered, task, lambda state, dim=TASKS[task].action_dim: np.zeros((1, dim))
         )
     assert demos("--verify", "--episodes", 1) == 1
     assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]] == list(TASKS)
@@ -139,9 +139,15 @@ def test_noise_makes_experts_fail_visibly(capsys):
         (["--task", "rech"], "unknown task 'rech'; did you mean 'reach'? (see: lifelong-rl list t"),
         (["--sequence", "arm33"], "unknown sequence 'arm33'; did you mean 'arm3'?"),
         (["--verify", "--task", "rech"], "unknown task 'rech'; did you mean 'reach'?"),
-        (["--task", "reach", "--episodes", "0"], "episodes must be at least 1, not 0"),
-        (["--task", "reach", "--seed", "-1"], "seed must be at least 0, not -1"),
-        (["--task", "reach", "--num-threads", "0"], "num-threads must be at least 1, not 0"),
+        (
+            ["--task", "reach", "--episodes", "0"],
+            "episodes must be a whole number of at least 1, not 0",
+        ),
+        (["--task", "reach", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
+        (
+            ["--task", "reach", "--num-threads", "0"],
+            "num-threads must be a whole number of at least 1, not 0",
+        ),
         (["--task", "reach", "--noise", "-1"], "noise must be a number of at least 0, not -1.0"),
         (["--task", "reach", "--noise", "nan"], "noise must be a number of at least 0, not nan"),
         (["--task", "reach", "--json", "x"], "--json goes with --verify"),
@@ -165,8 +171,8 @@ def test_a_file_in_place_of_the_folder(capsys):
     assert line.endswith("notes is a file; give a folder, or a file that ends in .npz")
 
 
-def test_a_task_without_an_expert(monkeypatch, capsys):
-    monkeypatch.delitem(EXPERTS, "reach")
+def test_a_task_without_an_expert(forget, capsys):
+    forget(EXPERTS, "reach")
     assert "the task 'reach' has no expert" in refused(capsys, "--task", "reach")
     assert "the task 'reach' has no expert" in refused(capsys, "--verify")
 

@@ -29,8 +29,8 @@ SIZE = 32
 SPEC = EncoderSpec(SIZE, SIZE, dim=4, filters=2)
 SEEING = ["--sequence", "reach,push", "--observation", "pixels"]
 QUICK = [
-    *("--num-envs", "4", "--num-threads", "1", "--eval-episodes", "2", "--eval-points", "1"),
-    *("--steps-per-task", "60", "--quiet", "--no-diagnostics"),
+    *("--num-envs", "4", "--num-threads", "1", "--eval-episodes", "1", "--eval-points", "1"),
+    *("--steps-per-task", "32", "--quiet", "--no-diagnostics"),
 ]
 OF_AGENT = {
     "sac": ["--agent-options", "learning_starts=16", "hidden=[8]", "batch_size=8"],
@@ -81,7 +81,7 @@ def refused(capsys, *arguments):
 @pytest.fixture(scope="module")
 def finished(encoder, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
-    given = ["--encoder", encoder, "--freeze", "--method", "ewc"]
+    given = ["--encoder", encoder, "--method", "ewc"]
     assert run(*SEEING, *QUICK, *OF_AGENT["sac"], *given, "--run-dir", path) == 0
     return path
 
@@ -89,7 +89,7 @@ def finished(encoder, tmp_path_factory):
 def test_a_frozen_run_says_what_it_saw_with(finished, encoder):
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["observation"] == "pixels" and config["encoder"] == [str(encoder)]
-    assert "freeze" not in config and config["finetune"] is False
+    assert config["encoder_mode"] == "frozen"
     options = results(finished)["agent_options"]
     assert options["observation"] == "pixels" and options["hidden"] == [8]
     assert options["encoder"] == [hashlib.sha256(encoder.read_bytes()).hexdigest()]
@@ -137,7 +137,7 @@ def test_another_encoder_in_the_same_place_is_refused(finished, encoder, tmp_pat
 def test_encoders_are_learned_on_and_may_be_several(agent, kind, encoder, tmp_path):
     wrist = write_encoder(tmp_path / "wrist.safetensors", 1, "wrist")
     given = {
-        "finetune": ["--encoder", encoder, "--finetune", "--frame-stack", "2"],
+        "finetune": ["--encoder", encoder, "--encoder-mode", "finetune", "--frame-stack", "2"],
         "two cameras": ["--cameras", "front", "wrist", "--encoder", encoder, wrist],
     }[kind]
     arguments = [*SEEING, *QUICK, *OF_AGENT[agent], *given, "--method", "agem"]
@@ -160,14 +160,30 @@ def test_all_tasks_at_once(encoder):
     assert run(*SEEING, *QUICK, *OF_AGENT["bc"], *given, "--run-dir", "run") == 0
 
 
-def test_the_command_line_goes_before_the_files_finetune(encoder):
+def test_the_command_line_goes_before_the_files_encoder_mode(encoder):
     Path("f.yaml").write_text(f"observation: pixels\nencoder: {encoder}\nfinetune: true\n")
 
-    def finetune(*arguments: str) -> bool:
-        return Run.parse("run", ["--config", "f.yaml", *arguments]).finetune
+    def mode(*arguments: str) -> str | None:
+        return Run.parse("run", ["--config", "f.yaml", *arguments]).encoder_mode
 
-    assert finetune() and finetune("--finetune") and not finetune("--freeze")
+    assert mode() == "finetune" and mode("--encoder-mode", "frozen") == "frozen"
     assert Run.parse("run", ["--config", "f.yaml"]).encoder == (str(encoder),)
+    Path("f.yaml").write_text("observation: pixels\nencoder_mode: scratch\n")
+    assert mode() == "scratch" and mode("--encoder", str(encoder)) is None
+
+
+def test_a_run_from_before_encoder_modes_goes_on(finished, tmp_path):
+    again = Path(shutil.copytree(finished, tmp_path / "again"))
+    (again / "results.json").unlink()
+    shutil.rmtree(again / "checkpoints" / "task-002")
+    config = yaml.safe_load((again / "config.yaml").read_text())
+    assert config.pop("encoder_mode") == "frozen"
+    (again / "config.yaml").write_text(yaml.safe_dump({**config, "finetune": False}))
+    there = json.loads((again / "checkpoints" / "task-001" / "state.json").read_text())["identity"]
+    assert there["finetune"] is False and "encoder_mode" not in there  # as it was written then
+    assert main(["resume", str(again), "--quiet"]) == 0
+    assert results(again)["performance_matrix"] == results(finished)["performance_matrix"]
+    assert results(again)["agent_options"] == results(finished)["agent_options"]
 
 
 def test_what_runs_without_pictures_is_unchanged():
@@ -183,12 +199,18 @@ def test_what_runs_without_pictures_is_unchanged():
     [
         (["--encoder", "x"], "encoder goes with --observation pixels only"),
         ([*SEEING, "--encoder", "x"], "x cannot be read: No such file or directory"),
-        ([*SEEING, "--freeze"], "--freeze goes with --encoder"),
-        ([*SEEING, "--encoder", "x", "--freeze", "--finetune"], "either --freeze or --finetune"),
-        ([*SEEING, "--agent", "ppo"], "the agent 'ppo' cannot see; with --observation pixels cho"),
+        ([*SEEING, "--freeze"], "write --encoder-mode frozen for --freeze"),
+        ([*SEEING, "--finetune"], "write --encoder-mode finetune for --finetune"),
+        ([*SEEING, "--encoder-mode", "frozn"], "'scratch', not 'frozn'; did you mean 'frozen'?"),
+        ([*SEEING, "--encoder-mode", "frozen"], "--encoder-mode frozen requires --encoder"),
+        (
+            [*SEEING, "--encoder", "x", "--encoder-mode", "scratch"],
+            "--encoder-mode scratch learns from nothing; leave out --encoder",
+        ),
+        ([*SEEING, "--agent", "ppo"], "the agent 'ppo' cannot see, as it does not declare"),
         (["--sequence", "split-digits", *SEEING[2:]], "the sequence 'split-digits' has no cameras"),
         ([*SEEING, "--cameras", "frnt"], "unknown camera 'frnt'; did you mean 'front'?"),
-        ([*SEEING, "--observation", "pixel"], "unknown observation 'pixel'"),
+        ([*SEEING, "--observation", "pixel"], "not 'pixel'; did you mean 'pixels'?"),
         ([*SEEING, "--method", "den"], "DEN protects nothing but the layers of its own networks"),
         ([*TOY, *SMALL, "--observation", "pixels"], "the agent 'toy' cannot see"),
     ],

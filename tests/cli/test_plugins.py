@@ -4,11 +4,11 @@ import importlib
 import sys
 
 import pytest
+import toy_plugin
 from toy_runs import SMALL, TOY, results
 
 from lifelong_rl.cli import main
-from lifelong_rl.continual import METHODS
-from lifelong_rl.registry import AGENTS, SEQUENCES
+from lifelong_rl.registry import SEQUENCES
 
 METHOD = '''
 from lifelong_rl.continual import METHODS, ContinualMethod
@@ -25,16 +25,6 @@ class Shrink(ContinualMethod):
     def penalty(self, component, batch):
         return self.strength * sum((p**2).sum() for p in component.module.parameters())
 '''
-
-
-@pytest.fixture
-def fresh_registries():
-    saved = [(r, dict(r._targets), dict(r._registered)) for r in (AGENTS, SEQUENCES, METHODS)]
-    for registry, _, _ in saved:
-        registry._entry_points_read = False
-    yield
-    for registry, targets, registered in saved:
-        registry._targets, registry._registered = targets, registered
 
 
 def test_a_method_from_a_file_in_the_current_folder(
@@ -75,3 +65,85 @@ def test_entry_points(tmp_path, monkeypatch, fresh_registries, capsys):
     assert main(["run", *chosen, *SMALL, "--run-dir", str(path), "--quiet"]) == 0
     assert results(path)["agent"] == "toy2"
     assert main(["run", *chosen, *SMALL, "--method", "lost", "--run-dir", str(path) + "2"]) == 2
+
+
+OLD_AGENT = '''
+import torch
+from toy_plugin import ToyAgent, ToyPolicy
+
+from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.registry import AGENTS
+
+
+class OldPolicy(ToyPolicy):
+    """Batches keep the task as a one-hot at the end of "observations"."""
+
+    def __init__(self, network, heads):
+        self.module, self.heads = network, heads
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+
+    def mean(self, observations):
+        if not self.heads:
+            return self.module(observations)
+        return self.module(observations[:, :-3], observations[:, -3:])[0]
+
+    def with_task(self, batch, task):
+        rows = batch["observations"]
+        ids = torch.as_tensor(task).expand(len(rows))
+        one_hot = torch.nn.functional.one_hot(ids, 3).to(rows.dtype)
+        return {**batch, "observations": torch.cat([rows[:, :-3], one_hot], dim=1)}
+
+    def loss(self, batch):
+        return ((self.mean(batch["observations"]) - batch["targets"]) ** 2).mean()
+
+    def predict(self, batch):
+        normal = torch.distributions.Normal(self.mean(batch["observations"]), 1.0)
+        return torch.distributions.Independent(normal, 1)
+
+
+@AGENTS.register("old")
+class OldAgent(ToyAgent):
+    """Written when networks took the task as a one-hot."""
+
+    @classmethod
+    def build(cls, env, *, num_tasks, method, seed, heads: bool = False):
+        agent = cls(num_tasks, method, 8, 0.02)
+        network = torch.nn.Linear(5, 2)
+        if heads:
+            network = method.build_network(NetworkSpec(2, (8,), (2,), num_tasks=num_tasks))
+        agent.policy = OldPolicy(network, heads)
+        agent.components = {"policy": agent.policy}
+        return agent
+
+    def act(self, observations):
+        with torch.no_grad():
+            return self.policy.mean(torch.as_tensor(observations)).numpy()
+'''
+
+
+@pytest.mark.parametrize(
+    "method", ["replay", "lwf", "clone", "ewc", "single-task", "generative-replay"]
+)
+@pytest.mark.parametrize("heads", [False, True])
+def test_an_agent_that_keeps_the_one_hot_in_observations_works_or_is_told_what_to_pass(
+    heads, method, tmp_path, monkeypatch, fresh_registries, capsys
+):
+    (tmp_path / "old_agent.py").write_text(OLD_AGENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(SEQUENCES._registered, "toy3", toy_plugin.ToySequence)
+    plugins = ["--plugin", "old_agent"]
+    chosen = ["--sequence", "toy3", "--agent", "old", "--agent-options", f"heads={heads}".lower()]
+    options = ["--method-options", "updates=5"] if method == "generative-replay" else []
+    run = ["run", *plugins, *chosen, *SMALL, "--method", method, *options, "--quiet"]
+    monkeypatch.delitem(sys.modules, "old_agent", raising=False)
+    code = main([*run, "--run-dir", "run"])
+    if heads:
+        assert code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "pass one_hot.argmax(dim=1)" in line
+    elif method == "single-task":  # has networks of its own only
+        assert code == 2
+    else:
+        assert code == 0
+        assert main(["eval", "run"]) == 0

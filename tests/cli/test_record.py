@@ -12,11 +12,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_runs import run_toy
 
-from lifelong_rl.cli import clip, main
+from lifelong_rl.cli import main
+from lifelong_rl.envs import filming
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.storage import clip
 
 SMALL = ["--width", "64", "--height", "48"]
 HORIZON, HOLD = 50, 12
@@ -106,9 +108,9 @@ def test_gif_runs_at_the_speed_of_the_world(capsys):
 
 
 @pytest.mark.usefixtures("rendering")
-def test_without_a_task_every_expert_gets_a_clip(monkeypatch):
+def test_without_a_task_every_expert_gets_a_clip(forget):
     for task in set(EXPERTS) - {"reach", "drawer-open"}:
-        monkeypatch.delitem(EXPERTS, task)
+        forget(EXPERTS, task)
     assert record("--expert", "--out", "clips", "--format", "png", *SMALL) == 0
     assert sorted(path.name for path in Path("clips").iterdir()) == ["drawer-open.png", "reach.png"]
     with Image.open("clips/reach.png") as image:
@@ -118,14 +120,14 @@ def test_without_a_task_every_expert_gets_a_clip(monkeypatch):
 @pytest.mark.usefixtures("rendering")
 def test_solved_is_shown_once_it_is(monkeypatch):
     texts = []
-    monkeypatch.setattr(clip, "caption", lambda picture, text: (texts.append(text), picture)[1])
+    monkeypatch.setattr(filming, "caption", lambda picture, text: (texts.append(text), picture)[1])
     record("--expert", "--task", "reach", "--out", "a.png", *SMALL)
     first = next(index for index, text in enumerate(texts) if text.endswith("   solved"))
     assert 1 < first < HORIZON
     assert texts[0] == "reach   step 0/50" and texts[-1] == "reach   step 50/50   solved"
     seen = []
     monkeypatch.setitem(
-        EXPERTS, "reach", lambda state: (seen.append(state.goal), np.zeros((1, 4)))[1]
+        EXPERTS._registered, "reach", lambda state: (seen.append(state.goal), np.zeros((1, 4)))[1]
     )
     texts.clear()
     record("--expert", "--task", "reach", "--out", "b.png", "--seed", 5, *SMALL)
@@ -235,7 +237,10 @@ def test_environments_that_cannot_be_seen(tmp_path, capsys):
         (["--expert", "--out", "a.gif", "--format", "gif"], "--format goes with a folder"),
         (["--expert", "--task", "rech", "--out", "a.gif"], "unknown task 'rech'; did you mean 're"),
         (["--expert", "--out", "a.gif"], "a.gif is one clip, and there are "),
-        (["--expert", "--task", "reach", "--out", "a.gif", "--episodes", "0"], "must be at least"),
+        (
+            ["--expert", "--task", "reach", "--out", "a.gif", "--episodes", "0"],
+            "a whole number of at least",
+        ),
         (
             ["--expert", "--task", "reach", "--out", "a.gif", "--width", "63"],
             "width must be an even number of 32 to 1280, not 63",

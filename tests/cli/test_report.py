@@ -99,7 +99,7 @@ def test_the_files(capsys):
         (["run", "--out", "folder.html"], "folder.html is a folder; choose another --out"),
         (["run", "--files", "run/results.json"], "is a file; give a folder for --files"),
         (["run", "--mix", "mujocco"], "unknown kind of mixture 'mujocco'; did you mean 'mujoco'?"),
-        (["run", "--reps", "0"], "reps must be at least 1, not 0"),
+        (["run", "--reps", "0"], "reps must be a whole number of at least 1, not 0"),
         (["empty"], "there is nothing to report on: empty: holds no run"),
     ],
 )

@@ -39,7 +39,7 @@ def study(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(study, monkeypatch):
     """Cells that learn nothing and say that it took a minute."""
-    monkeypatch.setattr("lifelong_rl.cli.sweep.CELL", QUICK)
+    monkeypatch.setattr("lifelong_rl.studies.sweep.CELL", QUICK)
     return study
 
 
@@ -177,7 +177,10 @@ def test_table_on_a_terminal(quick, monkeypatch):
     [
         (["sweep"], "STUDY"),
         (["sweep", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
-        (["sweep", "s.yaml", "--processes", "0"], "processes must be at least 1, not 0"),
+        (
+            ["sweep", "s.yaml", "--processes", "0"],
+            "processes must be a whole number of at least 1, not 0",
+        ),
         (["sweep", "s.yaml", "--proceses", "2"], "did you mean '--processes'?"),
         (["sweep", "bad.yaml"], "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?"),
         (["sweep", "negative.yaml"], "seed0: agent 'toy': lr must be positive, not -1"),

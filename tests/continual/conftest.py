@@ -49,11 +49,10 @@ class Predictor:
     replayable = True
 
     def with_task(self, batch: Batch, task: int | Tensor) -> Batch:
-        if "task" not in batch:
+        if not isinstance(self.module, TaskNetwork):
             return batch
-        old = batch["task"]
-        ids = torch.as_tensor(task).expand(len(old))
-        return batch | {"task": nn.functional.one_hot(ids, old.shape[1]).to(old.dtype)}
+        rows = len(next(iter(batch.values())))
+        return batch | {"task": torch.as_tensor(task).expand(rows)}
 
     def predict(self, batch: Batch) -> Distribution:
         if "task" in batch:
@@ -104,10 +103,6 @@ class StreamLearner:
         return float((component.predict(data).mode == data["labels"]).float().mean())
 
 
-def one_hot(task_id: int, num_tasks: int, n: int) -> Tensor:
-    return nn.functional.one_hot(torch.full((n,), task_id), num_tasks).float()
-
-
 def classification_tasks(num_tasks: int = 3, n: int = 256) -> list[Batch]:
     """Two classes in the plane: opposite quadrants, turned a little further by each task."""
     generator = torch.Generator().manual_seed(7)
@@ -116,7 +111,7 @@ def classification_tasks(num_tasks: int = 3, n: int = 256) -> list[Batch]:
         inputs = torch.randn(n, 2, generator=generator)
         angle = torch.atan2(inputs[:, 1], inputs[:, 0]) + task_id * torch.pi / 4
         labels = (torch.sin(2 * angle) > 0).long()
-        tasks.append({"inputs": inputs, "labels": labels, "task": one_hot(task_id, num_tasks, n)})
+        tasks.append({"inputs": inputs, "labels": labels, "task": torch.full((n,), task_id)})
     return tasks
 
 

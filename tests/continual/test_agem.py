@@ -117,5 +117,7 @@ def test_first_task_is_plain(classifier):
 
 @pytest.mark.parametrize("option", ["per_task", "batch_size"])
 def test_options_out_of_range(option):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, not 0"):
+    with pytest.raises(
+        ValueError, match=f"'{option}' of AGEM must be a whole number of at least 1, not 0"
+    ):
         AGEM(**{option: 0})

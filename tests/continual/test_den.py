@@ -14,7 +14,7 @@ from lifelong_rl.networks.expandable import ExpandableMLP, _normalise
 
 def outputs(network, inputs, task_id, num_tasks=3):
     with torch.no_grad():
-        return network(inputs, torch.eye(num_tasks, dtype=inputs.dtype)[[task_id] * len(inputs)])
+        return network(inputs, torch.full((len(inputs),), task_id))
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -69,7 +69,7 @@ def test_old_outputs_are_bit_identical_whatever_later_units_do():
     network.expand(2, 3)
     for task_id in range(2):
         assert torch.equal(outputs(network, inputs, task_id), old[task_id])
-    mixed = network(inputs, torch.eye(3)[[0, 1, 0, 1, 0]])
+    mixed = network(inputs, torch.tensor([0, 1, 0, 1, 0]))
     assert torch.equal(mixed[:, [0, 2, 4]], old[0][:, [0, 2, 4]])
     assert torch.equal(mixed[:, [1, 3]], old[1][:, [1, 3]])
 
@@ -261,5 +261,5 @@ def test_refusals(classifier):
         ("threshold", 1.0),
         ("retrain_updates", -1),
     ):
-        with pytest.raises(ValueError, match=f"{option}.* must"):
+        with pytest.raises(ValueError, match=f"'{option}' of DEN must be"):
             DEN(**{option: value})

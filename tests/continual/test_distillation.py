@@ -36,7 +36,7 @@ def double_learner(predictor, stream_learner, distribution, outputs, num_tasks=3
         {
             "inputs": torch.randn(40, 3, dtype=torch.float64),
             "labels": torch.randint(2, (40,)),
-            "task": F.one_hot(torch.full((40,), k), num_tasks).double(),
+            "task": torch.full((40,), k),
         }
         for k in range(num_tasks)
     ]
@@ -69,9 +69,10 @@ def test_clone_is_zero_at_first_and_the_gaussian_divergence_by_hand_later(
         kept.append({key: value[task_id : task_id + 1] for key, value in rows.items()})
         predicted.append(outputs_of(component, kept[-1]["inputs"], kept[-1]["task"]))
         if task_id == 0:
-            assert method.penalty(component, {}).item() == 0
+            # what one row is predicted as depends, in its last bits, on the rows beside it
+            assert method.penalty(component, {}).item() == pytest.approx(0, abs=1e-20)
         disturb(component)
-        assert kept[-1]["task"].argmax() == task_id
+        assert kept[-1]["task"][0] == task_id
         torch.testing.assert_close(
             torch.cat([kept[-1]["loc"], kept[-1]["scale"].log()], 1), predicted[-1]
         )
@@ -143,7 +144,7 @@ def test_lwf_compares_the_old_heads_on_the_current_rows(predictor, stream_learne
     batch = learner.tasks[2]
     drawn = torch.arange(40) % 2
     method.draw_old_tasks = lambda n: drawn[:n]
-    head = F.one_hot(drawn, 3).double()
+    head = drawn
     old = (outputs_of(component, batch["inputs"], head) / 2).softmax(1)
     disturb(component)
     new = (outputs_of(component, batch["inputs"], head) / 2).softmax(1)
@@ -169,7 +170,7 @@ def test_lwf_is_the_papers_loop(predictor, stream_learner, distributions):
     optimizer = torch.optim.SGD(naive.parameters(), lr=0.1)
 
     batch = learner.tasks[1]
-    old_head = F.one_hot(torch.zeros(40, dtype=torch.int64), 2).double()
+    old_head = torch.zeros(40, dtype=torch.int64)
     with torch.no_grad():  # "record responses of the old network on the new task's images"
         recorded = (naive(batch["inputs"], old_head)[0].softmax(1)) ** (1 / 2)
         recorded /= recorded.sum(1, keepdim=True)
@@ -214,5 +215,5 @@ def test_less_is_forgotten(classifier, name):
 )
 def test_options_out_of_range(name, options):
     (option,) = options
-    with pytest.raises(UserError, match=f"{option} must be"):
+    with pytest.raises(UserError, match=f"'{option}' of method '{name}' must be"):
         make(name, **options)

@@ -157,5 +157,5 @@ def test_penalty_holds_parameters(classifier):
 )
 def test_options_out_of_range(options):
     (name,) = options
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=f"'{name}' of EWC must be"):
         EWC(**options)

@@ -52,7 +52,7 @@ def test_multi_head_network_against_a_loop(predictor, distributions, chunk_size)
     torch.manual_seed(0)
     network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3, layer_norm=True))
     component = predictor(network, distributions["categorical"])
-    task = nn.functional.one_hot(torch.arange(20) % 2, 3).float()
+    task = torch.arange(20) % 2
     batch = {"inputs": torch.randn(20, 4), "task": task}
     torch.manual_seed(1)
     labels = component.predict(batch).sample()

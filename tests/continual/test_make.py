@@ -12,7 +12,7 @@ from lifelong_rl.errors import UserError
 def test_options_reach_the_method():
     method = make("ewc", strength=3.0, decay=0.5)
     assert isinstance(method, EWC)
-    assert (method.strength, method.decay) == (3.0, 0.5)
+    assert (method.options.strength, method.options.decay) == (3.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,7 @@ def test_wrong_values_name_method(options):
         make("ewc", **options)
 
 
-def test_registered_class_is_made_and_listed(monkeypatch):
-    monkeypatch.setattr(METHODS, "_registered", {})
+def test_registered_class_is_made_and_listed(fresh_registries):
 
     @METHODS.register("mine")
     class Mine(ContinualMethod):
@@ -49,8 +48,7 @@ def test_registered_class_is_made_and_listed(monkeypatch):
         METHODS.register("ewc")(Mine)
 
 
-def test_registered_thing_must_be_a_method(monkeypatch):
-    monkeypatch.setattr(METHODS, "_registered", {})
+def test_registered_thing_must_be_a_method(fresh_registries):
     METHODS.register("odd")(dict)
     with pytest.raises(UserError, match="not a subclass of ContinualMethod"):
         make("odd")

@@ -163,3 +163,40 @@ def test_a_diverged_row_leaves_no_file_of_mujoco(
     nan_position(env, 0)
     assert env.step(np.zeros((2, env.task.action_dim))).diverged.tolist() == [True, False]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", ["button-press", "valve-crank"])
+def test_a_restored_snapshot_goes_on_with_the_same_bits(task: str) -> None:
+    env, other = BatchEnv(get_task(task), 3), BatchEnv(get_task(task), 3)
+    for seed, e in enumerate((env, other)):
+        e.seed(seed)
+        e.reset()
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (30, 3, env.task.action_dim))
+    for action in actions[:10]:
+        env.step(action)
+    env.reset([1])  # rows at different times of their episodes
+    shown = env.step(actions[10]).observation
+    snapshot = env.snapshot()
+    expected = [env.step(action) for action in actions[11:]]
+    np.testing.assert_array_equal(other.restore(snapshot), shown)
+    assert other.elapsed.tolist() == [11, 1, 11]
+    for action, step in zip(actions[11:], expected, strict=True):
+        found = other.step(action)
+        for name, array in vars(step).items():
+            np.testing.assert_array_equal(getattr(found, name), array)
+    np.testing.assert_array_equal(snapshot["elapsed"], [11, 1, 11])  # a copy: steps leave it alone
+
+
+def test_a_snapshot_of_another_task_or_size_is_refused() -> None:
+    env = BatchEnv(get_task("reach"), 2)
+    env.reset()
+    snapshot = env.snapshot()
+    for wrong in (
+        BatchEnv(get_task("reach"), 3).snapshot(),
+        BatchEnv(get_task("valve-tri"), 2).snapshot(),
+        {name: array for name, array in snapshot.items() if name != "goal"},
+    ):
+        with pytest.raises(ValueError, match="2 environments of task reach take"):
+            env.restore(wrong)
+    np.testing.assert_array_equal(env.snapshot()["physics"], snapshot["physics"])

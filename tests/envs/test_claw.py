@@ -13,7 +13,7 @@ import pytest
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.claw.kinematics import FINGER_ANGLES, fingertips, joints_for
 from lifelong_rl.envs.claw.observation import HOME, JOINT_SCALE, LAYOUT, OBSERVATION_DIM, State
-from lifelong_rl.envs.experts.valve import VALVE_EXPERTS
+from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.tasks.valve import (
     HALF_TURN,
     MAX_SPEED,
@@ -269,7 +269,7 @@ def test_starts_vary_are_at_rest_unsolved_and_without_contact(shape: str) -> Non
 
 @pytest.mark.parametrize("valve", [*VALVES, *MORE_VALVES], ids=lambda valve: valve.name)
 def test_the_expert_succeeds_where_random_actions_do_not(valve: Valve) -> None:
-    expert = VALVE_EXPERTS[valve.name]
+    expert = EXPERTS[valve.name]
     env = BatchEnv(valve, 100, num_threads=2)
     env.seed(0)
     env.reset()
@@ -292,11 +292,11 @@ def test_the_expert_sees_each_row_alone_and_remembers_nothing() -> None:
         valve = next(valve for valve in (*VALVES, *MORE_VALVES) if valve.name == name)
         env = BatchEnv(valve, 7)
         run(env, seed=2, steps=3)
-        together = VALVE_EXPERTS[name](env.state())
+        together = EXPERTS[name](env.state())
         assert together.shape == (7, 9)
         assert np.abs(together).max() <= 1.0
         for row in range(7):
-            alone = VALVE_EXPERTS[name](env.state([row]))
+            alone = EXPERTS[name](env.state([row]))
             np.testing.assert_allclose(alone[0], together[row], rtol=0, atol=1e-12)
 
 

@@ -22,12 +22,12 @@ from lifelong_rl.envs import demonstrations
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.demonstrations import collect, film
 from lifelong_rl.envs.experts import get_expert
-from lifelong_rl.envs.names import UnknownNameError
 from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.sequences import ARM3, CLAW10, get_sequence
 from lifelong_rl.envs.tasks import TASKS, get_task
 from lifelong_rl.envs.vec_env import BatchVecEnv
+from lifelong_rl.errors import UnknownNameError
 
 BOTH = ("front", "wrist")
 

@@ -15,9 +15,9 @@ import pytest
 
 from lifelong_rl import envs
 from lifelong_rl.envs.batch_env import BatchEnv
-from lifelong_rl.envs.names import UnknownNameError
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_across_camera_tells_what_the_front_cannot(env: BatchEnv) -> None:
 def test_unknown_camera_is_refused() -> None:
     reach = BatchEnv(get_task("reach"), 1)
     with pytest.raises(
-        UnknownNameError, match=r"unknown camera 'top'; known: front, wrist, across$"
+        UnknownNameError, match=r"unknown camera 'top'; known: across, front, wrist$"
     ):
         Renderer(reach, camera="top")
     with pytest.raises(UnknownNameError, match=r"unknown camera 'fron'; did you mean 'front'\?$"):

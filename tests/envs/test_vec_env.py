@@ -18,9 +18,10 @@ from lifelong_rl.envs.arm.task import ArmTask
 from lifelong_rl.envs.datasets import Arrays
 from lifelong_rl.envs.demonstrations import Episodes, collect
 from lifelong_rl.envs.experts import get_expert
-from lifelong_rl.envs.names import UnknownNameError
-from lifelong_rl.envs.sequences import ARM3, SEQUENCES, Sequence, get_sequence
+from lifelong_rl.envs.sequences import ARM3, Sequence, get_sequence
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import UnknownNameError
+from lifelong_rl.registry import SEQUENCES
 
 
 def test_reset_after_seed_starts_the_same_episodes_again() -> None:
@@ -60,7 +61,7 @@ def test_unknown_task_names_the_nearest() -> None:
         envs.make_vec("drawr-open", num_envs=1)
     assert str(error.value) == message
     assert isinstance(error.value, ValueError)
-    with pytest.raises(UnknownNameError, match="known: reach, button-press, drawer-open, "):
+    with pytest.raises(UnknownNameError, match="known: button-press, door-open, drawer-close, "):
         envs.make_vec("juggle", num_envs=1)
 
 
@@ -107,8 +108,9 @@ def test_sequences_describe_themselves() -> None:
     for name, sequence in SEQUENCES.items():
         assert sequence.name == name
         assert sequence.num_tasks == len(sequence.tasks)
-        assert set(sequence.tasks) <= set(envs.TASKS)
         assert sequence.description
+        if isinstance(sequence, Sequence):
+            assert set(sequence.tasks) <= set(envs.TASKS)
     assert ARM3.versions() == {"reach": "v0", "drawer-open": "v0", "button-press": "v0"}
     with pytest.raises(ValueError, match="task_id is 3; sequence 'arm3' has tasks 0 to 2"):
         ARM3.make_env(3, num_envs=1)

@@ -156,7 +156,7 @@ def test_a_signal_stops_all_and_tells_how_to_go_on(
     runs.mkdir()
     (runs / "plan.json").write_text(json.dumps({CELLS[1]: "wait", CELLS[2]: "wait"}))
     quick = ROOT / "tests" / "toy" / "quick_cell.py"
-    monkeypatch.setattr("lifelong_rl.cli.sweep.CELL", (sys.executable, str(quick)))
+    monkeypatch.setattr("lifelong_rl.studies.sweep.CELL", (sys.executable, str(quick)))
     sweep = ForkedSweep(study, runs)
     events = runs / "events"
     wait_until(lambda: events.exists() and events.read_text().count("begin") == 3)

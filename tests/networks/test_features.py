@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
-from lifelong_rl.networks.features import dormant_share, effective_rank, recorded_features
+from lifelong_rl.networks.features import dormant_share, recorded_features, srank
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.progressive import ProgressiveMLP
 
@@ -27,23 +27,23 @@ def test_each_copy_is_a_layer_of_its_own() -> None:
     assert dormant_share(torch.cat([lively, quiet])) == 0.0
 
 
-def test_effective_rank_of_known_singular_values() -> None:
+def test_srank_of_known_singular_values() -> None:
     # 98 of 100 in two directions, 99 in three: δ = 0.01 needs three, δ = 0.02 two
     features = torch.zeros(1, 6, 5)
     features[0, range(5), range(5)] = torch.tensor([60.0, 38.0, 1.0, 0.6, 0.4])
-    assert effective_rank(features, delta=0.011) == 3
-    assert effective_rank(features, delta=0.021) == 2
-    assert effective_rank(features, delta=0.0051) == 4
+    assert srank(features, delta=0.011) == 3
+    assert srank(features, delta=0.021) == 2
+    assert srank(features, delta=0.0051) == 4
     turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0)))[0]
-    assert effective_rank(turn @ features, delta=0.011) == 3
+    assert srank(turn @ features, delta=0.011) == 3
     one = torch.ones(1, 6, 5)
-    assert effective_rank(torch.cat([one, turn[None, :, :5]])) == (1 + 5) / 2
+    assert srank(torch.cat([one, turn[None, :, :5]])) == (1 + 5) / 2
 
 
 def test_recorded_features_are_what_the_heads_read() -> None:
     torch.manual_seed(0)
     network = MultiHeadMLP(SPEC)
-    inputs, task = torch.randn(7, 3), torch.eye(2)[[1] * 7]
+    inputs, task = torch.randn(7, 3), torch.tensor([1] * 7)
     with recorded_features(network) as features:
         output = network(inputs, task)
     assert [tuple(part.shape) for part in features] == [(2, 7, 5), (2, 7, 4)]
@@ -57,7 +57,7 @@ def test_recorded_features_are_what_the_heads_read() -> None:
 def test_progressive_features_are_those_of_the_last_column() -> None:
     torch.manual_seed(0)
     network = ProgressiveMLP(SPEC, adapter_dim=3)
-    inputs, task = torch.randn(7, 3), torch.eye(2)[[1] * 7]
+    inputs, task = torch.randn(7, 3), torch.tensor([1] * 7)
     with recorded_features(network) as features:
         network(inputs, task)
     column = network.task_modules(1)[0]
@@ -70,6 +70,6 @@ def test_masked_networks_are_seen_through_their_mask() -> None:
     network = PackNetMLP(SPEC)
     network.prune(0, keep=0.0)
     with recorded_features(network) as features:
-        network(torch.randn(7, 3), torch.eye(2)[[0] * 7])
+        network(torch.randn(7, 3), torch.tensor([0] * 7))
     bias = network.network.hidden[0].bias  # all that is left of the first layer
     torch.testing.assert_close(features[0], torch.relu(bias).unsqueeze(1).expand(2, 7, 5))  # type: ignore[arg-type, union-attr]

@@ -42,7 +42,7 @@ def test_equals_separate_networks_of_the_same_seed(copies, layer_norm, num_tasks
     network = MultiHeadMLP(spec)
     inputs = torch.randn(7, 5)
     index = torch.arange(7) % num_tasks
-    task = nn.functional.one_hot(index, num_tasks).float() if num_tasks > 1 else None
+    task = index if num_tasks > 1 else None
     found = network(inputs, task)
     assert found.shape == (copies, 7, 5)
     for copy, (trunk, heads) in enumerate(expected):
@@ -55,7 +55,7 @@ def test_equals_separate_networks_of_the_same_seed(copies, layer_norm, num_tasks
 @pytest.mark.parametrize("copies", [1, 2])
 def test_other_heads_get_no_gradient(copies):
     network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3, copies=copies))
-    task = nn.functional.one_hot(torch.ones(6, dtype=torch.long), 3).float()
+    task = torch.ones(6, dtype=torch.int64)
     network(torch.randn(6, 4), task).square().sum().backward()
     per_head = network.heads.weight.grad.view(copies, 3, 3, 8).abs().sum(dim=(2, 3))
     assert (per_head[:, 1] > 0).all()

@@ -5,12 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import resolve_options
 from lifelong_rl.runs.config import (
     RunConfig,
     dump_yaml,
     parse_value,
     read_config,
-    resolve_options,
 )
 
 
@@ -62,11 +62,11 @@ def test_a_whole_configuration_is_read_back(tmp_path):
         ("sed: 3", r"unknown option 'sed'; did you mean 'seed'\? \(see: .*f.yaml\)"),
         ("seed: [", "f.yaml is not YAML"),
         ("- a\n- b", "does not hold options"),
-        ("agent-options: 3", "agent_options must be 'name: value' lines, not 3"),
-        ("plugin: {a: b}", "plugin must be a list of module names"),
-        ("agent: 3", "agent must be a name, not 3"),
-        ("cameras: 3", "cameras must be a list of names, not 3"),
-        ("encoder: [3]", r"encoder must be a list of paths, not \[3\]"),
+        ("agent-options: 3", "agent-options must be 'name: value' lines, not 3"),
+        ("plugin: {a: b}", "plugin must be a list of texts, not {'a'"),
+        ("agent: 3", "agent must be text, not 3"),
+        ("cameras: 3", "cameras must be a list of texts, not 3"),
+        ("encoder: [3]", r"encoder must be a list of texts, not \[3\]"),
         ("finetune: 1", "finetune must be true or false, not 1"),
     ],
 )
@@ -87,18 +87,24 @@ def test_a_file_that_is_not_there(tmp_path):
 )
 def test_bad_numbers_are_refused(field, value):
     with pytest.raises(UserError, match=f"{field.replace('_', '-')} must be a whole number"):
-        RunConfig(**{field: value}).check()
+        RunConfig(**{field: value}).checked()
 
 
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"observation": "pixel"}, "unknown observation 'pixel'; did you mean 'pixels'?"),
+        ({"observation": "pixel"}, "observation must be 'state' or 'pixels', not 'pixel'; did you"),
         ({"encoder": ("x",)}, "encoder goes with --observation pixels only"),
         ({"frame_stack": 3, "shift": 0}, "frame-stack, shift goes with --observation pixels only"),
         ({"proprioception": False}, "proprioception goes with --observation pixels only"),
-        ({"observation": "pixels", "finetune": True}, "finetune goes with --encoder only"),
-        ({"observation": "pixels", "encoder": ("x",), "shift": 2}, "add --finetune, or leave out"),
+        (
+            {"observation": "pixels", "encoder_mode": "finetune"},
+            "--encoder-mode finetune requires --e",
+        ),
+        (
+            {"observation": "pixels", "encoder": ("x",), "shift": 2},
+            "encoder-mode finetune, or leave out",
+        ),
         ({"observation": "pixels", "cameras": ()}, "cameras are []; name at least one"),
         ({"observation": "pixels", "cameras": ("front", "front")}, "and none twice"),
         ({"observation": "pixels", "frame_stack": 0}, "frame-stack must be a whole number of at"),
@@ -107,7 +113,7 @@ def test_bad_numbers_are_refused(field, value):
 )
 def test_what_contradicts_itself_is_refused(fields, message):
     with pytest.raises(UserError) as error:
-        RunConfig(**fields).check()
+        RunConfig(**fields).checked()
     assert message in str(error.value)
 
 
@@ -121,20 +127,24 @@ class Method:
         pass
 
 
-def build(env: object, *, num_tasks: int, method: object, seed: int, lr: float = 0.1) -> None:
-    pass
+class Agent:
+    @classmethod
+    def build(
+        cls, env: object, *, num_tasks: int, method: object, seed: int, lr: float = 0.1
+    ) -> None:
+        pass
 
 
 def test_defaults_are_filled_in_where_a_file_can_hold_them():
-    assert resolve_options("method", "m", Method, {}) == {"strength": 1.0, "sizes": [3, 4]}
-    assert resolve_options("method", "m", Method, {"strength": 2})["strength"] == 2
-    assert resolve_options("agent", "a", build, {}) == {"lr": 0.1}
+    assert resolve_options(Method, {}, "method 'm'") == {"strength": 1.0, "sizes": [3, 4]}
+    assert resolve_options(Method, {"strength": 2}, "method 'm'")["strength"] == 2
+    assert resolve_options(Agent, {}, "agent 'a'") == {"lr": 0.1}
 
 
 @pytest.mark.parametrize("name", ["lrr", "seed", "num_tasks", "method", "env"])
 def test_options_that_an_agent_does_not_have_are_refused(name):
     with pytest.raises(UnknownNameError, match=f"unknown a option '{name}'"):
-        resolve_options("agent", "a", build, {name: 1})
+        resolve_options(Agent, {name: 1}, "agent 'a'")
 
 
 @pytest.mark.parametrize(
@@ -143,13 +153,15 @@ def test_options_that_an_agent_does_not_have_are_refused(name):
 )
 def test_a_number_must_be_a_number(value, good):
     if good:
-        assert resolve_options("method", "m", Method, {"strength": value})["strength"] == value
+        assert resolve_options(Method, {"strength": value}, "method 'm'")["strength"] == value
     else:
-        with pytest.raises(UserError, match="'strength' of method 'm' must be float, not"):
-            resolve_options("method", "m", Method, {"strength": value})
+        with pytest.raises(UserError, match="'strength' of method 'm' must be a number, not"):
+            resolve_options(Method, {"strength": value}, "method 'm'")
 
 
 def test_lists_are_checked_entry_by_entry():
-    assert resolve_options("method", "m", Method, {"sizes": [1, 2]})["sizes"] == [1, 2]
-    with pytest.raises(UserError, match=r"'sizes' of method 'm' must be tuple\[int, ...\], not"):
-        resolve_options("method", "m", Method, {"sizes": [1, "b"]})
+    assert resolve_options(Method, {"sizes": [1, 2]}, "method 'm'")["sizes"] == [1, 2]
+    with pytest.raises(
+        UserError, match=r"'sizes' of method 'm' must be a list of whole numbers, not"
+    ):
+        resolve_options(Method, {"sizes": [1, "b"]}, "method 'm'")

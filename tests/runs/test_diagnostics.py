@@ -107,7 +107,14 @@ def test_a_loss_of_frozen_parameters_has_no_gradient() -> None:
     assert found["policy/gradient_cosine/frozen"] == 0.0
 
 
-@pytest.mark.parametrize("agent", ["sac", "ppo", "classifier"])
+SMALL: dict[str, dict[str, Any]] = {
+    "sac": {"learning_starts": 128, "batch_size": 64},
+    "ppo": {"rollout_steps": 32, "batch_size": 64},
+    "classifier": {},
+}
+
+
+@pytest.mark.parametrize("agent", SMALL)
 def test_measuring_changes_nothing(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,12 +122,12 @@ def test_measuring_changes_nothing(
         sequence="split-digits" if agent == "classifier" else "reach,push",
         agent=agent,
         method="replay" if agent != "ppo" else "ewc",
-        steps_per_task=640,
+        steps_per_task=256,
         num_envs=1 if agent == "classifier" else 4,
         eval_episodes=2,
         eval_points=3,
         num_threads=1,
-        agent_options={"rollout_steps": 64, "batch_size": 64} if agent == "ppo" else {},
+        agent_options=SMALL[agent],
     )
     with_all = final_state(config, tmp_path / "measured")
     monkeypatch.setattr(UpdateCost, "measure", lambda self: None)

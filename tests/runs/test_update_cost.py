@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lifelong_rl.learning import UpdateClock
-from lifelong_rl.runs.record import Record
+from lifelong_rl.runs.measurements import Measurements
 from lifelong_rl.runs.update_cost import BLOCK, UpdateCost
 
 
@@ -85,5 +85,5 @@ def test_the_clock_counts_cpu_time() -> None:
 
 def test_a_checkpoint_of_an_earlier_version_has_no_times_of_updates() -> None:
     times = {"seconds": 2.0, "finetune_seconds": 1.0, "ratio": 2.0}
-    assert Record(learn_seconds=[5.0, 6.0], updates=[]).updates == [None, None]
-    assert Record(learn_seconds=[5.0, 6.0], updates=[times, None]).updates == [times, None]
+    assert Measurements(learn_seconds=[5.0, 6.0], updates=[]).updates == [None, None]
+    assert Measurements(learn_seconds=[5.0, 6.0], updates=[times, None]).updates == [times, None]

@@ -96,7 +96,7 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         UserError, match=r"toy3-toy-ewc-seed0 comes twice \(method_options.str"
     ) as e:
         study(tmp_path, lists + other)
-    assert "strength 10000.0, not 3); give one of the blocks a name" in str(e.value)
+    assert "strength 10000.0, not 3.0); give one of the blocks a name" in str(e.value)
     found = study(tmp_path, lists + other + "  name: weak\n")
     assert names(found)[2:] == ["toy3-toy-finetune-seed0-weak", "toy3-toy-ewc-seed0-weak"]
     speed = "blocks:\n- seeds: 0\n- seeds: 0\n  num_threads: 2\n"
@@ -119,11 +119,11 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY.replace("[0, 1]", "[0, x]"), "seed must be a whole number of at least 0, not 'x'"),
         (TOY.replace("[0, 1]", "[]"), "small.yaml has a block without seeds; list at least one"),
         ("sequences: toy3\n", "has a block without agents"),
-        (TOY.replace("agents: toy", "agents: [[toy]]"), "agent must be a name"),
-        (TOY + "eval_points: 0\n", "seed0: eval-points must be a whole number of at least 1"),
+        (TOY.replace("agents: toy", "agents: [[toy]]"), "agent must be text"),
+        (TOY + "eval_points: 0\n", "eval-points must be a whole number of at least 1"),
         (TOY + "method_options: {ewcc: {strength: 1}}\n", "method in method_options 'ewcc'; did"),
         (TOY + "method_options: {ewc: {strenth: 1}}\n", "unknown ewc option 'strenth'; did you"),
-        (TOY + "method_options: {ewc: 3}\n", "method_options must be 'name: value' lines, not 3"),
+        (TOY + "method_options: {ewc: 3}\n", "method-options must be 'name: value' lines, not 3"),
         (TOY + "agent_options: 3\n", "agent_options must be given by agent, not 3"),
         (TOY + "agent_options:\n", "agent_options must be given by agent, not None"),
         (TOY + "blocks: 3\n", "blocks must be a list of what the study has, not 3"),
@@ -223,9 +223,9 @@ def digits(tmp_path, **fields):
 def test_pairs_that_make_no_sense_are_told_from_mistakes(tmp_path):
     assert digits(tmp_path, agent="classifier", method="icarl").find_refusal() is None
     imitation = Cell(tmp_path, prepare(RunConfig(agent="bc", method="icarl", num_envs=2)))
-    assert "icarl classifies" in imitation.find_refusal()
-    with pytest.raises(UserError, match="demonstrations"):
-        digits(tmp_path, agent="bc", method="ewc").find_refusal()
+    assert "'icarl' needs classes" in imitation.find_refusal()
+    with pytest.raises(UserError, match="'bc' needs tasks with continuous actions"):
+        digits(tmp_path, agent="bc", method="ewc")
     with pytest.raises(UserError, match="lr must be positive"):
         cell(tmp_path, agent_options={"lr": -1.0}).find_refusal()
     with pytest.raises(UserError, match="strength"):

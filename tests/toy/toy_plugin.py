@@ -23,7 +23,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Agent, Batch, Role, StateTree, gradient_step
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.registry import AGENTS, SEQUENCES
-from lifelong_rl.runs.sequence import BatchEnv
+from lifelong_rl.runs.sequence import VecEnvLike
 
 TARGETS = np.array([[0.8, -0.8], [-0.8, 0.8], [0.8, 0.7]], dtype=np.float32)
 HORIZON = 5
@@ -97,7 +97,7 @@ class ToySequence:
     tasks = ("left", "right", "up")
     num_tasks = 3
 
-    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> BatchEnv:
+    def make_env(self, task_id: int, *, num_envs: int, num_threads: int, seed: int) -> VecEnvLike:
         return ToyEnv(task_id, num_envs, seed)
 
     def versions(self) -> dict[str, str]:
@@ -140,7 +140,7 @@ class ToyAgent:
     @classmethod
     def build(
         cls,
-        env: BatchEnv,
+        env: VecEnvLike,
         *,
         num_tasks: int,
         method: ContinualMethod,
@@ -152,7 +152,7 @@ class ToyAgent:
             raise ValueError(f"lr must be positive, not {lr}")
         return cls(num_tasks, method, hidden, lr)
 
-    def begin_task(self, task_id: int, env: BatchEnv) -> None:
+    def begin_task(self, task_id: int, env: VecEnvLike) -> None:
         self.task_id, self.env = task_id, env
         self.seen: list[Batch] = []
         self.method.begin_task(self, task_id)

@@ -95,9 +95,9 @@ def test_the_generator_decides() -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"shift": -1}, "shift must be at least 0 pixels, not -1"),
-        ({"relative_shift": -2}, "relative_shift must be at least 0 pixels, not -2"),
-        ({"contrast": 1.5}, r"contrast must lie in \[0, 1\), not 1.5"),
+        ({"shift": -1}, "shift must be a whole number of at least 0, not -1"),
+        ({"relative_shift": -2}, "relative-shift must be a whole number of at least 0, not -2"),
+        ({"contrast": 1.5}, r"contrast must be a number in \[0, 1\), not 1.5"),
     ],
 )
 def test_strengths_that_cannot_be(options: dict, message: str) -> None:

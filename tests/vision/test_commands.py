@@ -101,16 +101,28 @@ def test_collapse_is_warned_of_in_one_line(
         (["pretrain", "--frames", "nowhere"], "nowhere cannot be read: No such file"),
         (["pretrain", "--frames", "F", "--objective", "simclrr"], "did you mean 'simclr'?"),
         (["pretrain", "--frames", "F", "--options", "tau=1"], "unknown simclr option 'tau'"),
-        (["pretrain", "--frames", "F", "--options", "margin=x"], "must be int, not 'x'"),
+        (
+            ["pretrain", "--frames", "F", "--options", "margin=x"],
+            "must be a whole number of at least 0, not 'x'",
+        ),
         (["pretrain", "--frames", "F", "--camera", "sid"], "did you mean 'side'?"),
-        (["pretrain", "--frames", "F", "--steps", "0"], "steps must be at least 1, not 0"),
-        (["pretrain", "--frames", "F", "--shift", "-2"], "shift must be at least 0 pixels"),
+        (
+            ["pretrain", "--frames", "F", "--steps", "0"],
+            "steps must be a whole number of at least 1, not 0",
+        ),
+        (
+            ["pretrain", "--frames", "F", "--shift", "-2"],
+            "shift must be a whole number of at least 0",
+        ),
         (["pretrain", "--frames", "F"], "80 frames, too few for a batch of 256"),
         (["pretrain", "--frames", "F", "--plugin", "no_such"], "'no_such' cannot be imported"),
         (["probe", "nowhere", "--frames", "F"], "nowhere cannot be read: No such file"),
         (["probe", ".", "--frames", "F"], ". holds no encoder.safetensors (make one with"),
         (["probe", "F", "--frames", "F"], "is not an encoder of lifelong-rl (make one with"),
-        (["probe", "F", "--frames", "F", "--seed", "-1"], "seed must be at least 0, not -1"),
+        (
+            ["probe", "F", "--frames", "F", "--seed", "-1"],
+            "seed must be a whole number of at least 0, not -1",
+        ),
     ],
 )
 def test_bad_input(

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from lifelong_rl.cli.main import main
+from lifelong_rl.compatibility import find_refusal
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component
@@ -35,7 +36,7 @@ from lifelong_rl.vision.encoder import Encoder, EncoderSpec, encode, load_encode
 from lifelong_rl.vision.frames import Frames, save_frames
 from lifelong_rl.vision.losses import info_nce, nt_xent
 from lifelong_rl.vision.objectives import OBJECTIVES, make
-from lifelong_rl.vision.objectives.base import near_in_time
+from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 from lifelong_rl.vision.pretrain import PretrainConfig
 from lifelong_rl.vision.probe import probe_features
 from lifelong_rl.vision.sampling import fingerprint, select, split_episodes
@@ -420,10 +421,19 @@ def test_the_command(
     [
         (["--method", "replai"], "unknown encoder-method 'replai'; did you mean 'replay'?"),
         (["--method", "replay", "--method-options", "per_tsk=3"], "did you mean 'per_task'"),
-        (["--method", "lump", "--method-options", "alpha=-1"], "alpha must be positive and finite"),
-        (["--method", "replay", "--method-options", "per_task=0"], "per_task must be at least 1"),
-        (["--method", "cassle", "--objective", "rotation"], "choose simclr or moco"),
-        (["--method", "replay", "--objective", "instdisc"], "instdisc keeps something of each"),
+        (
+            ["--method", "lump", "--method-options", "alpha=-1"],
+            "'alpha' of encoder-method 'lump' must",
+        ),
+        (
+            ["--method", "replay", "--method-options", "per_task=0"],
+            "'per_task' of encoder-method 'replay'",
+        ),
+        (["--method", "cassle", "--objective", "rotation"], "(objectives that do: moco, simclr)"),
+        (
+            ["--method", "replay", "--objective", "instdisc"],
+            "the objective 'instdisc' does not offer",
+        ),
         (["--method", "lump", "--minutes", "1"], "minutes cannot be given for a sequence of tasks"),
         (["--method-options", "per_task=3"], "--method-options are those of a --method"),
     ],
@@ -454,14 +464,19 @@ def test_the_frames_are_known_whichever_camera_the_encoder_is_for(tmp_path: Path
         assert made["frames"]["sha256"] == fingerprint(frames)
 
 
-def test_every_objective_that_knows_its_frames_is_refused(few: Frames) -> None:
-    known = [name for name in OBJECTIVES.names() if OBJECTIVES.get(name).knows_frames]  # type: ignore[attr-defined]
-    assert known == [
-        "instdisc",
-        "local-aggregation",
-        "invariance-propagation",
-        "exemplar",
+def test_what_objectives_and_methods_declare_is_so(few: Frames) -> None:
+    for name in OBJECTIVES.names():
+        compares = OBJECTIVES.get(name).contrast is not SelfSupervised.contrast
+        refusal = find_refusal(ENCODER_METHODS, "cassle", OBJECTIVES, name)
+        knows = OBJECTIVES.get(name).knows_frames
+        assert (refusal is None) == (compares and not knows)
+        assert (find_refusal(ENCODER_METHODS, "finetune", OBJECTIVES, name) is None) == (not knows)
+    assert [name for name in sorted(OBJECTIVES.names()) if OBJECTIVES.get(name).knows_frames] == [
         "deepcluster",
+        "exemplar",
+        "instdisc",
+        "invariance-propagation",
+        "local-aggregation",
     ]
 
 

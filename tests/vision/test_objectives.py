@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.options import options_of
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign
 from lifelong_rl.vision.frames import Frames
@@ -41,7 +41,7 @@ CASES = [(name, {}) for name in OBJECTIVES.names()] + TWO_CAMERAS
 
 
 def quick(name: str, frames: Frames, **options: object) -> SelfSupervised:
-    known = inspect.signature(OBJECTIVES.get(name)).parameters  # type: ignore[arg-type]
+    known = options_of(OBJECTIVES.get(name))
     small = {option: value for option, value in QUICK.items() if option in known}
     return make(name, frames, **{**small, **options})
 
@@ -148,7 +148,7 @@ class Constant(nn.Module):
 def test_the_best_constant_has_the_collapse_value(name: str, few: Frames) -> None:
     """On all frames at once, without augmentation; what is masked is drawn, so nearly."""
     still = Augmentation(shift=0, brightness=0, contrast=0, cutout=0)
-    known = inspect.signature(OBJECTIVES.get(name)).parameters  # type: ignore[arg-type]
+    known = options_of(OBJECTIVES.get(name))
     options = {option: value for option, value in QUICK.items() if option in known}
     objective = make(name, few, still, **options)
     images = torch.from_numpy(few.images[:, 0]) / 255
@@ -377,19 +377,23 @@ def test_colour_objectives_are_blind_to_what_they_predict(few: Frames) -> None:
     "name, options, message",
     [
         ("simclrr", {}, "unknown objective 'simclrr'; did you mean 'simclr'"),
-        ("simclr", {"temprature": 1}, "unknown option of simclr 'temprature'; did you mean"),
-        ("simclr", {"temperature": 0.0}, "objective 'simclr': temperature must be positive, not 0"),
-        ("moco", {"version": 3}, "objective 'moco': version must be 1 or 2, not 3"),
-        ("moco", {"queue": 0}, "a queue must hold at least 1 key, not 0"),
-        ("atc", {"momentum": 1.5}, r"momentum must lie in \[0, 1\], not 1.5"),
-        ("tcn", {"margin": 1}, "margin must be more than gap, 1, not 1"),
-        ("cmc", {"between": "ears"}, "between must be colour or cameras, not 'ears'"),
+        ("simclr", {"temprature": 1}, "unknown simclr option 'temprature'; did you mean"),
+        (
+            "simclr",
+            {"temperature": 0.0},
+            "'temperature' of objective 'simclr' must be a number above 0",
+        ),
+        ("moco", {"version": 3}, "'version' of objective 'moco' must be 1 or 2, not 3"),
+        ("moco", {"queue": 0}, "'queue' of objective 'moco' must be a whole number of at"),
+        ("atc", {"momentum": 1.5}, r"must be a number in \[0, 1\], not 1.5"),
+        ("tcn", {"margin": 1}, "'margin' of TCN must be more than gap, 1, not 1"),
+        ("cmc", {"between": "ears"}, "must be 'colour' or 'cameras', not 'ears'"),
         ("jigsaw", {"grid": 5}, "5×5 square tiles do not make 64×64"),
-        ("context", {"jitter": 9}, "jitter must lie in 0 to 3, not 9"),
-        ("mae", {"masked": 0.0}, "masked must hide some of 64 patches and not all, not 0.0"),
+        ("context", {"jitter": 9}, "'jitter' of Context must be at most 3, not 9"),
+        ("mae", {"masked": 0.0}, r"'masked' of objective 'mae' must be a number in \(0, 1\), not"),
         ("mae", {"patch": 7}, "patches of 7 pixels do not divide 64×64"),
         ("deepcluster", {"components": 500}, "128 features have fewer than 500 components"),
-        ("odd-one-out", {"clips": 1}, "clips must be at least 2, not 1"),
+        ("odd-one-out", {"clips": 1}, "must be a whole number of at least 2, not 1"),
     ],
 )
 def test_bad_input(name: str, options: dict, message: str, few: Frames) -> None:

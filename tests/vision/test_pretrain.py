@@ -223,10 +223,10 @@ def test_frames_that_are_too_few(squares: Frames, changes: dict, message: str) -
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"steps": 0}, "steps must be at least 1, not 0"),
-        ({"batch_size": 1}, "batch-size must be at least 2, not 1"),
-        ({"lr": 0.0}, "lr must be positive, not 0.0"),
-        ({"minutes": -1.0}, "minutes must be positive, not -1.0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"batch_size": 1}, "batch-size must be a whole number of at least 2, not 1"),
+        ({"lr": 0.0}, "lr must be a number above 0, not 0.0"),
+        ({"minutes": -1.0}, "minutes must be a number above 0, not -1.0"),
     ],
 )
 def test_numbers_outside_their_range(options: dict, message: str) -> None:

@@ -10,19 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lifelong_rl.continual import ContinualMethod, make_from
-from lifelong_rl.registry import Registry
-
-_FOLDER = "lifelong_rl.vision.continual"
-ENCODER_METHODS = Registry(
-    "encoder-method",
-    {
-        "finetune": "lifelong_rl.continual.finetune:Finetune",
-        "replay": f"{_FOLDER}.replay:FrameReplay",
-        "cassle": f"{_FOLDER}.cassle:CaSSLe",
-        "lump": f"{_FOLDER}.lump:LUMP",
-        "joint": "lifelong_rl.continual.joint:Joint",
-    },
-)
+from lifelong_rl.registry import ENCODER_METHODS
 
 
 def make(name: str, **options: Any) -> ContinualMethod:

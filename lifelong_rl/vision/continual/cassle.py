@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner
+from lifelong_rl.options import Count, Positive, Scope
+from lifelong_rl.registry import ENCODER_METHODS
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@ENCODER_METHODS.register("cassle")
 class CaSSLe(ContinualMethod):
     """Distil the encoder of the tasks before by the objective's own comparison of embeddings.
 
@@ -24,24 +30,29 @@ class CaSSLe(ContinualMethod):
     for every task and learns with the encoder. The paper distils what a projector makes of the
     features, for both views; here it is the features themselves, and a view drawn for it alone.
 
-    Args:
-        strength: Weight of the distillation, beside the objective's own loss.
-        hidden: Units of the predictor's hidden layer.
-
-    Raises:
-        ValueError: An option outside its range.
-
     References:
         Fini et al. 2022, Self-supervised models are continual learners, section 4.
     """
 
-    def __init__(self, *, strength: float = 1.0, hidden: int = 512) -> None:
-        super().__init__(scope="both")
-        if not 0 < strength < float("inf"):
-            raise ValueError(f"strength must be positive and finite, not {strength}")
-        if hidden < 1:
-            raise ValueError(f"hidden must be at least 1, not {hidden}")
-        self.strength, self.hidden = strength, hidden
+    needs: ClassVar[tuple[Trait, ...]] = ("comparison",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """Options of CaSSLe.
+
+        Attributes:
+            strength: Weight of the distillation, beside the objective's own loss.
+            hidden: Units of the predictor's hidden layer.
+        """
+
+        strength: Positive = 1.0
+        hidden: Count = 512
+        scope: Scope = field(default="both", init=False)
+
+    options: Options
+
+    def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        super().__init__(options, **given)
         self.old: Encoder | None = None
         self.predictor: nn.Module | None = None
 
@@ -60,7 +71,7 @@ class CaSSLe(ContinualMethod):
                 )
             if task_id:
                 self.old = copy.deepcopy(objective.encoder).requires_grad_(False)
-                self.predictor = mlp(objective.dim, self.hidden, objective.dim)
+                self.predictor = mlp(objective.dim, self.options.hidden, objective.dim)
                 component.optimizer.add_param_group({"params": list(self.predictor.parameters())})
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
@@ -72,7 +83,7 @@ class CaSSLe(ContinualMethod):
         with torch.no_grad():
             old = self.old(views)
         distilled = objective.contrast(self.predictor(objective.encoder(views)), old, batch)
-        return None if distilled is None else self.strength * distilled
+        return None if distilled is None else self.options.strength * distilled
 
 
 def _objective(component: Component) -> SelfSupervised:

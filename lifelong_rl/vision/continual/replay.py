@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from lifelong_rl.continual.replay import Replay
+from lifelong_rl.options import Count, Scope
+from lifelong_rl.registry import ENCODER_METHODS
 
 
+@ENCODER_METHODS.register("replay")
 class FrameReplay(Replay):
-    """Experience replay, with a memory that is small beside the frames of a task.
+    """Experience replay, with a memory that is small beside the frames of a task."""
 
-    Args:
-        per_task: Frames (or clips, if the objective looks at clips) kept of each task: a reservoir.
-        ratio: Rows of memory, evenly over the old tasks, for each row of the current task.
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Replay.Options):
+        """Options of FrameReplay.
 
-    Raises:
-        ValueError: No capacity, or a ratio that is not positive.
-    """
+        Attributes:
+            per_task: Frames (or clips, if the objective looks at clips) kept of each task: a
+                reservoir.
+            ratio: Rows of memory, evenly over the old tasks, for each row of the current task.
+        """
 
-    def __init__(self, *, per_task: int = 256, ratio: float = 1.0) -> None:
-        super().__init__(per_task=per_task, ratio=ratio)
+        per_task: Count = 256
+        scope: Scope = field(default="both", init=False)

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from lifelong_rl.compatibility import find_partners, find_refusal
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.registry import ENCODER_METHODS, OBJECTIVES
 from lifelong_rl.vision.continual import make as make_method
 from lifelong_rl.vision.continual.learner import EncoderLearner
 from lifelong_rl.vision.continual.readouts import Readouts
 from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.frames import Frames
-from lifelong_rl.vision.objectives import OBJECTIVES
 from lifelong_rl.vision.objectives import make as make_objective
 from lifelong_rl.vision.pretrain import PretrainConfig, find_collapse, measured_steps
 from lifelong_rl.vision.sampling import TURNS, Split, select, split_episodes
@@ -88,6 +89,7 @@ def pretrain_sequence(
         NonFiniteError: A loss is NaN or infinite.
     """
     training, tasks = config.training, list(frames.metadata["tasks"])
+    _refuse(config.method, training.objective)
     torch.set_num_threads(training.threads)
     seed_everything(training.seed)
     method = make_method(config.method, **config.method_options)
@@ -96,7 +98,6 @@ def pretrain_sequence(
     learned = [np.concatenate([split.train, split.validation]) for split in splits]
     if method.interleaves:
         learned = [np.concatenate(learned)] * len(tasks)
-    _refuse(training.objective)
     current = select(frames, learned[0], cameras)
     objective = make_objective(
         training.objective, current, training.augmentation, **training.options
@@ -154,11 +155,9 @@ def split_by_task(frames: Frames) -> list[Split]:
     ]
 
 
-def _refuse(name: str) -> None:
-    """Raise UserError for an objective that can learn from one set of frames only."""
-    objective = OBJECTIVES.get(name)
-    if getattr(objective, "knows_frames", False):
-        raise UserError(
-            f"{name} keeps something of each frame that it began with, and cannot go on to the "
-            "frames of another task; choose another objective, such as simclr"
-        )
+def _refuse(method: str, objective: str) -> None:
+    """Raise UserError for a method and an objective that do not go together."""
+    refusal = find_refusal(ENCODER_METHODS, method, OBJECTIVES, objective)
+    if refusal is not None:
+        fitting = find_partners(ENCODER_METHODS, method, OBJECTIVES).fitting
+        raise UserError(f"{refusal} (objectives that do: {', '.join(fitting)})")

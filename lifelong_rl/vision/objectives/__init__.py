@@ -6,46 +6,16 @@ included.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.registry import Registry
+from lifelong_rl.errors import UserError
+from lifelong_rl.options import check_options
+from lifelong_rl.registry import OBJECTIVES
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.augment import Augmentation
     from lifelong_rl.vision.frames import Frames
     from lifelong_rl.vision.objectives.base import SelfSupervised
-
-_FOLDER = "lifelong_rl.vision.objectives"
-OBJECTIVES = Registry(
-    "objective",
-    {
-        "simclr": f"{_FOLDER}.simclr:SimCLR",
-        "moco": f"{_FOLDER}.moco:MoCo",
-        "instdisc": f"{_FOLDER}.instdisc:InstanceDiscrimination",
-        "cpc": f"{_FOLDER}.cpc:CPC",
-        "atc": f"{_FOLDER}.atc:ATC",
-        "cmc": f"{_FOLDER}.cmc:CMC",
-        "tcn": f"{_FOLDER}.tcn:TCN",
-        "local-aggregation": f"{_FOLDER}.local_aggregation:LocalAggregation",
-        "invariance-propagation": f"{_FOLDER}.invariance_propagation:InvariancePropagation",
-        "rotation": f"{_FOLDER}.rotation:Rotation",
-        "jigsaw": f"{_FOLDER}.jigsaw:Jigsaw",
-        "context": f"{_FOLDER}.context:Context",
-        "inpainting": f"{_FOLDER}.inpainting:Inpainting",
-        "colorization": f"{_FOLDER}.colorization:Colorization",
-        "counting": f"{_FOLDER}.counting:Counting",
-        "split-brain": f"{_FOLDER}.split_brain:SplitBrain",
-        "exemplar": f"{_FOLDER}.exemplar:Exemplar",
-        "deepcluster": f"{_FOLDER}.deepcluster:DeepCluster",
-        "mae": f"{_FOLDER}.mae:MAE",
-        "beit": f"{_FOLDER}.beit:BEiT",
-        "shuffle-and-learn": f"{_FOLDER}.shuffle_and_learn:ShuffleAndLearn",
-        "odd-one-out": f"{_FOLDER}.odd_one_out:OddOneOut",
-        "arrow-of-time": f"{_FOLDER}.arrow_of_time:ArrowOfTime",
-    },
-)
 
 
 def make(
@@ -70,20 +40,14 @@ def make(
     factory = OBJECTIVES.get(name)
     if not (isinstance(factory, type) and issubclass(factory, SelfSupervised)):
         raise UserError(f"the objective '{name}' is not a subclass of SelfSupervised: {factory!r}")
-    known = [
-        parameter.name
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of {name}", option, known, see="")
+    owner = f"objective '{name}'"
+    checked = check_options(factory, options, owner)
     try:
-        return factory(frames, augmentation or Augmentation(), **options)
+        return factory(frames, augmentation or Augmentation(), **checked)
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"objective '{name}': {error}") from error
+        raise UserError(f"{owner}: {error}") from error
 
 
 __all__ = ["OBJECTIVES", "make"]

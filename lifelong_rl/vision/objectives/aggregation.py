@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Whole
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.losses import aggregation
-from lifelong_rl.vision.objectives.base import check_options
 from lifelong_rl.vision.objectives.instdisc import InstanceDiscrimination
 
 
@@ -24,40 +26,32 @@ class Aggregation(InstanceDiscrimination):
     Args:
         frames: To train on.
         augmentation: How an image is changed each time it is seen.
-        warmup: Steps of instance discrimination before anything else.
-        refresh: Steps from one call of `refresh_neighbours` to the next.
-        temperature: τ of the softmax.
-        bank_momentum: Share of a frame's old embedding in its new one.
-        projection: Size of an embedding.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(InstanceDiscrimination.Options):
+        """Options of these objectives.
+
+        Attributes:
+            warmup: Steps of instance discrimination before anything else.
+            refresh: Steps from one call of `refresh_neighbours` to the next.
+        """
+
+        warmup: Whole
+        refresh: Count
+
+    options: Options
 
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        warmup: int,
-        refresh: int,
-        temperature: float,
-        bank_momentum: float,
-        projection: int,
-        margin: int,
+        **given: Any,
     ) -> None:
-        super().__init__(
-            frames,
-            augmentation,
-            temperature=temperature,
-            bank_momentum=bank_momentum,
-            projection=projection,
-            margin=margin,
-        )
-        check_options(refresh=refresh)
-        self.warmup, self.refresh, self.steps = warmup, refresh, 0
+        super().__init__(frames, augmentation, options, **given)
+        self.steps = 0
         self._collapse = math.log(self.num_frames)
 
     def collapse_value(self, n: int) -> float:
@@ -67,11 +61,11 @@ class Aggregation(InstanceDiscrimination):
     def loss(self, batch: Batch) -> Tensor:
         """Instance discrimination in the warm-up, then what the subclass makes of neighbours."""
         embeddings = self.embed(batch)
-        if self.steps < self.warmup:
+        if self.steps < self.options.warmup:
             return self.discriminate(embeddings, batch)
         similarity = F.normalize(embeddings, dim=1) @ self.bank.vectors.T
         rows, close, background = self.neighbours(similarity.detach(), batch)
-        drawn = aggregation(similarity.gather(1, rows), close, background, self.temperature)
+        drawn = aggregation(similarity.gather(1, rows), close, background, self.options.temperature)
         sizes = background.sum(dim=1) / (close & background).sum(dim=1)
         loss, self._collapse = self.aggregated(drawn, float(sizes.log().mean()), embeddings, batch)
         return loss
@@ -110,5 +104,8 @@ class Aggregation(InstanceDiscrimination):
         """Bring the bank up to date, and now and then what is known of neighbours."""
         super().after_step()
         self.steps += 1
-        if self.steps >= self.warmup and (self.steps - self.warmup) % self.refresh == 0:
+        if (
+            self.steps >= self.options.warmup
+            and (self.steps - self.options.warmup) % self.options.refresh == 0
+        ):
             self.refresh_neighbours()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("arrow-of-time")
 class ArrowOfTime(SelfSupervised):
     """Arrow of time: tell whether the frames of a clip are shown forwards or backwards.
 
@@ -25,31 +31,35 @@ class ArrowOfTime(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed; the frames of a clip are shifted alike.
-        length: Frames of a clip.
-        gap: From one of them to the next.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Wei et al. 2018, Learning and using the arrow of time.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of ArrowOfTime.
+
+        Attributes:
+            length: Frames of a clip.
+            gap: From one of them to the next.
+        """
+
+        length: Annotated[int, Ge(2)] = 3
+        gap: Count = 2
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        length: int = 3,
-        gap: int = 2,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(gap=gap)
-        if length < 2:
-            raise ValueError(f"length must be at least 2, not {length}")
-        self.length, self.gap = length, gap
-        self.head = mlp(length * self.dim, self.dim, 2)
+        super().__init__(frames, augmentation, options, **given)
+        self.head = mlp(self.options.length * self.dim, self.dim, 2)
 
     def collapse_value(self, n: int) -> float:
         """The logarithm of 2."""
@@ -57,7 +67,7 @@ class ArrowOfTime(SelfSupervised):
 
     def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
         """Frames in a row."""
-        return timeline.draw_clips(rng, n, length=self.length, gap=self.gap)
+        return timeline.draw_clips(rng, n, length=self.options.length, gap=self.options.gap)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the direction."""

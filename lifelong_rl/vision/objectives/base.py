@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import DeclaredOptions
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.frames import Frames
@@ -33,28 +36,44 @@ class SelfSupervised(nn.Module):
         views: What the encoder looks at, see `EncoderSpec`.
         num_cameras: How many cameras the loss needs; the k images of a row are then those of each
             camera for the first frame drawn, those for the second, and so on.
+        options: By default all options are as their class declares them.
+        **given: Options by name, on top of these: `SimCLR(frames, augmentation, temperature=0.2)`.
 
     Attributes:
+        options: Of this objective.
         encoder: What is kept when training is over.
+        offers: What a method for encoders may need: see `lifelong_rl.compatibility`.
         knows_frames: Whether it keeps something of each training frame, by its "index"; it can then
             learn from no others.
 
     Raises:
         UserError: The frames are of fewer cameras.
+        UnknownNameError: There is no such option.
+        OptionError: An option does not allow the value.
     """
 
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(DeclaredOptions):
+        """Options of every objective: none."""
+
     knows_frames: ClassVar[bool] = False
+    options: Options
 
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
         *,
         views: tuple[str, ...] = ("rgb",),
         num_cameras: int = 1,
+        **given: Any,
     ) -> None:
         super().__init__()
+        self.options = self.Options.of(options, given)
         _, cameras, _, height, width = frames.images.shape
         if cameras < num_cameras:
             raise UserError(f"{num_cameras} cameras are needed, and the frames are of {cameras}")
@@ -111,14 +130,3 @@ def near_in_time(batch: Batch, margin: int) -> Tensor:
     """Which frames of a batch are no negatives of each other, (n, n) bool; see `too_close`."""
     moment = batch["episode"], batch["position"]
     return too_close(*moment, *moment, margin)
-
-
-def check_options(**options: float) -> None:
-    """Raise ValueError for an option that is not positive.
-
-    Args:
-        options: Names and values.
-    """
-    for name, value in options.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value}")

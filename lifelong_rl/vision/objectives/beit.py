@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, OpenShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign, kmeans
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.objectives.mae import GREY, count_masked, random_mask
 from lifelong_rl.vision.prediction import constant_cross_entropy
 
@@ -19,6 +24,7 @@ SAMPLE = 50_000
 """Patches to learn the codebook from."""
 
 
+@OBJECTIVES.register("beit")
 class BEiT(SelfSupervised):
     """Masked token prediction: tell the token of each patch that was hidden.
 
@@ -28,16 +34,26 @@ class BEiT(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed.
-        tokens: Size of the codebook.
-        patch: Side of a patch, in pixels; it must divide the image.
-        masked: Share of the patches that are hidden.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Bao et al. 2022, BEiT: BERT pre-training of image transformers.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of BEiT.
+
+        Attributes:
+            tokens: Size of the codebook.
+            patch: Side of a patch, in pixels; it must divide the image.
+            masked: Share of the patches that are hidden.
+        """
+
+        tokens: Count = 256
+        patch: Count = 8
+        masked: OpenShare = 0.4
+
+    options: Options
 
     codebook: Tensor
 
@@ -45,18 +61,15 @@ class BEiT(SelfSupervised):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        tokens: int = 256,
-        patch: int = 8,
-        masked: float = 0.4,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(tokens=tokens)
-        self.patch, self.masked = patch, masked
+        super().__init__(frames, augmentation, options, **given)
+        tokens, patch = self.options.tokens, self.options.patch
         height, width = frames.images.shape[-2:]
         patches = to_patches(self.sample_views(frames), patch)
-        count_masked(patches.shape[1], masked)
+        count_masked(patches.shape[1], self.options.masked)
         flat = patches.flatten(0, 1)
         codebook = kmeans(flat[torch.randperm(len(flat))[:SAMPLE]], tokens).centres
         self.register_buffer("codebook", codebook)
@@ -71,9 +84,9 @@ class BEiT(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the hidden patches' tokens."""
         images = self.augmentation.views(batch["images"])
-        patches = to_patches(images, self.patch)
-        mask = random_mask(len(patches), patches.shape[1], self.masked)
+        patches = to_patches(images, self.options.patch)
+        mask = random_mask(len(patches), patches.shape[1], self.options.masked)
         tokens = assign(patches[mask], self.codebook)
         seen = patches.masked_fill(mask.unsqueeze(2), GREY)
-        features = self.encoder(from_patches(seen, self.patch, *images.shape[2:]))
+        features = self.encoder(from_patches(seen, self.options.patch, *images.shape[2:]))
         return F.cross_entropy(self.decoder(features)[mask], tokens)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.losses import two_view_nce
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
+from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 
 
+@OBJECTIVES.register("cmc")
 class CMC(SelfSupervised):
     """Contrastive multiview coding: luminance and colour, or two cameras, tell the same frame.
 
@@ -23,39 +27,46 @@ class CMC(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed; all views of a frame are shifted alike.
-        between: "colour" for luminance and chroma, "cameras" for the first two cameras.
-        temperature: τ of the loss.
-        projection: Units of the projectors' layers.
-        margin: Frames of one episode that are less apart are no negatives of each other.
 
     Raises:
-        ValueError: An option outside its range.
         UserError: Two cameras are asked for, and the frames have one.
 
     References:
         Tian et al. 2020, Contrastive multiview coding.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of CMC.
+
+        Attributes:
+            between: "colour" for luminance and chroma, "cameras" for the first two cameras.
+            temperature: τ of the loss.
+            projection: Units of the projectors' layers.
+            margin: Frames of one episode that are less apart are no negatives of each other.
+        """
+
+        between: Literal["colour", "cameras"] = "colour"
+        temperature: Positive = 0.1
+        projection: Count = 128
+        margin: Whole = 5
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        between: Literal["colour", "cameras"] = "colour",
-        temperature: float = 0.1,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        check_options(temperature=temperature, projection=projection)
-        if between not in ("colour", "cameras"):
-            raise ValueError(f"between must be colour or cameras, not {between!r}")
-        colour = between == "colour"
+        options = self.Options.of(options, given)
+        colour = options.between == "colour"
         views = ("luminance", "chroma") if colour else ("rgb",)
-        super().__init__(frames, augmentation, views=views, num_cameras=1 if colour else 2)
-        self.temperature, self.margin = temperature, margin
+        super().__init__(frames, augmentation, options, views=views, num_cameras=1 if colour else 2)
         self.projectors = nn.ModuleList(
-            mlp(self.dim // len(views), projection, projection) for _ in range(2)
+            mlp(self.dim // len(views), options.projection, options.projection) for _ in range(2)
         )
 
     def collapse_value(self, n: int) -> float:
@@ -70,4 +81,6 @@ class CMC(SelfSupervised):
         else:
             features = self.encoder.encode_views(images)
         first, second = (head(f) for head, f in zip(self.projectors, features, strict=True))
-        return two_view_nce(first, second, self.temperature, near_in_time(batch, self.margin))
+        return two_view_nce(
+            first, second, self.options.temperature, near_in_time(batch, self.options.margin)
+        )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, PositiveShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign, kmeans
 from lifelong_rl.vision.colour import chroma
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import GridDecoder
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.prediction import constant_cross_entropy
 
 GRID = 16
@@ -21,6 +26,7 @@ SAMPLE = 50_000
 """Places to find the colours from."""
 
 
+@OBJECTIVES.register("colorization")
 class Colorization(SelfSupervised):
     """Colorization: from luminance alone, tell the colour at each place of a grid as a class.
 
@@ -30,15 +36,24 @@ class Colorization(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed.
-        colours: Number of classes.
-        rebalancing: λ, how far the weights go from the inverse frequency (0) to equal ones (1).
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Zhang et al. 2016, Colorful image colorization.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of Colorization.
+
+        Attributes:
+            colours: Number of classes.
+            rebalancing: λ, how far the weights go from the inverse frequency (0) to equal ones (1).
+        """
+
+        colours: Count = 32
+        rebalancing: PositiveShare = 0.5
+
+    options: Options
 
     centres: Tensor
     weight: Tensor
@@ -47,15 +62,12 @@ class Colorization(SelfSupervised):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        colours: int = 32,
-        rebalancing: float = 0.5,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation, views=("luminance",))
-        check_options(colours=colours)
-        if not 0 < rebalancing <= 1:
-            raise ValueError(f"rebalancing must lie in (0, 1], not {rebalancing}")
+        super().__init__(frames, augmentation, options, views=("luminance",), **given)
+        colours, rebalancing = self.options.colours, self.options.rebalancing
         found = places(self.sample_views(frames))
         flat = found.flatten(0, 1)
         centres = kmeans(flat[torch.randperm(len(flat))[:SAMPLE]], colours).centres

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import OptionError, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
@@ -18,6 +22,7 @@ AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """Down and right from the patch in the middle, in patches."""
 
 
+@OBJECTIVES.register("context")
 class Context(SelfSupervised):
     """Context: tell in which of eight directions from the middle a patch was taken.
 
@@ -26,23 +31,37 @@ class Context(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed before patches are taken.
-        jitter: Largest random shift of each patch, in pixels, so that edges do not tell.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Doersch et al. 2015, Unsupervised visual representation learning by context prediction.
     """
 
-    def __init__(self, frames: Frames, augmentation: Augmentation, /, *, jitter: int = 2) -> None:
-        super().__init__(frames, augmentation)
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of Context.
+
+        Attributes:
+            jitter: Largest random shift of each patch, in pixels, so that edges do not tell.
+        """
+
+        jitter: Whole = 2
+
+    options: Options
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        options: Options | None = None,
+        /,
+        **given: Any,
+    ) -> None:
+        super().__init__(frames, augmentation, options, **given)
         height, width = frames.images.shape[-2:]
         self.size = height, width
         room = min((length - length // 4) // 2 - length // 3 for length in self.size)
-        if not 0 <= jitter <= room:
-            raise ValueError(f"jitter must lie in 0 to {room}, not {jitter}")
-        self.jitter = jitter
+        if self.options.jitter > room:
+            raise OptionError("jitter", "Context", f"at most {room}", self.options.jitter)
         self.head = mlp(2 * self.dim, self.dim, len(AROUND))
 
     def collapse_value(self, n: int) -> float:
@@ -64,7 +83,7 @@ class Context(SelfSupervised):
         windows = images.unfold(2, height, 1).unfold(3, width, 1)
         middle = torch.tensor([(length - length // 4) // 2 for length in self.size])
         step = torch.tensor([length // 3 for length in self.size])
-        noise = torch.randint(-self.jitter, self.jitter + 1, direction.shape)
+        noise = torch.randint(-self.options.jitter, self.options.jitter + 1, direction.shape)
         down, right = (middle + step * direction + noise).T
         cut = windows[torch.arange(len(images)), :, down, right]
         return F.interpolate(cut, size=self.size)

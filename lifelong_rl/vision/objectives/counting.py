@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.losses import counting
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@OBJECTIVES.register("counting")
 class Counting(SelfSupervised):
     """Counting: non-negative counts in a frame's quarters add up to those in the whole frame.
 
@@ -23,42 +29,53 @@ class Counting(SelfSupervised):
     Args:
         frames: To train on; their sides must be even.
         augmentation: How images are changed.
-        counts: How many things are counted.
-        distance: By how much another frame should differ, in squared distance.
 
     Raises:
-        ValueError: An option outside its range, or frames with odd sides.
+        ValueError: The frames have odd sides.
 
     References:
         Noroozi et al. 2017, Representation learning by learning to count.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of Counting.
+
+        Attributes:
+            counts: How many things are counted.
+            distance: By how much another frame should differ, in squared distance.
+        """
+
+        counts: Count = 64
+        distance: Positive = 10.0
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        counts: int = 64,
-        distance: float = 10.0,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(counts=counts, distance=distance)
+        super().__init__(frames, augmentation, options, **given)
         height, width = frames.images.shape[-2:]
         if height % 2 or width % 2:
             raise ValueError(f"images of {width}×{height} pixels have no quarters")
-        self.distance = distance
-        self.head = nn.Sequential(mlp(self.dim, counts), nn.ReLU())
+        self.head = nn.Sequential(mlp(self.dim, self.options.counts), nn.ReLU())
 
     def collapse_value(self, n: int) -> float:
         """The distance that is asked for."""
-        return self.distance
+        return self.options.distance
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of counting, with the next row's frame as the other one."""
         images = self.augmentation.views(batch["images"])
         whole, *parts = self.head(self.encoder(whole_and_quarters(images))).chunk(5)
-        return counting(whole, torch.stack(parts, dim=1), whole.roll(1, dims=0), self.distance)
+        return counting(
+            whole, torch.stack(parts, dim=1), whole.roll(1, dims=0), self.options.distance
+        )
 
 
 def whole_and_quarters(images: Tensor) -> Tensor:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import kmeans
 from lifelong_rl.vision.encoder import encode
 from lifelong_rl.vision.frames import Frames
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@OBJECTIVES.register("deepcluster")
 class DeepCluster(SelfSupervised):
     """DeepCluster: classify frames by clusters of their features, which are found anew at times.
 
@@ -25,16 +30,26 @@ class DeepCluster(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed when they are classified.
-        clusters: How many; at most a tenth of the frames.
-        components: Principal components that are clustered.
-        refresh: Steps from one clustering to the next.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Caron et al. 2018, Deep clustering for unsupervised learning of visual features.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of DeepCluster.
+
+        Attributes:
+            clusters: How many; at most a tenth of the frames.
+            components: Principal components that are clustered.
+            refresh: Steps from one clustering to the next.
+        """
+
+        clusters: Count = 100
+        components: Count = 32
+        refresh: Count = 250
+
+    options: Options
 
     knows_frames = True
     assignment: Tensor
@@ -44,18 +59,16 @@ class DeepCluster(SelfSupervised):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        clusters: int = 100,
-        components: int = 32,
-        refresh: int = 250,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(clusters=clusters, components=components, refresh=refresh)
+        super().__init__(frames, augmentation, options, **given)
+        components = self.options.components
         if components > self.dim:
             raise ValueError(f"{self.dim} features have fewer than {components} components")
-        self.clusters = max(min(clusters, self.num_frames // 10), 1)
-        self.components, self.refresh, self.steps = components, refresh, 0
+        self.clusters = max(min(self.options.clusters, self.num_frames // 10), 1)
+        self.steps = 0
         self.head = nn.Linear(self.dim, self.clusters)
         self.register_buffer("assignment", torch.zeros(self.num_frames).long())
         self.register_buffer("weight", torch.ones(self.clusters))
@@ -74,13 +87,13 @@ class DeepCluster(SelfSupervised):
     def after_step(self) -> None:
         """Now and then, find new clusters."""
         self.steps += 1
-        if self.steps % self.refresh == 0:
+        if self.steps % self.options.refresh == 0:
             self.recluster()
             self.head.reset_parameters()
 
     def recluster(self) -> None:
         """Cluster the features of all frames."""
-        points = whiten(encode(self.encoder, self._images), self.components)
+        points = whiten(encode(self.encoder, self._images), self.options.components)
         self.assignment.copy_(kmeans(F.normalize(points, dim=1), self.clusters).assignment)
         counts = torch.bincount(self.assignment, minlength=self.clusters)
         self.weight.copy_(torch.where(counts > 0, self.num_frames / counts.clamp(min=1), 0))

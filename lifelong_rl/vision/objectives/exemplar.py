@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,28 +12,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("exemplar")
 class Exemplar(SelfSupervised):
     """Exemplar: classify views of some frames by which of these they are.
 
     Args:
         frames: To train on.
         augmentation: How the views of a class differ.
-        classes: Number of exemplars, at most; no two are less than `margin` apart.
-        margin: Between exemplars of one episode, in frames.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Dosovitskiy et al. 2014, Discriminative unsupervised feature learning with convolutional
         neural networks.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of Exemplar.
+
+        Attributes:
+            classes: Number of exemplars, at most; no two are less than `margin` apart.
+            margin: Between exemplars of one episode, in frames.
+        """
+
+        classes: Count = 2048
+        margin: Count = 5
+
+    options: Options
 
     knows_frames = True
     labels: Tensor
@@ -40,16 +54,14 @@ class Exemplar(SelfSupervised):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        classes: int = 2048,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(classes=classes, margin=margin)
+        super().__init__(frames, augmentation, options, **given)
         positions = Timeline(frames.episodes, frames.steps).positions
-        apart = torch.from_numpy(np.flatnonzero(positions % margin == 0))
-        chosen = apart[torch.randperm(len(apart))[:classes]]
+        apart = torch.from_numpy(np.flatnonzero(positions % self.options.margin == 0))
+        chosen = apart[torch.randperm(len(apart))[: self.options.classes]]
         self._exemplars = chosen.numpy()
         labels = torch.full((self.num_frames,), -1)
         labels[chosen] = torch.arange(len(chosen))

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import GridDecoder, to_patches
@@ -17,6 +18,7 @@ SIDE = 8
 """Of the patches that the decoder paints, in pixels."""
 
 
+@OBJECTIVES.register("inpainting")
 class Inpainting(SelfSupervised):
     """Inpainting: fill in the middle of a frame, a quarter of its area, pixel by pixel.
 

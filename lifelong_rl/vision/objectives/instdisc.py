@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive, ShareBelowOne, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import encode
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.losses import instance_discrimination
 from lifelong_rl.vision.memories import MemoryBank
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Timeline
 
 
+@OBJECTIVES.register("instdisc")
 class InstanceDiscrimination(SelfSupervised):
     """Instance discrimination: tell each frame from all others by a bank of their embeddings.
 
@@ -28,17 +33,28 @@ class InstanceDiscrimination(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How an image is changed each time it is seen.
-        temperature: τ of the softmax.
-        bank_momentum: Share of a frame's old embedding in its new one.
-        projection: Size of an embedding.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Wu et al. 2018, Unsupervised feature learning via non-parametric instance discrimination.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of InstanceDiscrimination.
+
+        Attributes:
+            temperature: τ of the softmax.
+            bank_momentum: Share of a frame's old embedding in its new one.
+            projection: Size of an embedding.
+            margin: Frames of one episode that are less apart are no negatives of each other.
+        """
+
+        temperature: Positive = 0.07
+        bank_momentum: ShareBelowOne = 0.5
+        projection: Count = 128
+        margin: Whole = 5
+
+    options: Options
 
     knows_frames = True
 
@@ -46,21 +62,16 @@ class InstanceDiscrimination(SelfSupervised):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(temperature=temperature, projection=projection)
-        self.temperature = temperature
-        self.head = mlp(self.dim, projection)
+        super().__init__(frames, augmentation, options, **given)
+        self.head = mlp(self.dim, self.options.projection)
         with torch.no_grad():
             start = self.head(encode(self.encoder, torch.from_numpy(frames.images[:, 0])))
-        self.bank = MemoryBank(start, bank_momentum)
-        near = Timeline(frames.episodes, frames.steps).near(max(margin, 1))
+        self.bank = MemoryBank(start, self.options.bank_momentum)
+        near = Timeline(frames.episodes, frames.steps).near(max(self.options.margin, 1))
         self._near = torch.from_numpy(near)
         self._made: tuple[Tensor, Tensor] | None = None
 
@@ -83,7 +94,9 @@ class InstanceDiscrimination(SelfSupervised):
         """The loss of instance discrimination."""
         vectors, index = self.bank.vectors, batch["index"]
         excluded = self.too_close_to(batch)
-        return instance_discrimination(embeddings, vectors, index, self.temperature, excluded)
+        return instance_discrimination(
+            embeddings, vectors, index, self.options.temperature, excluded
+        )
 
     def too_close_to(self, batch: Batch) -> Tensor:
         """Which of all frames are no negatives of the batch's, themselves too, (n, frames) bool."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.aggregation import Aggregation
-from lifelong_rl.vision.objectives.base import check_options
 
 
+@OBJECTIVES.register("invariance-propagation")
 class InvariancePropagation(Aggregation):
     """Invariance propagation: draw each frame to those reached by steps between near neighbours.
 
@@ -23,24 +27,34 @@ class InvariancePropagation(Aggregation):
     Args:
         frames: To train on.
         augmentation: How an image is changed each time it is seen.
-        neighbours: To how many nearest neighbours a step may go.
-        hops: Number of steps.
-        positives: How many of the frames reached, the least similar, are drawn near.
-        negatives: How many of the others, the most similar, are pushed away.
-        weight: Of this loss, beside that of instance discrimination.
-        warmup: Steps of instance discrimination alone.
-        refresh: Steps from one search for neighbours to the next.
-        temperature: τ of the softmax.
-        bank_momentum: Share of a frame's old embedding in its new one.
-        projection: Size of an embedding.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Wang et al. 2020, Unsupervised representation learning by invariance propagation.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Aggregation.Options):
+        """Options of InvariancePropagation.
+
+        Attributes:
+            neighbours: To how many nearest neighbours a step may go.
+            hops: Number of steps.
+            positives: How many of the frames reached, the least similar, are drawn near.
+            negatives: How many of the others, the most similar, are pushed away.
+            weight: Of this loss, beside that of instance discrimination.
+            warmup: Steps of instance discrimination alone.
+            refresh: Steps from one search for neighbours to the next.
+        """
+
+        neighbours: Count = 4
+        hops: Count = 3
+        positives: Count = 16
+        negatives: Count = 512
+        weight: Positive = 0.6
+        warmup: Whole = 250
+        refresh: Count = 250
+
+    options: Options
 
     graph: Tensor
 
@@ -48,47 +62,21 @@ class InvariancePropagation(Aggregation):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        neighbours: int = 4,
-        hops: int = 3,
-        positives: int = 16,
-        negatives: int = 512,
-        weight: float = 0.6,
-        warmup: int = 250,
-        refresh: int = 250,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(
-            frames,
-            augmentation,
-            warmup=warmup,
-            refresh=refresh,
-            temperature=temperature,
-            bank_momentum=bank_momentum,
-            projection=projection,
-            margin=margin,
-        )
-        check_options(
-            neighbours=neighbours,
-            hops=hops,
-            positives=positives,
-            negatives=negatives,
-            weight=weight,
-        )
+        super().__init__(frames, augmentation, options, **given)
+        neighbours = self.options.neighbours
         if neighbours >= self.num_frames:
             raise ValueError(f"{self.num_frames} frames have fewer than {neighbours} neighbours")
-        self.hops, self.weight = hops, weight
-        self.positives = min(positives, self.num_frames)
-        self.negatives = min(negatives, self.num_frames)
+        self.positives = min(self.options.positives, self.num_frames)
+        self.negatives = min(self.options.negatives, self.num_frames)
         self.register_buffer("graph", torch.zeros(self.num_frames, neighbours).long())
 
     def neighbours(self, similarity: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Hard positives, which are close, and hard negatives."""
-        reached = propagate(self.graph, batch["index"], self.hops)
+        reached = propagate(self.graph, batch["index"], self.options.hops)
         others = ~(reached | self.too_close_to(batch))
         farthest = similarity.masked_fill(~reached, torch.inf)
         positives = farthest.topk(self.positives, dim=1, largest=False).indices
@@ -103,8 +91,8 @@ class InvariancePropagation(Aggregation):
         self, drawn: Tensor, collapse: float, embeddings: Tensor, batch: Batch
     ) -> tuple[Tensor, float]:
         """Instance discrimination and the contrast of hard samples."""
-        loss = self.discriminate(embeddings, batch) + self.weight * drawn
-        return loss, math.log(self.num_frames) + self.weight * collapse
+        loss = self.discriminate(embeddings, batch) + self.options.weight * drawn
+        return loss, math.log(self.num_frames) + self.options.weight * collapse
 
     def refresh_neighbours(self) -> None:
         """Search the bank for neighbours anew."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import from_patches, to_patches
@@ -18,6 +22,7 @@ CANDIDATES = 1000
 """Random orders to choose the most different ones from."""
 
 
+@OBJECTIVES.register("jigsaw")
 class Jigsaw(SelfSupervised):
     """Jigsaw: tell in which of some orders the tiles of a frame were put together again.
 
@@ -26,11 +31,6 @@ class Jigsaw(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed before they are cut up.
-        grid: Tiles along either axis; it must divide the image.
-        permutations: Number of orders.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Noroozi & Favaro 2016, Unsupervised learning of visual representations by solving jigsaw
@@ -38,23 +38,35 @@ class Jigsaw(SelfSupervised):
         Carlucci et al. 2019, Domain generalization by solving jigsaw puzzles.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of Jigsaw.
+
+        Attributes:
+            grid: Tiles along either axis; it must divide the image.
+            permutations: Number of orders.
+        """
+
+        grid: Annotated[int, Ge(2)] = 4
+        permutations: Annotated[int, Ge(2)] = 32
+
+    options: Options
+
     permutations: Tensor
 
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        grid: int = 4,
-        permutations: int = 32,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
+        super().__init__(frames, augmentation, options, **given)
         self.height, self.width = frames.images.shape[-2:]
-        if grid < 2 or self.height % grid or self.width != self.height:
+        grid, permutations = self.options.grid, self.options.permutations
+        if self.height % grid or self.width != self.height:
             raise ValueError(f"{grid}×{grid} square tiles do not make {self.width}×{self.height}")
-        if permutations < 2:
-            raise ValueError(f"permutations must be at least 2, not {permutations}")
         self.side = self.height // grid
         self.register_buffer("permutations", different_permutations(grid**2, permutations))
         self.head = nn.Linear(self.dim, permutations)

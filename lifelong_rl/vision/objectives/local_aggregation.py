@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import kmeans
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.aggregation import Aggregation
-from lifelong_rl.vision.objectives.base import check_options
 
 
+@OBJECTIVES.register("local-aggregation")
 class LocalAggregation(Aggregation):
     """Local aggregation: draw each frame to the frames of its clusters that are near it.
 
@@ -23,22 +28,30 @@ class LocalAggregation(Aggregation):
     Args:
         frames: To train on.
         augmentation: How an image is changed each time it is seen.
-        clusters: Of each clustering; at most a tenth of the frames.
-        clusterings: How many.
-        background: How many neighbours the background has; at most half of the frames.
-        warmup: Steps of instance discrimination before the first clustering.
-        refresh: Steps from one clustering to the next.
-        temperature: τ of the softmax.
-        bank_momentum: Share of a frame's old embedding in its new one.
-        projection: Size of an embedding.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Zhuang et al. 2019, Local aggregation for unsupervised learning of visual embeddings.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Aggregation.Options):
+        """Options of LocalAggregation.
+
+        Attributes:
+            clusters: Of each clustering; at most a tenth of the frames.
+            clusterings: How many.
+            background: How many neighbours the background has; at most half of the frames.
+            warmup: Steps of instance discrimination before the first clustering.
+            refresh: Steps from one clustering to the next.
+        """
+
+        clusters: Count = 200
+        clusterings: Count = 3
+        background: Count = 512
+        warmup: Whole = 250
+        refresh: Count = 250
+
+    options: Options
 
     assignments: Tensor
 
@@ -46,34 +59,15 @@ class LocalAggregation(Aggregation):
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        clusters: int = 200,
-        clusterings: int = 3,
-        background: int = 512,
-        warmup: int = 250,
-        refresh: int = 250,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(
-            frames,
-            augmentation,
-            warmup=warmup,
-            refresh=refresh,
-            temperature=temperature,
-            bank_momentum=bank_momentum,
-            projection=projection,
-            margin=margin,
-        )
-        check_options(clusters=clusters, clusterings=clusterings, background=background)
-        self.clusters = max(min(clusters, self.num_frames // 10), 1)
-        self.background = max(min(background, self.num_frames // 2), 1)
-        self.register_buffer(
-            "assignments", torch.zeros(clusterings, self.num_frames, dtype=torch.int32)
-        )
+        super().__init__(frames, augmentation, options, **given)
+        self.clusters = max(min(self.options.clusters, self.num_frames // 10), 1)
+        self.background = max(min(self.options.background, self.num_frames // 2), 1)
+        assignments = torch.zeros(self.options.clusterings, self.num_frames, dtype=torch.int32)
+        self.register_buffer("assignments", assignments)
 
     def neighbours(self, similarity: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Those nearest to each frame, and the frame itself; close if they share a cluster."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, OpenShare
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
@@ -15,6 +20,7 @@ from lifelong_rl.vision.prediction import constant_squared_error
 GREY = 0.5
 
 
+@OBJECTIVES.register("mae")
 class MAE(SelfSupervised):
     """Masked autoencoder: paint the patches that were hidden, pixel by pixel.
 
@@ -24,30 +30,38 @@ class MAE(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed.
-        patch: Side of a patch, in pixels; it must divide the image.
-        masked: Share of the patches that are hidden.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         He et al. 2022, Masked autoencoders are scalable vision learners.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of MAE.
+
+        Attributes:
+            patch: Side of a patch, in pixels; it must divide the image.
+            masked: Share of the patches that are hidden.
+        """
+
+        patch: Count = 8
+        masked: OpenShare = 0.75
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        patch: int = 8,
-        masked: float = 0.75,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        self.patch, self.masked = patch, masked
+        super().__init__(frames, augmentation, options, **given)
+        patch = self.options.patch
         height, width = frames.images.shape[-2:]
         patches = to_patches(self.sample_views(frames), patch)
-        count_masked(patches.shape[1], masked)
+        count_masked(patches.shape[1], self.options.masked)
         self.decoder = GridDecoder(self.dim, height // patch, width // patch, 3 * patch**2)
         self._collapse = constant_squared_error(patches)
 
@@ -58,10 +72,10 @@ class MAE(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the hidden pixels."""
         images = self.augmentation.views(batch["images"])
-        patches = to_patches(images, self.patch)
-        mask = random_mask(len(patches), patches.shape[1], self.masked)
+        patches = to_patches(images, self.options.patch)
+        mask = random_mask(len(patches), patches.shape[1], self.options.masked)
         seen = patches.masked_fill(mask.unsqueeze(2), GREY)
-        features = self.encoder(from_patches(seen, self.patch, *images.shape[2:]))
+        features = self.encoder(from_patches(seen, self.options.patch, *images.shape[2:]))
         painted: Tensor = self.decoder(features)
         return (painted - patches)[mask].square().mean()
 

@@ -3,67 +3,80 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive, Share, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import SlowNetwork, mlp
 from lifelong_rl.vision.losses import info_nce
 from lifelong_rl.vision.memories import Queue
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
+from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 from lifelong_rl.vision.sampling import too_close
 
 TEMPERATURE = {1: 0.07, 2: 0.2}
 """Of each version."""
 
 
+@OBJECTIVES.register("moco")
 class MoCo(SelfSupervised):
     """MoCo: tell the other view of a frame from a queue of keys; a slow encoder makes the keys.
 
     Args:
         frames: To train on.
         augmentation: How the two views differ.
-        version: 1 has a linear head, 2 one with a hidden layer and a higher temperature.
-        temperature: τ of the loss; by default the version's, 0.07 or 0.2.
-        momentum: m, by which the slow encoder follows.
-        queue: Number of keys.
-        projection: Units of the head's layers.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         He et al. 2020, Momentum contrast for unsupervised visual representation learning.
         Chen et al. 2020, Improved baselines with momentum contrastive learning.
     """
 
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of MoCo.
+
+        Attributes:
+            version: 1 has a linear head, 2 one with a hidden layer and a higher temperature.
+            temperature: τ of the loss; by default the version's, 0.07 or 0.2.
+            momentum: m, by which the slow encoder follows.
+            queue: Number of keys.
+            projection: Units of the head's layers.
+            margin: Frames of one episode that are less apart are no negatives of each other.
+        """
+
+        version: Literal[1, 2] = 2
+        temperature: Positive | None = None
+        momentum: Share = 0.99
+        queue: Count = 4096
+        projection: Count = 128
+        margin: Whole = 5
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        version: Literal[1, 2] = 2,
-        temperature: float | None = None,
-        momentum: float = 0.99,
-        queue: int = 4096,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        if version not in TEMPERATURE:
-            raise ValueError(f"version must be 1 or 2, not {version}")
-        self.temperature = TEMPERATURE[version] if temperature is None else temperature
-        check_options(temperature=self.temperature, projection=projection)
-        self.margin = margin
+        super().__init__(frames, augmentation, options, **given)
+        version, projection = self.options.version, self.options.projection
+        given_temperature = self.options.temperature
+        self.temperature = TEMPERATURE[version] if given_temperature is None else given_temperature
         widths = (self.dim, projection) if version == 1 else (self.dim, projection, projection)
         self.head = mlp(*widths)
-        self.queue = Queue(queue, projection)
-        self.slow = SlowNetwork(self.network, momentum)
+        self.queue = Queue(self.options.queue, projection)
+        self.slow = SlowNetwork(self.network, self.options.momentum)
         self._made: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -81,13 +94,15 @@ class MoCo(SelfSupervised):
         keys = self.slow(other)
         moment = batch["episode"], batch["position"]
         self._made = keys, *moment
-        excluded = too_close(*moment, self.queue.episodes, self.queue.positions, self.margin)
+        excluded = too_close(
+            *moment, self.queue.episodes, self.queue.positions, self.options.margin
+        )
         negatives = self.queue.keys
         return info_nce(self.network(one), keys, negatives, self.temperature, excluded)
 
     def contrast(self, first: Tensor, second: Tensor, batch: Batch) -> Tensor:
         """Contrast the first with the second, and with the second of the other rows for a queue."""
-        excluded = near_in_time(batch, max(self.margin, 1))  # the row itself
+        excluded = near_in_time(batch, max(self.options.margin, 1))  # the row itself
         return info_nce(first, second, second, self.temperature, excluded)
 
     def after_step(self) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 FRAMES = 5
@@ -24,6 +29,7 @@ SHUFFLES = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
 """Orders of three frames that are neither forwards nor backwards."""
 
 
+@OBJECTIVES.register("odd-one-out")
 class OddOneOut(SelfSupervised):
     """Odd one out: tell which of several clips of three frames is out of order.
 
@@ -33,46 +39,51 @@ class OddOneOut(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed; the frames of a row are shifted alike.
-        clips: Number of clips.
-        gap: From one of the five frames to the next.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Fernando et al. 2017, Self-supervised video representation learning with odd-one-out
         networks.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of OddOneOut.
+
+        Attributes:
+            clips: Number of clips.
+            gap: From one of the five frames to the next.
+        """
+
+        clips: Annotated[int, Ge(2)] = 3
+        gap: Count = 2
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        clips: int = 3,
-        gap: int = 2,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(gap=gap)
-        if clips < 2:
-            raise ValueError(f"clips must be at least 2, not {clips}")
-        self.clips, self.gap = clips, gap
+        super().__init__(frames, augmentation, options, **given)
+        clips = self.options.clips
         self.clip_head = nn.Sequential(nn.Linear(3 * self.dim, self.dim), nn.ReLU())
         self.head = mlp(clips * self.dim, self.dim, clips)
 
     def collapse_value(self, n: int) -> float:
         """The logarithm of the number of clips."""
-        return math.log(self.clips)
+        return math.log(self.options.clips)
 
     def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
         """Five frames in a row."""
-        return timeline.draw_clips(rng, n, length=FRAMES, gap=self.gap)
+        return timeline.draw_clips(rng, n, length=FRAMES, gap=self.options.gap)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of which clip is the odd one."""
         features = self.encode_rows(batch["images"])
-        order, odd = draw_clip_orders(len(features), self.clips)
+        order, odd = draw_clip_orders(len(features), self.options.clips)
         shown = features[torch.arange(len(features)).view(-1, 1, 1), order]
         return F.cross_entropy(self.head(self.clip_head(shown.flatten(2)).flatten(1)), odd)
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.base import SelfSupervised
 
 
+@OBJECTIVES.register("rotation")
 class Rotation(SelfSupervised):
     """Rotation: tell by how many quarter turns a frame was turned.
 

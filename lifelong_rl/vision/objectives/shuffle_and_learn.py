@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options
+from lifelong_rl.vision.objectives.base import SelfSupervised
 from lifelong_rl.vision.sampling import Rows, Timeline
 
 
+@OBJECTIVES.register("shuffle-and-learn")
 class ShuffleAndLearn(SelfSupervised):
     """Shuffle and learn: tell whether the second of three frames was between the other two.
 
@@ -26,20 +31,33 @@ class ShuffleAndLearn(SelfSupervised):
     Args:
         frames: To train on.
         augmentation: How images are changed; the frames of a row are shifted alike.
-        gap: From one of the five frames to the next.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Misra et al. 2016, Shuffle and learn: unsupervised learning using temporal order
         verification.
     """
 
-    def __init__(self, frames: Frames, augmentation: Augmentation, /, *, gap: int = 2) -> None:
-        super().__init__(frames, augmentation)
-        check_options(gap=gap)
-        self.gap = gap
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of ShuffleAndLearn.
+
+        Attributes:
+            gap: From one of the five frames to the next.
+        """
+
+        gap: Count = 2
+
+    options: Options
+
+    def __init__(
+        self,
+        frames: Frames,
+        augmentation: Augmentation,
+        options: Options | None = None,
+        /,
+        **given: Any,
+    ) -> None:
+        super().__init__(frames, augmentation, options, **given)
         self.head = mlp(3 * self.dim, self.dim, 2)
 
     def collapse_value(self, n: int) -> float:
@@ -48,7 +66,7 @@ class ShuffleAndLearn(SelfSupervised):
 
     def draw(self, timeline: Timeline, rng: np.random.Generator, n: int) -> Rows:
         """Five frames in a row."""
-        return timeline.draw_clips(rng, n, length=5, gap=self.gap)
+        return timeline.draw_clips(rng, n, length=5, gap=self.options.gap)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of whether the frames are in order."""

@@ -3,47 +3,62 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.options import Count, Positive, Whole
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.losses import nt_xent
-from lifelong_rl.vision.objectives.base import SelfSupervised, check_options, near_in_time
+from lifelong_rl.vision.objectives.base import SelfSupervised, near_in_time
 
 
+@OBJECTIVES.register("simclr")
 class SimCLR(SelfSupervised):
     """SimCLR: tell the other view of a frame from all views of the other frames in the batch.
 
     Args:
         frames: To train on.
         augmentation: How the two views differ.
-        temperature: τ of the loss.
-        projection: Units of the projector's layers.
-        margin: Frames of one episode that are less apart are no negatives of each other.
-
-    Raises:
-        ValueError: An option outside its range.
 
     References:
         Chen et al. 2020, A simple framework for contrastive learning of visual representations.
     """
 
+    offers: ClassVar[tuple[Trait, ...]] = ("replayable losses", "comparison")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SelfSupervised.Options):
+        """Options of SimCLR.
+
+        Attributes:
+            temperature: τ of the loss.
+            projection: Units of the projector's layers.
+            margin: Frames of one episode that are less apart are no negatives of each other.
+        """
+
+        temperature: Positive = 0.1
+        projection: Count = 128
+        margin: Whole = 5
+
+    options: Options
+
     def __init__(
         self,
         frames: Frames,
         augmentation: Augmentation,
+        options: Options | None = None,
         /,
-        *,
-        temperature: float = 0.1,
-        projection: int = 128,
-        margin: int = 5,
+        **given: Any,
     ) -> None:
-        super().__init__(frames, augmentation)
-        check_options(temperature=temperature, projection=projection)
-        self.temperature, self.margin = temperature, margin
+        super().__init__(frames, augmentation, options, **given)
+        projection = self.options.projection
         self.projector = mlp(self.dim, projection, projection)
 
     def collapse_value(self, n: int) -> float:
@@ -58,4 +73,6 @@ class SimCLR(SelfSupervised):
 
     def contrast(self, first: Tensor, second: Tensor, batch: Batch) -> Tensor:
         """The same of any two embeddings."""
-        return nt_xent(first, second, self.temperature, near_in_time(batch, self.margin))
+        return nt_xent(
+            first, second, self.options.temperature, near_in_time(batch, self.options.margin)
+        )

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong_rl.learning.protocols import Batch
+from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import see
 from lifelong_rl.vision.frames import Frames
@@ -17,6 +18,7 @@ GRID = 16
 """Places along either axis that are predicted."""
 
 
+@OBJECTIVES.register("split-brain")
 class SplitBrain(SelfSupervised):
     """Split-brain autoencoder: luminance predicts chroma, and chroma luminance, on a grid.
 

@@ -1,0 +1,139 @@
+"""Policies and action-value functions that know the task of each row, as plain modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of Stable-Baselines3
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+TANH_EPSILON = 1e-6  # keeps log(1 - a²) finite; the value of Stable-Baselines3
+
+Preprocess = Callable[[Any], Tensor]
+"""Makes of observations what a features extractor reads."""
+
+
+def of_task(values: Tensor, task: Tensor) -> Tensor:
+    """What is kept for each task, (num_tasks, ...), for the tasks (n,) of rows: (n, ...).
+
+    It is a product with a one-hot and not an index, because their gradients, sums over rows, round
+    differently: runs of earlier versions are repeated to the last bit.
+    """
+    one_hot = task.unsqueeze(1) == torch.arange(len(values), device=task.device)
+    return one_hot.to(values.dtype) @ values
+
+
+class FeatureModule(nn.Module):
+    """A task network on the features of observations; to be given a forward pass.
+
+    Observations are without the task, which is an argument of its own: (n,) of int64, or None with
+    one task.
+
+    Args:
+        network: A `TaskNetwork`.
+        features_extractor: Makes the features; by default the observations are the features.
+        preprocess: What is done to observations before that; by default nothing.
+    """
+
+    optimizer: Optimizer  # given by Stable-Baselines3's policy classes, which keep it here
+
+    def __init__(
+        self,
+        network: nn.Module,
+        features_extractor: nn.Module | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        super().__init__()
+        self.features_extractor = features_extractor or nn.Identity()
+        self.network = network
+        self._preprocess = preprocess
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
+        self.train(mode)
+
+    def features(self, observations: Any) -> Tensor:
+        """What the network reads of observations, (n, input_dim)."""
+        if self._preprocess is not None:
+            observations = self._preprocess(observations)
+        features: Tensor = self.features_extractor(observations)
+        return features
+
+
+class Actor(FeatureModule):
+    """Squashed Gaussian policy with one head per task.
+
+    The network maps features to means and log standard deviations, (1, n, 2 * action_dim). The task
+    chooses the head and is not an input of the trunk.
+    """
+
+    def gaussian(self, observations: Any, task: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh."""
+        mean, log_std = self.network(self.features(observations), task)[0].chunk(2, dim=-1)
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
+        """Means before the squashing tanh, (n, action_dim)."""
+        return self.gaussian(observations, task)[0]
+
+    def action_log_prob(
+        self, observations: Any, task: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A reparametrised action (n, action_dim) in (-1, 1) and its log density (n,).
+
+        The squared, scaled distance from the mean is the noise itself, so it is not computed back
+        from the action; value and gradient are those of `SquashedDiagGaussianDistribution`.
+        """
+        mean, log_std = self.gaussian(observations, task)
+        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device)
+        actions = torch.tanh(torch.addcmul(mean, log_std.exp(), noise))
+        log_prob = (
+            -0.5 * noise.square()
+            - log_std
+            - HALF_LOG_TWO_PI
+            - torch.log(1 - actions.square() + TANH_EPSILON)
+        )
+        return actions, log_prob.sum(dim=1)
+
+    def forward(
+        self, observations: Any, deterministic: bool = False, task: Tensor | None = None
+    ) -> Tensor:
+        """Actions (n, action_dim) in (-1, 1): the squashed mean, or a sample."""
+        mean, log_std = self.gaussian(observations, task)
+        if not deterministic:
+            mean = torch.addcmul(mean, log_std.exp(), torch.randn_like(mean))
+        return torch.tanh(mean)
+
+
+class DeterministicActor(FeatureModule):
+    """Squashed deterministic policy with one head per task.
+
+    The network maps features to actions before the squashing, (1, n, action_dim).
+    """
+
+    def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
+        """Actions before the squashing tanh, (n, action_dim)."""
+        mean: Tensor = self.network(self.features(observations), task)[0]
+        return mean
+
+    def forward(self, observations: Any, task: Tensor | None = None) -> Tensor:
+        """Actions (n, action_dim) in (-1, 1)."""
+        return torch.tanh(self.mean(observations, task))
+
+
+class Critic(FeatureModule):
+    """Action-value functions with one head per task, all copies evaluated at once.
+
+    The network maps features followed by the action to values, (n_critics, n, 1).
+    """
+
+    def forward(self, observations: Any, actions: Tensor, task: Tensor | None = None) -> Tensor:
+        """Values (n_critics, n) of actions (n, action_dim) in [-1, 1]."""
+        inputs = torch.cat([self.features(observations), actions], dim=1)
+        values: Tensor = self.network(inputs, task)
+        return values.squeeze(-1)

@@ -1,0 +1,35 @@
+"""Who makes the network of a component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Role
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+
+BuildNetwork = Callable[[Role, NetworkSpec], nn.Module]
+"""Makes the network of a component of a role."""
+
+
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """Makes the networks that a continual method acts on by the method, others plainly.
+
+    Attributes:
+        method: The continual method; None for plain learning.
+    """
+
+    method: ContinualMethod | None = None
+
+    def __call__(self, role: Role, spec: NetworkSpec) -> nn.Module:
+        """Make the network of a component."""
+        if self.method is None or not self.method.acts_on(role):
+            return MultiHeadMLP(spec)
+        return self.method.build_network(spec)
+
+
+BUILD_PLAINLY = NetworkBuilder()

@@ -1,0 +1,127 @@
+"""Filming episodes of a task: pictures of every state, with captions, from some of its cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import get_expert
+from lifelong_rl.envs.pixels import Observer, StateObserver
+from lifelong_rl.envs.rendering import Renderer
+from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.storage.clip import Picture, caption
+
+
+class Rollout(NamedTuple):
+    """Who acts where.
+
+    Attributes:
+        env: one environment, not yet reset.
+        observer: what shows it to the policy.
+        policy: maps what the observer shows to an action, (1, action_dim).
+    """
+
+    env: BatchEnv
+    observer: Observer
+    policy: Callable[[Any], np.ndarray]
+
+
+@dataclass(frozen=True)
+class FilmedEpisode:
+    """One episode.
+
+    Attributes:
+        pictures: from the start's to the last state's, with captions.
+        solved: whether any of the states solved the task.
+    """
+
+    pictures: list[Picture]
+    solved: bool
+
+
+def expert_rollout(task: str, seed: int) -> Rollout:
+    """Return an environment in which the expert of a task acts.
+
+    Args:
+        task: the task's name.
+        seed: decides the episodes.
+
+    Raises:
+        UnknownNameError: if there is no such task.
+        ValueError: if it has no expert.
+    """
+    env, expert = BatchEnv(get_task(task), 1), get_expert(task)
+    env.seed(seed)
+    return Rollout(env, StateObserver(env, np.zeros(0, np.float32)), lambda _: expert(env.state()))
+
+
+class Cameras:
+    """Pictures of one environment from some of its cameras, side by side.
+
+    Args:
+        env: the environment, in row 0 of a batch.
+        names: of the cameras.
+        width: of each camera's picture, in pixels.
+        height: of the picture, in pixels.
+        high_quality: whether to render shadows and smooth shapes.
+
+    Raises:
+        RenderingError: if this machine cannot render.
+    """
+
+    def __init__(
+        self, env: BatchEnv, names: Sequence[str], width: int, height: int, *, high_quality: bool
+    ) -> None:
+        self._renderers: list[Renderer] = []
+        size = {"width": width, "height": height}
+        try:
+            for name in names:
+                self._renderers.append(
+                    Renderer(env, camera=name, **size, high_quality=high_quality)
+                )
+        except Exception:
+            self.close()
+            raise
+
+    def render(self) -> Picture:
+        """Return a picture, (height, cameras * width, 3)."""
+        return np.concatenate([renderer.render() for renderer in self._renderers], axis=1)
+
+    def close(self) -> None:
+        """Free the OpenGL contexts."""
+        for renderer in self._renderers:
+            renderer.close()
+
+
+def film_episodes(
+    name: str, rollout: Rollout, cameras: Cameras, episodes: int
+) -> list[FilmedEpisode]:
+    """Run episodes one after another, take pictures of every state, and close what was used.
+
+    Args:
+        name: what to call the task in captions.
+        rollout: who acts where.
+        cameras: take the pictures.
+        episodes: how many.
+    """
+    with closing(cameras), closing(rollout.observer):
+        return [_film_episode(name, rollout, cameras) for _ in range(episodes)]
+
+
+def _film_episode(name: str, rollout: Rollout, cameras: Cameras) -> FilmedEpisode:
+    env, horizon = rollout.env, rollout.env.task.horizon
+    observation = rollout.observer.first(np.arange(1), env.reset())
+    pictures = [caption(cameras.render(), f"{name}   step 0/{horizon}")]
+    solved = over = False
+    while not over:
+        step = env.step(rollout.policy(observation))
+        observation = rollout.observer.next(step)
+        solved, over = solved or bool(step.success[0]), bool(step.truncated[0])
+        text = f"{name}   step {env.elapsed[0]}/{horizon}" + "   solved" * solved
+        pictures.append(caption(cameras.render(), text))
+    return FilmedEpisode(pictures, solved)

@@ -1,0 +1,189 @@
+"""What a run has measured so far, and the results made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.learning import Component
+from lifelong_rl.metrics.curves import success_over_sequence
+from lifelong_rl.metrics.matrix import Curve, compute_metrics
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_pictures import Picture, picture_matrix, picture_success
+from lifelong_rl.runs.sequence import Sequence as TaskSequence
+from lifelong_rl.runs.sequence import task_labels
+from lifelong_rl.storage.state_tree import tensor_bytes
+from lifelong_rl.storage.versions import versions
+
+SO_FAR = "so_far/"
+"""Begins the names of metrics of the tasks learned so far."""
+SHOWN = (
+    "average_performance",
+    "learned_performance",
+    "forgetting",
+    "forgetting_chaudhry",
+    "backward_transfer",
+    "forward_transfer",
+    "retention",
+)
+METRICS = (*(SO_FAR + name for name in SHOWN), "cost/parameters", "cost/memory_bytes")
+"""What a run logs after each task, beside the successes."""
+
+
+@dataclass
+class Measurements:
+    """Measurements, one entry per task or, where said, per row of the performance matrix.
+
+    Attributes:
+        performance: Rows of the performance matrix.
+        returns: Mean returns, the same rows.
+        curves: "steps", "success" and "return" of each task while it was learned.
+        learn_seconds: Time spent learning each task.
+        evaluate_seconds: Time spent evaluating, for each row: before, during and after the task.
+        updates: What an update cost in each task, see `UpdateCost.result`; None if not measured.
+        parameters: Parameters of all networks, for each row.
+        trainable_parameters: Those of them that are still learned, for each row.
+        memory_bytes: What the method keeps from old tasks, for each row.
+        diverged_training: Simulations that became unstable while learning.
+        diverged_evaluation: The same while evaluating.
+    """
+
+    performance: list[list[float]] = field(default_factory=list)
+    returns: list[list[float]] = field(default_factory=list)
+    curves: list[dict[str, list[float]]] = field(default_factory=list)
+    learn_seconds: list[float] = field(default_factory=list)
+    evaluate_seconds: list[float] = field(default_factory=list)
+    updates: list[dict[str, float] | None] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
+    trainable_parameters: list[int] = field(default_factory=list)
+    memory_bytes: list[int] = field(default_factory=list)
+    diverged_training: int = 0
+    diverged_evaluation: int = 0
+
+    def __post_init__(self) -> None:
+        """Take over what a checkpoint of an earlier version holds, which did not time updates."""
+        for _ in range(len(self.learn_seconds) - len(self.updates)):
+            self.updates.insert(0, None)
+
+    @property
+    def tasks_done(self) -> int:
+        """Tasks learned and evaluated."""
+        return max(len(self.performance) - 1, 0)
+
+    def add_size(self, components: Iterable[Component], method: ContinualMethod) -> None:
+        """Note how large the networks and the method's memory are."""
+        parameters = {
+            id(parameter): parameter
+            for component in components
+            for parameter in component.module.parameters()
+        }.values()
+        self.parameters.append(sum(p.numel() for p in parameters))
+        self.trainable_parameters.append(sum(p.numel() for p in parameters if p.requires_grad))
+        self.memory_bytes.append(tensor_bytes(method.state_dict()))
+
+    def so_far(self) -> dict[str, float]:
+        """The values called `METRICS` that are defined: as if the sequence ended here."""
+        learned = self.tasks_done
+        found: dict[str, float] = {
+            "cost/parameters": self.parameters[-1],
+            "cost/memory_bytes": self.memory_bytes[-1],
+        }
+        if learned:
+            matrix = [row[:learned] for row in self.performance]
+            metrics = compute_metrics(matrix, self.success_curves)
+            found |= {SO_FAR + n: metrics[n] for n in SHOWN if metrics[n] is not None}
+        return found
+
+    def pictures(self, labels: Sequence[str], steps_per_task: int) -> dict[str, Picture]:
+        """The performance matrix and the success over the sequence so far, as pictures."""
+        curves = success_over_sequence(self.performance, self.success_curves, steps_per_task)
+        return {
+            "performance_matrix": picture_matrix(self.performance, labels),
+            "success_over_sequence": picture_success(curves, labels, steps_per_task),
+        }
+
+    @property
+    def success_curves(self) -> list[Curve]:
+        """Success on each task while it was learned."""
+        return [Curve(curve["steps"], curve["success"]) for curve in self.curves]
+
+
+def describe_run(config: RunConfig) -> dict[str, str | float]:
+    """What tells a run from others; the same names for all runs."""
+
+    def told(options: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}={value}" for name, value in options.items()) or "-"
+
+    content = config.as_dict()
+    order = "" if config.order is None else f" in order {config.order}"
+    return {
+        "sequence": config.sequence + order,
+        **{name: content[name] for name in ("agent", "method", "seed", "steps_per_task")},
+        "agent_options": told(content["agent_options"]),
+        "method_options": told(content["method_options"]),
+    }
+
+
+def make_results(
+    measured: Measurements, config: RunConfig, sequence: TaskSequence, sight: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of `results.json`.
+
+    Args:
+        measured: What was measured.
+        config: What was run.
+        sequence: Its tasks.
+        sight: See `Setup.sight`. It stands among the agent's options, so that runs which see with
+            other eyes are never taken for seeds of one.
+    """
+    labels = task_labels(sequence.tasks)
+    seconds = [
+        {"task": label, "learn": round(learn, 3), "evaluate": round(evaluate, 3)}
+        for label, learn, evaluate in zip(
+            labels, measured.learn_seconds, measured.evaluate_seconds[1:], strict=True
+        )
+    ]
+    return {
+        "sequence": config.sequence,
+        "tasks": list(labels),
+        "task_versions": sequence.versions(),
+        "agent": config.agent,
+        "agent_options": {**config.as_dict()["agent_options"], **sight},
+        "method": config.method,
+        "method_options": config.as_dict()["method_options"],
+        "seed": config.seed,
+        "performance_matrix": measured.performance,
+        "return_matrix": measured.returns,
+        "success_curves": dict(zip(labels, measured.curves, strict=True)),
+        "metrics": compute_metrics(measured.performance, measured.success_curves),
+        "cost": {
+            "parameters": measured.parameters[-1],
+            "trainable_parameters": measured.trainable_parameters[-1],
+            "memory_bytes": measured.memory_bytes[-1],
+            "parameters_after_each_task": measured.parameters,
+            "memory_bytes_after_each_task": measured.memory_bytes,
+            "updates": [
+                {"task": label, **_rounded(cost)} if cost else None
+                for label, cost in zip(labels, measured.updates, strict=True)
+            ],
+            "seconds_per_task": seconds,
+            "seconds": round(sum(measured.learn_seconds) + sum(measured.evaluate_seconds), 3),
+        },
+        "budget": {
+            "steps_per_task": config.steps_per_task,
+            "num_envs": config.num_envs,
+            "eval_episodes": config.eval_episodes,
+            "eval_points": config.eval_points,
+        },
+        "diverged": {
+            "training": measured.diverged_training,
+            "evaluation": measured.diverged_evaluation,
+        },
+        "versions": versions(),
+    }
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 7) for name, value in values.items()}
