@@ -99,6 +99,23 @@ def remove_folder(path: Path) -> None:
         _remove(doomed)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[None]:
+    """Put a folder aside while the block makes another in its place, and back if that fails."""
+    aside = path.with_name(f"{path.name}.old{TEMPORARY}")
+    if not aside.exists() and path.exists():
+        os.rename(path, aside)
+    _remove(path)  # what a process that was killed had begun
+    try:
+        yield
+    except BaseException:
+        _remove(path)
+        if aside.exists():
+            os.rename(aside, path)
+        raise
+    _remove(aside)
+
+
 def remove_temporary(folder: Path) -> None:
     """Remove what interrupted writes have left in `folder`."""
     with writing(folder):

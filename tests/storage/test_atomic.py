@@ -10,6 +10,7 @@ from lifelong_rl.storage.atomic import (
     WriteError,
     remove_folder,
     remove_temporary,
+    replacing,
     write_file,
     write_folder,
     write_json,
@@ -128,3 +129,20 @@ def test_a_file_system_without_locks_is_written_as_well_as_can_be(tmp_path, monk
     (tmp_path / "f.tmp").write_text("longer than what is written now")
     write_file(tmp_path / "f", b"new")
     assert (tmp_path / "f").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_is_kept_until_what_replaces_it_is_there(tmp_path, killed):
+    path = tmp_path / "data"
+    write_folder(path, {"old": b"1"})
+    if killed:  # when the other one had been begun
+        path.rename(tmp_path / "data.old.tmp")
+        write_folder(path, {"half": b"1"})
+    with pytest.raises(Crash), replacing(path):
+        assert not path.exists()
+        write_folder(path, {"half": b"2"})
+        raise Crash
+    assert [p.name for p in path.iterdir()] == ["old"]
+    with replacing(path):
+        write_folder(path, {"new": b"2"})
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["data", "data/new"]
