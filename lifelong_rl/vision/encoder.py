@@ -182,8 +182,12 @@ def save_encoder(path: Path, encoder: Encoder, made: Mapping[str, Any]) -> None:
     write_file(path, safetensors.torch.save(tensors, metadata=header))
 
 
-def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
+def load_encoder(path: Path, made: Shape = dict) -> tuple[Encoder, dict[str, Any]]:
     """The encoder in a file, and how it was made.
+
+    Args:
+        path: The file.
+        made: What has to be told of how it was made, see `lifelong_rl.storage.json_file`.
 
     Raises:
         EncoderFileError: The file is missing, damaged or something else.
@@ -197,6 +201,7 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
         if document.pop("sha256", None) != _digest(document, tensors):
             raise EncoderFileError(path, "was changed after it was written: its checksum differs")
         check_shape(document, HEADER)
+        check_shape(document["made"], made, "made")
         spec = EncoderSpec(**{**document["spec"], "views": tuple(document["spec"]["views"])})
         with torch.device("meta"):  # takes no memory, whatever the header says
             wanted = {name: value.shape for name, value in Encoder(spec).state_dict().items()}
