@@ -83,6 +83,6 @@ INTRODUCTIONS = {
 }
 """First paragraphs of the pages that are written from the source, by kind."""
 
-(DOCS / "commands.md").write_text(describe_commands())
+(DOCS / "commands.md").write_text(describe_commands(), encoding="utf-8")
 for kind in INTRODUCTIONS:
-    (DOCS / f"{kind.replace('-', '_')}.md").write_text(describe_all(kind))
+    (DOCS / f"{kind.replace('-', '_')}.md").write_text(describe_all(kind), encoding="utf-8")

@@ -84,6 +84,7 @@ class BatchEnv:
             raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
         self.task = task
         self.num_envs, self._num_threads = num_envs, num_threads
+        _log_to_no_file()
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
         self.num_diverged = 0
@@ -274,3 +275,10 @@ class BatchEnv:
         """Return how often MuJoCo has found each row's state bad, (n,)."""
         counts: npt.NDArray[np.int64] = self.batch.warning[:, _DIVERGENCE, 1].sum(axis=1)
         return counts
+
+
+def _log_to_no_file() -> None:
+    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory, whoever's that is."""
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.set()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.storage.atomic import remove_folder, writing
+from lifelong_rl.storage.atomic import replacing, writing
 from lifelong_rl.storage.demonstration_file import Demonstrations
 
 
@@ -61,10 +61,8 @@ def export_minari(name: str, demonstrations: Demonstrations) -> str:
         and spec.kwargs["task"] == demonstrations.metadata["task"]
     )
     path = minari.storage.get_dataset_path(dataset)
-    with warnings.catch_warnings(), writing(path):
+    with warnings.catch_warnings(), writing(path), replacing(path):
         warnings.simplefilter("ignore")  # about an author and an address that there are none of
-        if path.exists():
-            remove_folder(path)
         minari.create_dataset_from_buffers(
             dataset,
             [_buffer(minari, demonstrations, k) for k in range(demonstrations.num_episodes)],

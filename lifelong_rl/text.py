@@ -1,7 +1,8 @@
-"""Text for terminals and reports: tables, durations and performance matrices."""
+"""Text for terminals and reports: tables, durations, matrices and words of commands."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 FITTING = 8
@@ -18,6 +19,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in [header, *rows]
     )
+
+
+def quote(word: object) -> str:
+    """A word, such as a path, as it stands in a command that can be copied into a shell."""
+    return shlex.quote(str(word))
 
 
 def format_seconds(seconds: float) -> str:

@@ -114,7 +114,7 @@ def main() -> None:
     if args.json:
         versions = {name: version(name) for name in ("torch", "stable-baselines3", "numpy")}
         report = {"rows": rows, "versions": versions, "machine": platform.processor()}
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

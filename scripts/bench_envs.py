@@ -236,7 +236,7 @@ def main() -> None:
             "machine": platform.platform(),
             "tasks": figures,
         }
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ def main() -> None:
     session = int(time.time())
     report: dict[str, Any] = {"command": "python scripts/bench_eyes.py", "cells": []}
     if args.json and args.json.exists():
-        report = json.loads(args.json.read_text())
+        report = json.loads(args.json.read_text(encoding="utf-8"))
     report["machine"] = f"{platform.platform()}, {os.cpu_count()} cores"
     cells = report["cells"]
     for seed in args.seeds:

@@ -100,12 +100,12 @@ def steps_to(curve: dict[str, list[float]], level: float) -> int | None:
 def run_cell(task: str, seed: int, steps: int, path: Path) -> dict[str, Any]:
     """Return the cell that a file holds, or train it and write the file."""
     if path.exists():
-        cell: dict[str, Any] = json.loads(path.read_text())
+        cell: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if cell["version"] == envs.get_task(task).version and cell["versions"] == versions():
             return cell
     cell = train(task, seed, steps)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(cell))
+    part.write_text(json.dumps(cell), encoding="utf-8")
     part.replace(path)
     return cell
 
@@ -172,7 +172,7 @@ def main() -> None:
             },
         }
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def get_tasks(sequence: str) -> tuple[str, ...]:

@@ -314,8 +314,8 @@ def main() -> int:
         for one in comparison["left_out"]:
             print(f"left out: {one['path']}: {one['reason']}")
     else:
-        comparison = json.loads(DATA.read_text())
-    PAGE.write_text(make_study_page(comparison))
+        comparison = json.loads(DATA.read_text(encoding="utf-8"))
+    PAGE.write_text(make_study_page(comparison), encoding="utf-8")
     print(f"wrote {PAGE}")
     return 0
 

@@ -101,7 +101,7 @@ def count_seeds(number: int) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return what a file holds, nothing if there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def to_markdown(docstring: str) -> str:
@@ -205,7 +205,7 @@ def main() -> None:
     folder = args.out.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     measurements = Measurements(args.results / "experts.json", args.results / "learnability.json")
-    args.out.write_text(write_page(measurements, folder.name))
+    args.out.write_text(write_page(measurements, folder.name), encoding="utf-8")
     if not args.text_only:
         for task in TASKS:
             draw(task, folder / f"{task}.png", args.seed)

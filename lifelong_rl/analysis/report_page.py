@@ -26,6 +26,7 @@ from lifelong_rl.analysis.tables import (
     make_tables,
     name_section,
 )
+from lifelong_rl.storage.plain_file import NotPlainError, read_bytes, refuse_link
 
 SCORES = {
     "average_performance": "average performance",
@@ -76,8 +77,8 @@ def make_report_page(report: Mapping[str, Any]) -> str:
         "palette": PALETTE,
         "regime_colours": COLOURS,
     }
-    # "</script>" inside of it would end it
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+    # in a script, "</script>" would end it and "<!--<script>" keep it from ending
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     body += [
         f'<script type="application/json" id="report">{text}</script>',
         f"<script>{_plotly()}</script>",
@@ -212,10 +213,16 @@ def _clips(clips: Iterable[Mapping[str, str]], room: int) -> tuple[list[str], in
     """The clips for which there is room, and the room that is left."""
     shown, named = [], []
     for clip in clips:
+        path = Path(clip["path"])
         try:
-            content = Path(clip["path"]).read_bytes()
+            refuse_link(path.parent)  # a page is passed on: nothing from elsewhere may get into it
+            refuse_link(path)
+            content = read_bytes(path)
         except OSError as error:
-            named.append(f"{clip['path']} cannot be read: {error.strerror}")
+            named.append(f"{path} cannot be read: {error.strerror}")
+            continue
+        except NotPlainError as error:
+            named.append(str(error))
             continue
         if len(content) > room:
             named.append(f"{clip['path']} ({len(content) / 1e6:.1f} MB) does not fit into a page")

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lifelong_rl.analysis.runs import Run
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig, parse_value
+from lifelong_rl.runs.run_folder import RunFolder
 
 REPEATED = ("plugin",)
 """Fields of lists whose flag takes one entry and is repeated; others take all of theirs at once."""
@@ -59,7 +59,7 @@ def describe_origin(runs: Iterable[Run]) -> dict[str, list[str]]:
     for run in runs:
         for package, version in run.versions.items():
             note(package, version)
-        for session in _sessions(run.path):
+        for session in _sessions(run):
             note("commit", session.get("git_commit"))
             note("processor", session.get("cpu"))
             note("platform", session.get("platform"))
@@ -67,13 +67,12 @@ def describe_origin(runs: Iterable[Run]) -> dict[str, list[str]]:
     return {name: sorted(values) for name, values in found.items()}
 
 
-def _sessions(path: Path) -> list[dict[str, Any]]:
-    """The processes that made a run; none where its manifest is missing or cannot be read."""
+def _sessions(run: Run) -> list[dict[str, Any]]:
+    """The processes that made a run; none where its manifest is missing or damaged."""
     try:
-        sessions = json.loads((path / "manifest.json").read_text())["sessions"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return RunFolder(run.path, run.config).sessions()
+    except UserError:
         return []
-    return [session for session in sessions if isinstance(session, dict)]
 
 
 def _option(value: Any) -> str:

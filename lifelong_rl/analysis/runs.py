@@ -99,6 +99,9 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
         except UserError as error:
             left_out.append(LeftOut(path, str(error)))
             continue
+        except OSError as error:
+            left_out.append(LeftOut(path, f"cannot be read: {error.strerror}"))
+            continue
         same = runs.setdefault(_identity(run), run)
         if same is not run:
             left_out.append(LeftOut(path, f"the same run, seed {run.seed}, as {same.path}"))
@@ -118,20 +121,24 @@ def read_run(path: Path) -> Run:
     try:
         return _parse(path, folder.config, results)
     except KeyError as error:
-        raise UserError(f"results.json lacks {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"cannot read {path / 'results.json'}: it lacks {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"results.json is not what a run writes: {reason}") from error
+        raise UserError(f"cannot read {path / 'results.json'}: {reason}") from error
 
 
 def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Path]:
     """Folders that look like runs, each once; a path that holds none is added to `left_out`."""
     seen = set()
+
+    def leave_out(error: OSError) -> None:
+        left_out.append(LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
+
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no folder {path}")
         found = False
-        for place, folders, files in os.walk(path):
+        for place, folders, files in os.walk(path, onerror=leave_out):
             folders.sort()
             if "config.yaml" in files or "results.json" in files:
                 folders.clear()
@@ -139,13 +146,13 @@ def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Pa
                 if (resolved := Path(place).resolve()) not in seen:
                     seen.add(resolved)
                     yield Path(place)
-        if not found:
+        if not found and not any(one.path == path for one in left_out):
             left_out.append(LeftOut(path, "holds no run" if path.is_dir() else "is not a folder"))
 
 
 def _why_unfinished(folder: RunFolder) -> str:
     status = folder.status()
-    state = status.get("status") if isinstance(status, dict) else None
+    state = status.get("status")
     if state in ("failed", "interrupted"):
         return f"not finished: {state}, {status.get('message') or 'no message'}"
     return "not finished: still running, or killed"

@@ -15,6 +15,7 @@ from lifelong_rl.cli.eval import Eval
 from lifelong_rl.cli.frames import Frames
 from lifelong_rl.cli.list import List
 from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.output import patient_output
 from lifelong_rl.cli.pretrain import Pretrain
 from lifelong_rl.cli.probe import Probe
 from lifelong_rl.cli.record import Record
@@ -40,6 +41,8 @@ COMMANDS: dict[str, type[Command]] = {
     "list": List,
     "doctor": Doctor,
 }
+IN_FOLDERS = ("run", "resume", "sweep")
+"""Commands whose results are in folders: they have not failed if what they print is lost."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 failed, 2 bad input, 130 or 143 stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with patient_output() as out:
+        exit_code = _main(words)
+        out.flush()
+        if out.lost and out.error is not None:
+            print(f"lifelong-rl: cannot write the output: {out.error.strerror}", file=sys.stderr)
+            return exit_code if words[:1] and words[0] in IN_FOLDERS else exit_code or 1
+    return exit_code
+
+
+def _main(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(help_text())
         return 0
@@ -83,6 +96,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """One line about an error, and the exit code."""
     if isinstance(error, UserError):
         return str(error), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 2
     if isinstance(error, RunStopped):
         return str(error), error.exit_code
     if isinstance(error, RunFailed):

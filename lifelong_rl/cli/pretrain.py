@@ -79,7 +79,7 @@ class Pretrain(Command):
     def __call__(self) -> int:
         """Pretrain, and print the course of it."""
         from lifelong_rl.registry import load_plugins
-        from lifelong_rl.text import format_seconds
+        from lifelong_rl.text import format_seconds, quote
         from lifelong_rl.vision.objectives import OBJECTIVES
         from lifelong_rl.vision.pretrain import PretrainConfig
         from lifelong_rl.vision.pretrain_folder import ENCODER, refuse_occupied
@@ -106,7 +106,8 @@ class Pretrain(Command):
         steps, warnings = learn(path, config)
         print(f"{path / ENCODER}  {steps} steps in {format_seconds(perf_counter() - started)}")
         if not self.quiet:
-            print(f"what it is worth:  lifelong-rl probe {path} --frames {self.frames}")
+            probe = f"lifelong-rl probe {quote(path)} --frames {quote(self.frames)}"
+            print(f"what it is worth:  {probe}")
         for warning in warnings:
             print(f"lifelong-rl: warning: {warning}", file=sys.stderr)
         return 0

@@ -54,14 +54,14 @@ class Probe(Command):
         from lifelong_rl.text import format_table
         from lifelong_rl.vision.encoder import load_encoder
         from lifelong_rl.vision.frames import load_frames
-        from lifelong_rl.vision.pretrain_folder import find_encoder
+        from lifelong_rl.vision.pretrain_folder import MADE, find_encoder
         from lifelong_rl.vision.probe import for_encoder
         from lifelong_rl.vision.references import compare, sizes
         from lifelong_rl.vision.sampling import fingerprint
 
         torch.set_num_threads(self.threads)
         path = find_encoder(self.encoder)
-        encoder, made = load_encoder(path)
+        encoder, made = load_encoder(path, MADE)
         frames = load_frames(self.frames)
         sha256 = fingerprint(frames)
         frames = for_encoder(frames, self.frames, encoder, made, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lifelong_rl.text import format_seconds, format_success
+from lifelong_rl.text import format_seconds, format_success, quote
 
 SHOWN = (
     "average_performance",
@@ -41,9 +41,9 @@ def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
         print(f"{'diverged':<20} {diverged:>6} simulations became unstable and were restarted")
     print()
     print(f"results:   {path / 'results.json'}")
-    print(f"report:    lifelong-rl report {path}")
-    print(f"curves:    tensorboard --logdir {path}")
-    print(f"evaluate:  lifelong-rl eval {path} --episodes 100")
+    print(f"report:    lifelong-rl report {quote(path)}")
+    print(f"curves:    tensorboard --logdir {quote(path)}")
+    print(f"evaluate:  lifelong-rl eval {quote(path)} --episodes 100")
 
 
 def _number(value: float | None) -> str:

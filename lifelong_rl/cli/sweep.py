@@ -13,6 +13,7 @@ import tyro
 from lifelong_rl.cli.options import Command, Number, OptionalPath
 from lifelong_rl.options import Count
 from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.text import quote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Sweep(Command):
         if loop.entries_in("failed"):
             print(f"try again: {self._again()}")
             return 1
-        print(f"compare: lifelong-rl compare {study.runs}")
+        print(f"compare: lifelong-rl compare {quote(study.runs)}")
         return 0
 
     def _again(self) -> str:

@@ -10,10 +10,14 @@ from typing import Any
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_folder
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.plain_file import read_bytes
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 
 FORMAT = 1
 TENSORS, STRUCTURE = "state.safetensors", "state.json"
+DOCUMENT: Shape = {"identity": dict, "tensors_sha256": str, "state": dict}
+"""Shape of `state.json`, beside "format" and "sha256"."""
 
 
 class CheckpointError(UserError):
@@ -49,15 +53,17 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], identity: Mapping[str,
     write_folder(path, {TENSORS: tensors, STRUCTURE: text.encode()})
 
 
-def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+def load_checkpoint(path: Path, identity: Mapping[str, Any], shape: Shape = dict) -> dict[str, Any]:
     """The state saved in a checkpoint folder.
 
     Args:
         path: The folder.
         identity: What the checkpoint must have been made with.
+        shape: Of the state, see `lifelong_rl.storage.json_file`.
 
     Raises:
-        CheckpointError: A file is missing, truncated, changed, or of another run.
+        CheckpointError: A file is missing, truncated, changed, or of another run; or the state has
+            another shape.
     """
     structure, tensors = path / STRUCTURE, path / TENSORS
     document = _read_structure(structure)
@@ -65,12 +71,17 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(
             structure, f"has format {document.get('format')!r}; this version reads {FORMAT}"
         )
-    _check_identity(structure, document.get("identity", {}), identity)
+    try:
+        check_shape(document, DOCUMENT)
+    except ValueError as error:
+        raise CheckpointError(structure, f"cannot be read: {error}") from error
+    _check_identity(structure, document["identity"], identity)
     blob = _read(tensors)
-    if document.get("tensors_sha256") != hashlib.sha256(blob).hexdigest():
+    if document["tensors_sha256"] != hashlib.sha256(blob).hexdigest():
         raise CheckpointError(tensors, "is truncated or was changed: its checksum differs")
     try:
-        state: dict[str, Any] = decode_tree(blob, document.get("state"))
+        state: dict[str, Any] = decode_tree(blob, document["state"])
+        check_shape(state, shape)
     except ValueError as error:
         raise CheckpointError(path, f"cannot be read: {error}") from error
     return state
@@ -100,7 +111,7 @@ def _check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, A
 
 def _read_structure(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_read(path))
+        document = parse_json(_read(path), object)
     except ValueError as error:
         raise CheckpointError(path, "is truncated or not a checkpoint") from error
     if not isinstance(document, dict) or "sha256" not in document:
@@ -113,7 +124,7 @@ def _read_structure(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
 

@@ -157,7 +157,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         UserError: The file cannot be read, or holds something else.
     """
     try:
-        content = yaml.load(path.read_text(), Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
+from lifelong_rl.text import quote
 
 
 class Reporter:
@@ -91,7 +92,8 @@ class SequenceLoop:
             The content of `results.json`.
 
         Raises:
-            RunFailed: NaN, or the disk refused a write. The last checkpoint is intact.
+            RunFailed: NaN, or the system refused something, such as a write to a full disk. The
+                last checkpoint is intact.
         """
         config, sequence = self._setup.config, self._setup.sequence
         self._folder = folder
@@ -126,7 +128,7 @@ class SequenceLoop:
         except KeyboardInterrupt:
             self._note_end("interrupted", f"stopped in {self._where}")
             raise
-        except (NonFiniteError, WriteError) as error:
+        except (NonFiniteError, WriteError, OSError) as error:
             message = f"{self._where}: {error}"
             self._note_end("failed", message)
             raise RunFailed(f"stopped in {message}; {self._last_checkpoint}") from error
@@ -159,7 +161,7 @@ class SequenceLoop:
         return f"the last checkpoint {self._folder.checkpoints / names[-1]} is intact"
 
     def _note_end(self, state: Any, message: str) -> None:
-        with contextlib.suppress(WriteError):
+        with contextlib.suppress(UserError):
             self._folder.write_status(state, message)
 
     def _learn_task(self) -> None:
@@ -329,7 +331,7 @@ def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dic
             return loop.run(folder, reporter)
     except KeyboardInterrupt as error:
         raise RunStopped(
-            f"stopped; go on with: lifelong-rl resume {folder.path}",
+            f"stopped; go on with: lifelong-rl resume {quote(folder.path)}",
             143 if isinstance(error, Terminated) else 130,
         ) from error
     finally:

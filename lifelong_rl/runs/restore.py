@@ -13,7 +13,16 @@ from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.json_file import Shape
 from lifelong_rl.storage.metrics_log import refuse_cut_off
+from lifelong_rl.text import quote
+
+STATE: Shape = {
+    "agent": dict,
+    "record": {"performance": [list], "returns": [list], "curves": [dict], "learn_seconds": list},
+    "metrics_bytes": int,
+}
+"""Shape of a run's state: what is read of it before the agent is built."""
 
 
 def open_loop(folder: RunFolder, checkpoint: str | None = None) -> SequenceLoop:
@@ -56,19 +65,19 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
     names = folder.checkpoint_names()
     if name is None and not names:
         return None
-    path = folder.find_checkpoint(name or names[-1])
+    path = folder.find_checkpoint(names[-1] if name is None else name)
     try:
-        return load_checkpoint(path, setup.identity)
+        return load_checkpoint(path, setup.identity, STATE)
     except CheckpointError as error:
         for earlier in reversed(names[: names.index(path.name)]):
             try:
-                load_checkpoint(folder.checkpoints / earlier, setup.identity)
+                load_checkpoint(folder.checkpoints / earlier, setup.identity, STATE)
             except CheckpointError:
                 continue
             raise CheckpointError(
                 error.path,
                 f"{error.reason}; '{earlier}' is good, so put the file back or go on from there: "
-                f"lifelong-rl resume {folder.path} --from {earlier}",
+                f"lifelong-rl resume {quote(folder.path)} --from {earlier}",
             ) from error
         raise
 
@@ -88,7 +97,8 @@ def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent
     state = load_state(setup, folder, name)
     if state is None:
         raise UserError(
-            f"{folder.path} has no checkpoint yet; go on with: lifelong-rl resume {folder.path}"
+            f"{folder.path} has no checkpoint yet; go on with: "
+            f"lifelong-rl resume {quote(folder.path)}"
         )
     torch.set_num_threads(setup.config.threads)
     tasks_done = len(state["record"]["performance"]) - 1

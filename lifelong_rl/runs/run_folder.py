@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +10,56 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
+    WriteError,
+    format_json,
     remove_folder,
     remove_temporary,
     write_file,
+    write_in_place,
     write_json,
     writing,
 )
+from lifelong_rl.storage.json_file import Shape, read_json
+from lifelong_rl.storage.lock import LOCK, lock_folder
+from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session
+from lifelong_rl.text import quote
 
 State = Literal["running", "finished", "failed", "interrupted"]
+STATUS: Shape = {"status": str, "message": str}
+"""Shape of `status.json`."""
+MANIFEST: Shape = {"sessions": [dict]}
+"""Shape of `manifest.json`."""
+RESULTS: Shape = {
+    "sequence": str,
+    "tasks": [str],
+    "task_versions": {str: str},
+    "agent": str,
+    "agent_options": dict,
+    "method": str,
+    "method_options": dict,
+    "seed": int,
+    "performance_matrix": [[float]],
+    "success_curves": {str: {"steps": [float], "success": [float]}},
+    "metrics": {
+        "average_performance": float,
+        "learned_performance": float,
+        "forgetting": float | None,
+        "backward_transfer": float | None,
+        "forward_transfer": float | None,
+        "retention": float | None,
+    },
+    "cost": {
+        "parameters": int,
+        "memory_bytes": int,
+        "seconds_per_task": [{"task": str, "learn": float}],
+        "seconds": float,
+    },
+    "budget": {str: int},
+    "diverged": {str: int},
+    "versions": {str: str | None},
+}
+"""Shape of `results.json`: what all versions have written, and is read."""
 
 
 class RunFolder:
@@ -75,24 +114,17 @@ class RunFolder:
         """Keep other processes from writing to the folder while this one lives.
 
         Raises:
-            UserError: Another process does.
+            UserError: Another process does, or its checkpoints are a link.
         """
-        with writing(self.path / ".lock"):
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = lock_folder(self.path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise UserError(
-                f"{self.path} is already running (pid {owner}); wait for it or stop it first"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._lock = descriptor
-        remove_temporary(self.path)
-        if self.checkpoints.is_dir():
-            remove_temporary(self.checkpoints)
+            refuse_link(self.checkpoints)
+            remove_temporary(self.path)
+            if self.checkpoints.is_dir():
+                remove_temporary(self.checkpoints)
+        except BaseException:
+            self.unlock()
+            raise
 
     def unlock(self) -> None:
         """Let others write to the folder."""
@@ -136,7 +168,12 @@ class RunFolder:
         return self.checkpoints / name
 
     def rewind(self, name: str) -> None:
-        """Make the checkpoint called `name` the last: remove later ones, and the results."""
+        """Make the checkpoint called `name` the last: remove later ones, and the results.
+
+        Raises:
+            UnknownNameError: It is not there; nothing is removed then.
+        """
+        self.find_checkpoint(name)
         self.write_status("running", f"going back to {name}")
         with writing(self.path):
             (self.path / "results.json").unlink(missing_ok=True)
@@ -145,18 +182,35 @@ class RunFolder:
                 remove_folder(self.checkpoints / later)
 
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; empty if the run was killed before it was written."""
-        return self._read_json("status.json")
+        """What `status.json` says; empty if the run was killed before it was written.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read_json("status.json", STATUS)
 
     def write_status(self, state: State, message: str = "") -> None:
-        """Say how the run is doing."""
-        write_json(
-            self.path / "status.json", {"status": state, "message": message, "pid": os.getpid()}
-        )
+        """Say how the run is doing, also on a disk that is full.
+
+        Raises:
+            WriteError: The disk refused, also to change what is there already.
+        """
+        path = self.path / "status.json"
+        content = {"status": state, "message": message, "pid": os.getpid()}
+        try:
+            write_json(path, content)
+        except WriteError:
+            if state == "running":
+                raise
+            write_in_place(path, format_json(content))
 
     def results(self) -> dict[str, Any]:
-        """What `results.json` says; empty unless the run has finished."""
-        return self._read_json("results.json")
+        """What `results.json` says, in the shape `RESULTS`; empty unless the run has finished.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read_json("results.json", RESULTS)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`."""
@@ -164,34 +218,26 @@ class RunFolder:
 
     def add_session(self, facts: dict[str, Any]) -> None:
         """Add this process to the `sessions` of `manifest.json`, and `facts` about the run."""
-        sessions = self._read_json("manifest.json").get("sessions", [])
-        manifest = {**facts, "sessions": [*sessions, describe_session()]}
+        manifest = {**facts, "sessions": [*self.sessions(), describe_session()]}
         write_json(self.path / "manifest.json", manifest)
 
-    def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
+    def sessions(self) -> list[dict[str, Any]]:
+        """The processes that made the run, as `manifest.json` tells of them.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        sessions: list[dict[str, Any]] = self._read_json("manifest.json", MANIFEST).get(
+            "sessions", []
+        )
+        return sessions
+
+    def _read_json(self, name: str, shape: Shape) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(path.read_text())
+            content: dict[str, Any] = read_json(self.path / name, shape)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
         return content
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process writes to the run in a folder; changes nothing there."""
-    try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _refuse_occupied(path: Path, config: RunConfig) -> None:
@@ -201,7 +247,7 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
     if not path.is_dir():
         return
     if not (path / "config.yaml").is_file():
-        if any(entry.name not in (".lock", "config.yaml" + TEMPORARY) for entry in path.iterdir()):
+        if any(entry.name not in (LOCK, "config.yaml" + TEMPORARY) for entry in path.iterdir()):
             raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
         return
     there = RunFolder.open(path)
@@ -214,10 +260,10 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
         )
     if there.results():
         raise UserError(
-            f"{path} holds this run, finished; see it with: lifelong-rl eval {path}, "
+            f"{path} holds this run, finished; see it with: lifelong-rl eval {quote(path)}, "
             "or choose another --run-dir"
         )
     raise UserError(
-        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {path}, "
+        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {quote(path)}, "
         "or choose another --run-dir"
     )

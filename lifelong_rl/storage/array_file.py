@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,8 @@ import numpy.typing as npt
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.plain_file import read_bytes
 
 _METADATA = "metadata"
 
@@ -47,12 +47,14 @@ class ArrayFormat:
         version: Of the format.
         command: The command that makes them.
         error: What to raise about a file.
+        shape: Of the metadata, see `lifelong_rl.storage.json_file`.
     """
 
     contents: str
     version: int
     command: str
     error: type[ArrayFileError]
+    shape: Shape = dict
 
     @property
     def name(self) -> str:
@@ -99,30 +101,28 @@ class ArrayFormat:
         if digest != _digest(document, arrays):
             raise self.error(path, "was changed after it was written: its checksum differs")
         del document["format"]
+        try:
+            check_shape(document, self.shape)
+        except ValueError as error:
+            raise self.error(path, f"holds no {self.contents}: in its metadata {error}") from error
         return arrays, document
 
     def _read(self, path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """The arrays and the metadata of a file, both unchecked."""
         foreign = f"is not a file of {self.contents} (see: lifelong-rl {self.command} --help)"
         try:
-            blob = path.read_bytes()
+            blob = read_bytes(path)
         except OSError as error:
             raise self.error(path, f"cannot be read: {error.strerror}") from error
         if not blob.startswith(b"PK"):
             raise self.error(path, foreign)
         try:
             with np.load(io.BytesIO(blob), allow_pickle=False) as file:
-                if _METADATA not in file.files:
-                    raise self.error(path, foreign)
                 arrays = {name: file[name] for name in file.files}
-            document = json.loads(str(arrays.pop(_METADATA)))
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            ValueError,
-            NotImplementedError,  # a way of compression that zipfile does not know
-        ) as error:
+            document = parse_json(str(arrays.pop(_METADATA, "null")), object)
+        # about bytes that are not theirs, zipfile and NumPy raise anything: BadZipFile, zlib.error,
+        # NotImplementedError (compression), RuntimeError (encryption), MemoryError (shape) …
+        except Exception as error:
             raise self.error(path, "is truncated or damaged") from error
         if not isinstance(document, dict):
             raise self.error(path, foreign)

@@ -1,18 +1,17 @@
 """Datasets made once: demonstrations and camera frames, kept as files in the user's cache.
 
 The folder is `$LIFELONG_RL_CACHE`, or else `lifelong_rl` in `$XDG_CACHE_HOME` or `~/.cache`; with
-`LIFELONG_RL_CACHE` set to nothing no dataset is kept. Runs do not depend on what is in it, and it
-may be removed at any time. Demonstrations have the format of `lifelong-rl demos`.
+`LIFELONG_RL_CACHE` set to nothing, or for a user without a home, no dataset is kept. Runs do not
+depend on what is in it, and it may be removed at any time. Demonstrations have the format of
+`lifelong-rl demos`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,8 @@ import numpy.typing as npt
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
-from lifelong_rl.storage.atomic import TEMPORARY, WriteError, writing
+from lifelong_rl.storage.atomic import WriteError
+from lifelong_rl.storage.plain_file import NotPlainError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -33,9 +33,10 @@ def cache_folder() -> Path | None:
     """The folder that datasets are kept in, which need not exist; None to keep none."""
     chosen = os.environ.get("LIFELONG_RL_CACHE")
     if chosen is not None:
-        return Path(chosen).absolute() if chosen else None
+        return Path(os.path.expanduser(chosen)).absolute() if chosen else None
     parent = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(parent) / "lifelong_rl"
+    # without a home "~" would be a folder in the working directory
+    return Path(parent) / "lifelong_rl" if os.path.isabs(parent) else None
 
 
 def get_dataset(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
@@ -71,18 +72,12 @@ def get_dataset(description: Mapping[str, Any], make: Callable[[], Arrays]) -> A
         except ArrayFileError as error:
             _LOGGER.warning("%s; it is made anew", error)
     arrays = dict(_made(description, make))
-    # two processes may be making the same dataset: each writes a file of its own
-    own = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        files.save(own, arrays, metadata)
-        with writing(path):
-            os.replace(own, path)
+        files.save(path, arrays, metadata)
     except WriteError as error:
         _warn_once(f"datasets are not kept in {folder}: {getattr(error.__cause__, 'strerror', '')}")
-    finally:
-        for left in (own, own.with_name(own.name + TEMPORARY)):
-            with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
+    except NotPlainError as error:
+        _warn_once(f"datasets are not kept in {folder}: {error}")
     return arrays
 
 

@@ -11,15 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
+from lifelong_rl.storage.json_file import Shape
+from lifelong_rl.text import quote
 
-_KEYS = ("task", "task_version", "layout", "reward_terms", "control_hz", "seed", "noise")
+_METADATA: Shape = {
+    "task": str,
+    "task_version": str,
+    "layout": {str: [int]},
+    "reward_terms": [str],
+    "control_hz": float,
+    "seed": int,
+    "noise": float,
+}
 
 
 class DemonstrationsError(ArrayFileError):
     """A file of demonstrations that cannot be used."""
 
 
-FORMAT = ArrayFormat("demonstrations", 1, command="demos", error=DemonstrationsError)
+FORMAT = ArrayFormat(
+    "demonstrations", 1, command="demos", error=DemonstrationsError, shape=_METADATA
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Demonstrations:
         Raises:
             ValueError: They do not, or the metadata lacks an entry.
         """
-        missing = [key for key in _KEYS if key not in self.metadata]
+        missing = [key for key in _METADATA if key not in self.metadata]
         if missing:
             raise ValueError(f"the metadata lacks {', '.join(missing)}")
         episodes, steps = self.rewards.shape if self.rewards.ndim == 2 else (0, 0)
@@ -136,6 +148,9 @@ def load_demonstrations(
         raise DemonstrationsError(
             path,
             f"was made with {version} of '{there}', which is {task_version} now; make it anew: "
-            f"lifelong-rl demos --task {there} --overwrite",
+            f"lifelong-rl demos --task {quote(there)} --overwrite",
         )
-    return Demonstrations(**arrays, metadata=metadata)
+    try:
+        return Demonstrations(**arrays, metadata=metadata)
+    except (TypeError, ValueError) as error:
+        raise DemonstrationsError(path, f"holds no demonstrations: {error}") from error

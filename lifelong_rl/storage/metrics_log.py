@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter, summary
+from torch.utils.tensorboard import summary
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import writing
+from lifelong_rl.storage.event_file import EventFile
+from lifelong_rl.storage.plain_file import open_plain, refuse_link
 
 LAYOUT = {
     "forgetting": {
@@ -59,19 +61,21 @@ class MetricsLog:
         keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
 
     Raises:
-        UserError: `path` is shorter than `keep`.
+        UserError: `path` is shorter than `keep`, or one of the two is a link.
     """
 
     def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
-        self._path = path
+        self._path, self._folder = path, events
         refuse_cut_off(path, keep)
+        refuse_link(events)
         with writing(path):
-            self._file = path.open("ab")
+            descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._file = os.fdopen(descriptor, "ab")
             self._file.truncate(keep)
         resumed = events.exists()
         wait_for_next_name(events)
         with writing(events):
-            self._events = SummaryWriter(str(events), purge_step=keep_step + 1 if resumed else None)
+            self._events = EventFile(events, purge_step=keep_step + 1 if resumed else None)
 
     @property
     def size(self) -> int:
@@ -88,8 +92,10 @@ class MetricsLog:
         with writing(self._path):
             self._file.write(line.encode() + b"\n")
             self._file.flush()
+        with writing(self._folder):
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
+            self._events.flush()
 
     def describe(self, facts: Mapping[str, str | float], metrics: Sequence[str]) -> None:
         """Tell TensorBoard what the run is, and how to lay out its charts; once for a run.
@@ -99,34 +105,37 @@ class MetricsLog:
                 run's list for all runs, so the list should be the same for all.
             metrics: Names of values that it shows beside them, as they were written last.
         """
-        with writing(self._path):
+        with writing(self._folder):
             charts = {
                 title: {name: ["Multiline", tags] for name, tags in group.items()}
                 for title, group in LAYOUT.items()
             }
             self._events.add_custom_scalars(charts)
             make_hparams: Any = summary.hparams
-            writer: Any = self._events.file_writer
             for part in make_hparams(dict(facts), dict.fromkeys(metrics, 0.0))[:2]:
-                writer.add_summary(part, 0)
+                self._events.add_summary(part, 0)
 
     def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Add pictures, (height, width, 3) of uint8, to TensorBoard's images."""
-        with writing(self._path):
+        with writing(self._folder):
             for name, picture in pictures.items():
-                self._events.add_image(name, picture, step, dataformats="HWC")
+                self._events.add_image(name, picture, step)
 
     def sync(self) -> None:
         """Bring all that was written onto the disk."""
         with writing(self._path):
             os.fsync(self._file.fileno())
+        with writing(self._folder):
             self._events.flush()
 
     def close(self) -> None:
-        """Close the files."""
-        with writing(self._path):
-            self._file.close()
-            self._events.close()
+        """Close both files, whatever becomes of what they have buffered."""
+        try:
+            with writing(self._path):
+                self._file.close()
+        finally:
+            with writing(self._folder):
+                self._events.close()
 
 
 def refuse_cut_off(path: Path, keep: int) -> None:
@@ -154,8 +163,8 @@ def write_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None
     Raises:
         WriteError: The disk refused.
     """
-    with writing(folder), closing(SummaryWriter(str(folder))) as events:
-        events.add_image(name, picture, step, dataformats="HWC")
+    with writing(folder), closing(EventFile(folder)) as events:
+        events.add_image(name, picture, step)
 
 
 def wait_for_next_name(events: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_json, writing
+from lifelong_rl.storage.json_file import read_json
 
 
 class ResultsFile:
@@ -31,10 +31,10 @@ class ResultsFile:
         if path is None or not path.exists():
             return
         try:
-            content = json.loads(path.read_text())
-            self.results = dict(content["results"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} holds no results; choose another file") from error
+            content = read_json(path, {"results": dict})
+        except UserError as error:
+            raise UserError(f"{error}; choose another file") from error
+        self.results = content["results"]
         for key, value in self._settings.items():
             if content.get(key) != value:
                 raise UserError(

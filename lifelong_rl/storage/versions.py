@@ -61,7 +61,8 @@ def git_commit() -> str | None:
 def cpu_model() -> str:
     """Name of the processor."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

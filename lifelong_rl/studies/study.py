@@ -22,8 +22,9 @@ from lifelong_rl.runs.config import (
     read_mapping,
     with_underscores,
 )
-from lifelong_rl.runs.run_folder import RunFolder, is_locked
+from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.storage.lock import is_locked
 from lifelong_rl.storage.versions import installed
 
 LISTS = {"sequences": "sequence", "agents": "agent", "methods": "method", "seeds": "seed"}

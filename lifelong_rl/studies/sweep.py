@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from typing import Literal
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.storage.atomic import WriteError, write_file
+from lifelong_rl.storage.json_file import parse_json
 from lifelong_rl.studies.study import Cell
 
 CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
@@ -206,7 +206,7 @@ class SweepLoop:
                 entry.state, entry.message = "failed", failure
             kept = entry.state == "to do"
             entry.fraction = _fraction_kept(cell) if kept else find_fraction(cell)
-        except UserError as error:
+        except (UserError, OSError) as error:
             entry.state, entry.message = "failed", str(error)
 
     def _look_elsewhere(self) -> None:
@@ -337,7 +337,7 @@ def find_fraction(cell: Cell) -> float:
         with (cell.path / "metrics.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - KEPT))
             *_, last = file.read().rpartition(b"\n")[0].split(b"\n")
-        return float(json.loads(last)["step"]) / cell.num_steps
+        return float(parse_json(last, {"step": float})["step"]) / cell.num_steps
     except (OSError, ValueError):  # nothing is there yet
         return 0.0
 

@@ -17,9 +17,15 @@ from torch import Tensor, nn
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
+from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
 from lifelong_rl.vision.colour import chroma, luminance
 
 FORMAT = "lifelong-rl encoder 1"
+HEADER: Shape = {
+    "spec": {"height": int, "width": int, "dim": int, "filters": int, "views": [str]},
+    "made": dict,
+}
+"""Shape of the JSON text in a file's header, beside "format" and "sha256"."""
 CHANNELS = {"rgb": 3, "luminance": 1, "chroma": 2}
 """What an encoder may look at, and its number of channels."""
 STRIDES = (2, 2, 2, 1)
@@ -176,8 +182,12 @@ def save_encoder(path: Path, encoder: Encoder, made: Mapping[str, Any]) -> None:
     write_file(path, safetensors.torch.save(tensors, metadata=header))
 
 
-def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
+def load_encoder(path: Path, made: Shape = dict) -> tuple[Encoder, dict[str, Any]]:
     """The encoder in a file, and how it was made.
+
+    Args:
+        path: The file.
+        made: What has to be told of how it was made, see `lifelong_rl.storage.json_file`.
 
     Raises:
         EncoderFileError: The file is missing, damaged or something else.
@@ -187,11 +197,21 @@ def load_encoder(path: Path) -> tuple[Encoder, dict[str, Any]]:
         raise EncoderFileError(
             path, f"has the format {document.get('format')!r}; this version reads {FORMAT!r}"
         )
-    if document.pop("sha256", None) != _digest(document, tensors):
-        raise EncoderFileError(path, "was changed after it was written: its checksum differs")
-    spec = {**document["spec"], "views": tuple(document["spec"]["views"])}
-    encoder = Encoder(EncoderSpec(**spec))
-    encoder.load_state_dict(tensors)
+    try:
+        if document.pop("sha256", None) != _digest(document, tensors):
+            raise EncoderFileError(path, "was changed after it was written: its checksum differs")
+        check_shape(document, HEADER)
+        check_shape(document["made"], made, "made")
+        spec = EncoderSpec(**{**document["spec"], "views": tuple(document["spec"]["views"])})
+        with torch.device("meta"):  # takes no memory, whatever the header says
+            wanted = {name: value.shape for name, value in Encoder(spec).state_dict().items()}
+        if wanted != {name: value.shape for name, value in tensors.items()}:
+            raise ValueError("the tensors do not have the shapes that the header tells")
+        encoder = Encoder(spec)
+        encoder.load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise EncoderFileError(path, f"holds no encoder: {reason}") from error
     return encoder, document["made"]
 
 
@@ -232,7 +252,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if "lifelong_rl" not in header:
         raise EncoderFileError(path, foreign)
     try:
-        document: dict[str, Any] = json.loads(header["lifelong_rl"])
+        document: dict[str, Any] = parse_json(header["lifelong_rl"], dict)
     except ValueError as error:
         raise EncoderFileError(path, "is truncated or damaged") from error
     return document, tensors

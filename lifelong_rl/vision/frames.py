@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
+from lifelong_rl.storage.json_file import Shape
 
 _LABELS = "labels/"
-_KEYS = ("tasks", "cameras", "policies")
+_METADATA: Shape = {"tasks": [str], "cameras": [str], "policies": [str]}
 
 
 class FramesError(ArrayFileError):
     """A file of frames that cannot be used."""
 
 
-FORMAT = ArrayFormat("frames", 1, command="frames", error=FramesError)
+FORMAT = ArrayFormat("frames", 1, command="frames", error=FramesError, shape=_METADATA)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Frames:
         Raises:
             ValueError: They do not, or the metadata lacks an entry.
         """
-        missing = [key for key in _KEYS if key not in self.metadata]
+        missing = [key for key in _METADATA if key not in self.metadata]
         if missing:
             raise ValueError(f"the metadata lacks {', '.join(missing)}")
         count, size = len(self.episodes), self.images.shape[3:]
@@ -128,4 +129,7 @@ def load_frames(path: Path) -> Frames:
         for name in list(arrays)
         if name.startswith(_LABELS)
     }
-    return Frames(**arrays, labels=labels, metadata=metadata)
+    try:
+        return Frames(**arrays, labels=labels, metadata=metadata)
+    except (TypeError, ValueError) as error:
+        raise FramesError(path, f"holds no frames: {error}") from error

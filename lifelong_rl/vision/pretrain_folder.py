@@ -7,16 +7,19 @@ and `tb/` (the course of training) and `neighbours.png` (what the encoder finds 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from contextlib import closing
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.storage.atomic import write_file, write_json, writing
+from lifelong_rl.storage.atomic import TEMPORARY, write_file, write_json, writing
+from lifelong_rl.storage.event_file import EventFile
+from lifelong_rl.storage.json_file import Shape
+from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.metrics_log import MetricsLog, wait_for_next_name
 from lifelong_rl.storage.versions import describe_session, versions
 from lifelong_rl.vision.encoder import Encoder, save_encoder
@@ -27,6 +30,13 @@ from lifelong_rl.vision.sampling import camera_order, fingerprint, select, split
 
 ENCODER = "encoder.safetensors"
 MANIFEST = "manifest.json"
+MADE: Shape = {
+    "config": {"objective": str},
+    "steps": int,
+    "camera": str,
+    "frames": {"sha256": str},
+}
+"""What the file of an encoder from here tells of how it was made, see `describe`."""
 
 
 def pretrain_into(
@@ -54,18 +64,17 @@ def pretrain_into(
     learned_from = select(frames, np.concatenate([split.train, split.validation]), cameras)
     held_out = select(frames, split.test, cameras)
     made = describe(frames, len(learned_from.images), cameras[0], config)
-    begin_folder(path, made)
+    with open_folder(path, made):
+        with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
 
-    with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
+            def write(step: int, measured: dict[str, float]) -> None:
+                log.write("pretrain", step, None, measured)
+                report(step, measured)
 
-        def write(step: int, measured: dict[str, float]) -> None:
-            log.write("pretrain", step, None, measured)
-            report(step, measured)
-
-        result = pretrain(learned_from, held_out, config, write)
-    write_neighbours(path, result.encoder, held_out, result.steps)
-    made |= {"steps": result.steps, "measured": result.measured, "warning": result.warning}
-    save_encoder(path / ENCODER, result.encoder, made)
+            result = pretrain(learned_from, held_out, config, write)
+        write_neighbours(path, result.encoder, held_out, result.steps)
+        made |= {"steps": result.steps, "measured": result.measured, "warning": result.warning}
+        save_encoder(path / ENCODER, result.encoder, made)
     return result
 
 
@@ -90,11 +99,23 @@ def describe(frames: Frames, number: int, camera: str, config: PretrainConfig) -
     }
 
 
-def begin_folder(path: Path, made: Mapping[str, Any]) -> None:
-    """Make the folder, with the manifest in it."""
+@contextmanager
+def open_folder(path: Path, made: Mapping[str, Any]) -> Iterator[None]:
+    """Make the folder, with the manifest in it, and keep it from other processes meanwhile.
+
+    Raises:
+        UserError: The folder is in use, or holds something.
+    """
+    refuse_occupied(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    write_json(path / MANIFEST, {**made, "session": describe_session()})
+    lock = lock_folder(path)
+    try:
+        refuse_occupied(path)  # another process may have been faster
+        write_json(path / MANIFEST, {**made, "session": describe_session()})
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_neighbours(path: Path, encoder: Encoder, held_out: Frames, step: int) -> None:
@@ -102,8 +123,8 @@ def write_neighbours(path: Path, encoder: Encoder, held_out: Frames, step: int) 
     picture = neighbour_grid(encoder, held_out)
     write_file(path / "neighbours.png", as_png(picture))
     wait_for_next_name(path / "tb")
-    with writing(path / "tb"), closing(SummaryWriter(str(path / "tb"))) as events:
-        events.add_image("neighbours", picture, step, dataformats="HWC")
+    with writing(path / "tb"), closing(EventFile(path / "tb")) as events:
+        events.add_image("neighbours", picture, step)
 
 
 def refuse_occupied(path: Path) -> None:
@@ -112,7 +133,8 @@ def refuse_occupied(path: Path) -> None:
         raise UserError(f"{path} is a file; choose another --out")
     if (path / ENCODER).exists():
         raise UserError(f"{path} holds an encoder already; choose another --out")
-    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
+    left = {LOCK, MANIFEST + TEMPORARY}  # by a pretraining that was killed at once
+    if path.is_dir() and not (path / MANIFEST).exists() and {*os.listdir(path)} - left:
         raise UserError(f"{path} is not empty and holds no pretraining; choose another --out")
 
 

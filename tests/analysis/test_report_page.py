@@ -238,10 +238,24 @@ def test_clips_that_do_not_fit_are_named(tmp_path):
     assert "notes.txt" not in text
 
 
-def test_text_that_looks_like_html_stays_text(tmp_path):
-    evil = "</script><script>alert(1)</script>"
+@pytest.mark.parametrize("evil", ["</script><script>alert(1)</script>", "<!--<script>", "a<b"])
+def test_text_that_looks_like_html_stays_text(tmp_path, evil):
     matrix = [[0.0], [1.0]]
     write_run(tmp_path / "run", make_results(matrix, tasks=[evil], agent=evil))
     _, report = write_page(tmp_path, tmp_path / "report.html")
-    assert evil not in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert evil not in page.partition("<script>")[0]
     assert report["sections"][0]["tasks"] == [evil]
+    data = page.partition('<script type="application/json" id="report">')[2].partition("<")[0]
+    assert json.loads(data)["sections"][0]["tasks"] == [evil]
+
+
+@pytest.mark.parametrize("name", ["clips", "clips/private.png"])
+def test_a_page_shows_nothing_from_elsewhere(tmp_path, name):
+    (tmp_path / "private.png").write_bytes(b"secret")
+    path = write_run(tmp_path / "run", make_results([[0.0], [1.0]], tasks=("reach",)))
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).symlink_to(tmp_path / ("" if name == "clips" else "private.png"))
+    write_page(path, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "c2VjcmV0" not in page and f"{path / name} is a link to" in page

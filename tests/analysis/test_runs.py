@@ -107,13 +107,14 @@ def test_what_cannot_be_compared_is_left_out_with_its_reason(add, tmp_path):
     runs, left_out = find_runs([tmp_path, tmp_path / "a.log", tmp_path / "empty"])
     assert [run.path.name for run in runs] == ["good"]
     found = reasons(left_out)
-    assert found["killed"] == found["running"] == found["odd"]
+    assert found["killed"] == found["running"]
+    assert found["odd"].endswith("status.json: it is [1], not an object")
     assert found["running"] == "not finished: still running, or killed"
     assert found["failed"] == "not finished: failed, task 2: the loss of 'actor' is nan"
     assert found["torn"].startswith("cannot read ")
     assert found["binary"].startswith("cannot read ")
-    assert found["list"].startswith("results.json is not what a run writes: ")
-    assert found["foreign"] == "results.json lacks 'tasks'"
+    assert found["list"].endswith("results.json: it is [1, 2], not an object")
+    assert found["foreign"].endswith("results.json: it lacks 'sequence'")
     assert found["config"].startswith("unknown option 'optimiser'")
     assert found["no-config"].endswith("holds no run (no config.yaml)")
     assert (found["a.log"], found["empty"]) == ("is not a folder", "holds no run")
@@ -139,8 +140,8 @@ def broken(*path_and_value):
     "break_it, expected",
     [
         (broken("performance_matrix", R[:3]), "a matrix of (3, 3) for 3 tasks"),
-        (broken("performance_matrix", [[1.0], [1.0, 2.0]]), "not what a run writes"),
-        (broken("performance_matrix", 1, 1, float("nan")), "success outside [0, 1]"),
+        (broken("performance_matrix", [[1.0], [1.0, 2.0]]), "inhomogeneous shape"),
+        (broken("performance_matrix", 1, 1, float("nan")), "NaN is not JSON"),
         (broken("performance_matrix", 1, 1, 42.0), "success outside [0, 1]"),
         (broken("success_curves", "reach", None), "lacks 'reach'"),
         (broken("success_curves", "reach", "steps", [0, 5]), "a success curve of (2,) steps and"),
@@ -148,11 +149,11 @@ def broken(*path_and_value):
         (broken("success_curves", "reach", "success", [0, 5, 0]), "outside [0, 1]"),
         (broken("budget", "num_envs", None), "lacks 'num_envs'"),
         (broken("cost", "seconds_per_task", []), "lacks 'reach'"),
-        (broken("cost", "seconds_per_task", 0, "learn", float("inf")), "a time of inf"),
+        (broken("cost", "seconds_per_task", 0, "learn", float("inf")), "Infinity is not JSON"),
         (broken("cost", "updates", [{"task": "reach", "ratio": "x"}]), "could not convert"),
-        (broken("cost", "updates", 3), "not what a run writes"),
-        (broken("seed", "three"), "invalid literal"),
-        (broken("agent_options", 3), "not what a run writes"),
+        (broken("cost", "updates", 3), "not iterable"),
+        (broken("seed", "three"), "seed is 'three', not a whole number"),
+        (broken("agent_options", 3), "agent_options is 3, not an object"),
         (broken("versions", None), "lacks 'versions'"),
     ],
 )
@@ -163,6 +164,33 @@ def test_broken_results(tmp_path, break_it, expected):
     (path / "results.json").write_text(json.dumps(results))
     runs, (one,) = find_runs([path])
     assert not runs and expected in one.reason and len(one.reason.splitlines()) == 1
+
+
+def test_any_value_of_another_kind_is_left_out_and_named(tmp_path):
+    """Every value of the results in turn, so that none of them can stop a comparison."""
+
+    def places(node, path=()):
+        yield path
+        inside = node.items() if isinstance(node, dict) else ()
+        inside = enumerate(node[:1]) if isinstance(node, list) else inside
+        for key, value in inside:
+            yield from places(value, (*path, key))
+
+    whole = make_results(R, ratios=[1.0, 1.5, 2.0])
+    path = write_run(tmp_path / "run", whole)
+    for where in list(places(whole))[1:]:
+        for value in (None, "x", -1.5, 10**400, True, [], {}, [[1]], {"x": 1}):
+            results = json.loads(json.dumps(whole))
+            inside = results
+            for key in where[:-1]:
+                inside = inside[key]
+            inside[where[-1]] = value
+            (path / "results.json").write_text(json.dumps(results))
+            runs, left_out = find_runs([path])
+            assert len(runs) + len(left_out) == 1
+            for one in left_out:
+                assert f"{path / 'results.json'}: " in one.reason
+                assert len(one.reason.splitlines()) == 1
 
 
 def test_a_copy_of_a_run_is_no_second_run(add, tmp_path):

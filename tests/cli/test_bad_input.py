@@ -202,6 +202,19 @@ def test_unknown_task_and_checkpoint(finished, capsys):
     )
 
 
+@pytest.mark.parametrize("command", ["resume --from", "eval --checkpoint"])
+def test_an_empty_name_is_not_the_last_checkpoint(finished, capsys, command):
+    """As a script gives it, `--from "$CHECKPOINT"`, whose variable is not set."""
+    before = snapshot(finished)
+    before.pop(".lock")
+    command, option = command.split()
+    assert "unknown checkpoint ''; known: task-000" in refused(
+        capsys, command, finished, option, ""
+    )
+    (after := snapshot(finished)).pop(".lock")
+    assert after == before
+
+
 def test_metrics_that_were_cut_off(finished, capsys):
     unfinish(finished)
     (finished / "metrics.jsonl").write_text("")

@@ -1,6 +1,8 @@
 """`lifelong-rl demos`: files that are the same every time, a verdict on experts, bad input."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -183,6 +185,10 @@ def test_without_minari_a_line_says_how_to_get_it(monkeypatch, capsys):
     assert "--export minari needs Minari: pip install 'lifelong-rl[minari]'" in line
 
 
+def fill_the_disk(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_minari_reads_what_was_exported(tmp_path, monkeypatch, capsys):
     minari = pytest.importorskip("minari", reason="Minari is not installed")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
@@ -205,5 +211,10 @@ def test_minari_reads_what_was_exported(tmp_path, monkeypatch, capsys):
     for path in Path("demos").iterdir():
         path.unlink()
     assert f"Minari has a dataset '{name}' already" in refused(capsys, *arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(minari, "create_dataset_from_buffers", fill_the_disk)
+        assert demos(*arguments, "--overwrite") == 2
+    assert minari.load_dataset(name).total_episodes == 3
+    assert minari.list_local_datasets().keys() == {name}
     assert demos(*arguments[:2], "--episodes", 2, *arguments[4:], "--overwrite") == 0
     assert minari.load_dataset(name).total_episodes == 2

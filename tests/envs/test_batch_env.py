@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -147,6 +149,20 @@ def test_a_diverged_row_shows_what_it_last_was_and_not_what_mujoco_reset_it_to()
     after = env.step(np.ones((2, 4))).observation
     np.testing.assert_array_equal(after[1], before[1])
     assert not np.array_equal(after[0], before[0])
+
+
+def test_a_diverged_row_leaves_no_file_of_mujoco(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = True  # as it is in a new process
+    config.set()
+    env = BatchEnv(get_task("reach"), 2)
+    env.reset()
+    nan_position(env, 0)
+    assert env.step(np.zeros((2, env.task.action_dim))).diverged.tolist() == [True, False]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("task", ["button-press", "valve-crank"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 
 import pytest
@@ -49,6 +50,30 @@ def test_a_signal_leaves_a_folder_that_goes_on(
     for key in ("performance_matrix", "return_matrix", "success_curves", "metrics"):
         assert results(path)[key] == results(undisturbed)[key]
     assert without_speed(metric_lines(path)) == without_speed(metric_lines(undisturbed))
+
+
+def test_printed_commands_can_be_copied(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "it's $mine"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            toy_plugin, "on_step", lambda task, step: task and os.kill(os.getpid(), signal.SIGINT)
+        )
+        assert run_toy(path, "--quiet") == 130
+    shown = [capsys.readouterr().err]
+    assert run_toy(path) == 2  # unfinished
+    shown.append(capsys.readouterr().err)
+    for text in shown:
+        _, _, after = text.partition("go on with: ")
+        command = after.strip().removesuffix(", or choose another --run-dir")
+        assert shlex.split(command) == ["lifelong-rl", "resume", str(path)]
+    (path / "checkpoints" / "task-001" / "state.json").write_text("")
+    assert main(["resume", str(path)]) == 2
+    _, _, command = capsys.readouterr().err.partition("go on from there: ")
+    assert main([*shlex.split(command)[1:], "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(path)]) == 0
+    for line in capsys.readouterr().out.splitlines()[-3:]:
+        assert str(path) in shlex.split(line)
 
 
 def test_ctrl_c_before_the_run_has_begun(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import pytest
 from toy_runs import SMALL, TOY, metric_lines, results, without_speed
 
 from lifelong_rl.cli import main
-from lifelong_rl.runs.run_folder import is_locked
+from lifelong_rl.storage.lock import is_locked
 
 ROOT = Path(__file__).parents[2]
 CELLS = [f"toy3-toy-{m}-seed{s}" for s in (0, 1) for m in ("finetune", "ewc", "replay")]

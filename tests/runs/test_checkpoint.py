@@ -10,6 +10,7 @@ from lifelong_rl.runs.checkpoint import (
     STRUCTURE,
     TENSORS,
     CheckpointError,
+    _digest,
     load_checkpoint,
     save_checkpoint,
 )
@@ -68,10 +69,44 @@ def test_one_changed_number_in_the_structure(saved):
     assert "was changed after it was written" in refused(saved)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '"text"', "3", '{"weights": [1, 2]}'])
+@pytest.mark.parametrize("content", ["[]", "{}", '"text"', "3", "null", '{"weights": [1, 2]}'])
 def test_json_of_something_else(saved, content):
     (saved / STRUCTURE).write_text(content)
     assert "is not a checkpoint of lifelong-rl" in refused(saved)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a":' * 100_000, "NaN", '{"a": 1e999}', "\xff"]
+)
+def test_what_is_no_json_or_too_deep(saved, content):
+    (saved / STRUCTURE).write_bytes(content.encode("latin-1"))
+    assert "is truncated or not a checkpoint" in refused(saved)
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"identity": [1]}, "identity is [1], not an object"),
+        ({"tensors_sha256": None}, "tensors_sha256 is None, not a text"),
+        ({"state": 3}, "state is 3, not an object"),
+        ({"state": {"list": [1]}}, "it is [1], not an object"),
+        ({"state": {"dict": [["n", "three"]]}}, "n is 'three', not a whole number"),
+        ({"state": {"dict": [[["n"], 3]]}}, "damaged state"),
+        ({"state": {"dict": 3}}, "damaged state"),
+        ({"state": {}}, "cannot be read"),
+        ({"state": {"tensor": ["x"]}}, "damaged state"),
+        ({"state": {"odd": 1}}, "unknown kind of node 'odd'"),
+    ],
+)
+def test_a_structure_of_the_wrong_kind(saved, changes, reason):
+    """With a checksum that is right, as whoever writes it on purpose would add."""
+    content = json.loads((saved / STRUCTURE).read_text()) | changes
+    content.pop("sha256")
+    document = {"sha256": _digest(content), **content}
+    (saved / STRUCTURE).write_text(json.dumps(document))
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved, IDENTITY, {"n": int})
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_tensors_of_another_checkpoint(saved, tmp_path):

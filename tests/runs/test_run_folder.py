@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 
@@ -76,6 +76,19 @@ def test_later_checkpoints_are_removed(tmp_path):
     assert folder.checkpoint_names() == ["task-000", "task-001"]
     assert not (folder.path / "results.json").exists()
     assert folder.status()["status"] == "running"
+    folder.unlock()
+
+
+@pytest.mark.parametrize("name", ["", "task-", "task-0015", "."])
+def test_nothing_is_removed_for_a_checkpoint_that_is_not_there(tmp_path, name):
+    folder = RunFolder.create(tmp_path / "run", CONFIG)
+    for done in range(3):
+        folder.checkpoint(done).mkdir(parents=True)
+    (folder.path / "results.json").write_text("{}")
+    before = sorted(folder.path.rglob("*"))
+    with pytest.raises(UnknownNameError, match=f"unknown checkpoint '{name}'"):
+        folder.rewind(name)
+    assert sorted(folder.path.rglob("*")) == before
     folder.unlock()
 
 

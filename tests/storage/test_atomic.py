@@ -10,6 +10,7 @@ from lifelong_rl.storage.atomic import (
     WriteError,
     remove_folder,
     remove_temporary,
+    replacing,
     write_file,
     write_folder,
     write_json,
@@ -91,3 +92,57 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "f", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_writers_of_one_file_come_one_after_the_other(tmp_path):
+    """Each writes another content of another length; what is read is always one of them."""
+    path, contents = tmp_path / "f", [bytes([k]) * (1000 + 700 * k) for k in range(4)]
+    write_file(path, contents[0])
+    children = []
+    for content in contents:
+        child = os.fork()
+        if child == 0:
+            try:
+                for _ in range(60):
+                    write_file(path, content)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    found = set()
+    while children:
+        found.add(path.read_bytes())
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended:
+            assert status == 0
+            children.remove(ended)
+    assert found <= set(contents)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_system_without_locks_is_written_as_well_as_can_be(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    (tmp_path / "f.tmp").write_text("longer than what is written now")
+    write_file(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_is_kept_until_what_replaces_it_is_there(tmp_path, killed):
+    path = tmp_path / "data"
+    write_folder(path, {"old": b"1"})
+    if killed:  # when the other one had been begun
+        path.rename(tmp_path / "data.old.tmp")
+        write_folder(path, {"half": b"1"})
+    with pytest.raises(Crash), replacing(path):
+        assert not path.exists()
+        write_folder(path, {"half": b"2"})
+        raise Crash
+    assert [p.name for p in path.iterdir()] == ["old"]
+    with replacing(path):
+        write_folder(path, {"new": b"2"})
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["data", "data/new"]

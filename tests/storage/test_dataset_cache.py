@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lifelong_rl import agents
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.sequence import load_sequence
 from lifelong_rl.storage import atomic
+from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
 from lifelong_rl.storage.dataset_cache import Arrays, cache_folder, file_name, get_dataset
 from lifelong_rl.storage.demonstration_file import load_demonstrations
 
@@ -96,6 +98,48 @@ def test_a_file_that_is_not_good_is_made_anew(
     assert path.read_bytes() == good
 
 
+def test_any_bit_that_is_flipped_is_noticed_or_changes_nothing(folder: Path) -> None:
+    """Such as the flag that tells that a file is encrypted, and the number of its compression."""
+    wanted = get_dataset(DESCRIPTION, Maker())
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    good = path.read_bytes()
+    kind = ArrayFormat("pictures", 1, command="run", error=ArrayFileError)
+    refused = 0
+    for bit in range(0, 8 * len(good), 7):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bad)
+        try:
+            arrays, _ = kind.load(path)
+        except ArrayFileError as error:
+            refused += 1
+            assert len(str(error).splitlines()) == 1
+        else:  # such as the time at which a part was written, which nobody reads
+            assert_same(arrays, wanted)
+    assert refused > len(good) / 2
+
+
+@pytest.mark.parametrize("offset, value", [(6, 1), (8, 99), (8, 14), (8, 12)])
+def test_an_encrypted_file_and_ways_of_compression(folder: Path, offset: int, value: int) -> None:
+    """Local header of the first part: flags at 6, compression at 8; 14 is LZMA and 12 bzip2."""
+    wanted = get_dataset(DESCRIPTION, Maker())
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    bad = bytearray(path.read_bytes())
+    bad[offset] = value
+    bad[bad.index(b"PK\x01\x02") + offset + 2] = value  # the same in the directory at its end
+    path.write_bytes(bad)
+    assert_same(get_dataset(DESCRIPTION, make := Maker()), wanted)
+    assert make.count == 1
+
+
+def test_a_pipe_in_place_of_a_file(folder: Path) -> None:
+    path = folder / "pictures" / file_name(DESCRIPTION)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert_same(get_dataset(DESCRIPTION, Maker()), Maker()())
+    assert_same(get_dataset(DESCRIPTION, Maker(2.0)), Maker()())
+
+
 def test_a_folder_that_cannot_be_written_is_said_once_and_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,8 +156,8 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_is_no_error(
 
 
 def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_half(path: Path, content: bytes) -> None:
-        path.write_bytes(content[: len(content) // 2])
+    def write_half(file: BinaryIO, content: bytes) -> None:
+        file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic, "_write_through", write_half)
@@ -142,6 +186,21 @@ def test_stopped_while_writing(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert files(folder) == []
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_killed_writers_have_left_does_not_pile_up(folder: Path) -> None:
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+            get_dataset(DESCRIPTION, Maker())
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert files(folder) == [f"pictures/{file_name(DESCRIPTION)}.tmp"]
+    get_dataset(DESCRIPTION, Maker())
+    assert files(folder) == [f"pictures/{file_name(DESCRIPTION)}"]
+
+
 def test_what_cannot_be_made_here_is_the_users_to_know() -> None:
     def make() -> Arrays:
         raise RuntimeError("no OpenGL context")
@@ -166,6 +225,13 @@ def test_where_datasets_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/lifelong_rl")
+    monkeypatch.setenv("LIFELONG_RL_CACHE", "~/data")  # as an env file has it, without a shell
+    assert cache_folder() == Path("/home/someone/data")
+    monkeypatch.delenv("LIFELONG_RL_CACHE")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no HOME, and no entry of it
+    assert cache_folder() is None
+    get_dataset(DESCRIPTION, make)
+    assert make.count == 3 and list(tmp_path.iterdir()) == []
 
 
 def learn(agent_class: Any) -> dict[str, torch.Tensor]:

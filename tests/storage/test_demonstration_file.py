@@ -7,12 +7,14 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.demonstration_file import (
+    FORMAT,
     Demonstrations,
     DemonstrationsError,
     load_demonstrations,
@@ -175,6 +177,30 @@ def test_foreign_files(tmp_path: Path) -> None:
         load_demonstrations(tmp_path / "nowhere.npz")
     with pytest.raises(DemonstrationsError, match="cannot be read: Is a directory"):
         load_demonstrations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"task": 3}, "in its metadata task is 3, not a text"),
+        ({"layout": [["x", 0, 5]]}, "in its metadata layout is"),
+        ({"layout": {"x": 3}}, "in its metadata layout.x is 3, not an array"),
+        ({"layout": {"x": [3]}}, "holds no demonstrations: "),
+        ({"noise": "much"}, "in its metadata noise is 'much', not a number"),
+        ({"reward_terms": ["one"] * 9}, "holds no demonstrations: reward_terms is float64"),
+    ],
+)
+def test_metadata_of_the_wrong_kind(path: Path, changes: dict[str, Any], reason: str) -> None:
+    """With a checksum that is right, as whoever writes it on purpose would add."""
+    arrays, metadata = FORMAT.load(path)
+    FORMAT.save(path, arrays, metadata | changes)
+    with pytest.raises(DemonstrationsError) as caught:
+        load_demonstrations(path)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+    del arrays["rewards"]
+    FORMAT.save(path, arrays, metadata)
+    with pytest.raises(DemonstrationsError, match=r"holds no demonstrations: .*'rewards'"):
+        load_demonstrations(path)
 
 
 def test_another_task_or_version_is_refused(path: Path) -> None:

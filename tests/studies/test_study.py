@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import toy_plugin
+from toy_results import make_results
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig, dump_yaml
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
-from lifelong_rl.storage.versions import installed
 from lifelong_rl.studies.study import Cell, read_study
 
 ROOT = Path(__file__).parents[2]
@@ -155,8 +155,7 @@ def cell(path, **fields):
 
 
 def finish(folder, **changes):
-    versions = {"mujoco": installed("mujoco")}
-    folder.write_results({"task_versions": VERSIONS, "versions": versions, **changes})
+    folder.write_results(make_results(**changes))
 
 
 def test_a_cell_stands_as_its_folder_says(tmp_path):

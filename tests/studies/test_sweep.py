@@ -179,6 +179,25 @@ def test_ctrl_c_stops_the_cells_and_another_one_kills_them(tmp_path, action, tim
     assert watch.ended == 1
 
 
+def test_damaged_results_fail_their_cell_alone(tmp_path):
+    runs = tmp_path / "runs"
+    first = loop(runs)
+    for entry in first.entries[:2]:
+        RunFolder.create(entry.cell.path, entry.cell.setup.config).unlock()
+    (first.entries[0].cell.path / "results.json").write_text('{"seed": 0}')
+    (first.entries[1].cell.path / "results.json").write_text("[" * 100_000)
+    sweep = loop(runs, s2="damage")
+    assert states(sweep) == ["failed", "failed", "to do", "to do"]
+    sweep.run()
+    assert states(sweep) == ["failed", "failed", "failed", "finished"]
+    for entry, reason in zip(
+        sweep.entries,
+        ("it lacks 'sequence'", "it is nested more than 200 levels deep", "it lacks 'sequence'"),
+        strict=False,
+    ):
+        assert entry.message == f"cannot read {entry.cell.path / 'results.json'}: {reason}"
+
+
 def test_a_full_disk_fails_the_cell_with_a_line(tmp_path, monkeypatch):
     import errno
 
@@ -287,6 +306,9 @@ def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):
     assert find_fraction(made) == 0.5
     metrics.write_text("\n".join(lines) + '\n{"step": 2')
     assert find_fraction(made) == 0.5
+    for damaged in ("[1]", "{}", '{"step": null}', '{"step": "x"}', "[" * 9999, "\udc80"):
+        metrics.write_bytes(damaged.encode(errors="surrogateescape") + b"\n")
+        assert find_fraction(made) == 0
 
 
 @pytest.mark.parametrize(

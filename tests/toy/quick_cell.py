@@ -1,7 +1,8 @@
 """Stands in for the process of a cell: learns nothing, and ends as runs/plan.json says.
 
 By default it writes results at once. "fail" writes two lines to stderr, "die" is a crash, "flood"
-fills a pipe before it finishes, "wait" goes on until it is stopped and "stubborn" until it is
+fills a pipe before it finishes, "damage" writes
+results that no run writes, "wait" goes on until it is stopped and "stubborn" until it is
 killed. What it did is in runs/events.
 """
 
@@ -10,8 +11,9 @@ import os
 import signal
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from toy_results import make_results
 
 path = Path(sys.argv[1])
 plan = path.parent / "plan.json"
@@ -36,10 +38,6 @@ if action == "flood":
 if action in ("wait", "stubborn"):
     time.sleep(60)
     sys.exit(3)
-results = {
-    "cost": {"seconds": 60.0},
-    "task_versions": {"left": "v0", "right": "v0", "up": "v0"},
-    "versions": {"mujoco": version("mujoco")},
-}
 note("end")
+results = {"seed": 0} if action == "damage" else make_results()
 (path / "results.json").write_text(json.dumps(results))

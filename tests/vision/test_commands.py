@@ -145,10 +145,14 @@ def test_an_encoder_for_something_else(
     save_frames(small, moving_squares(episodes=6, length=3, size=48))
     line = refused(capsys, "probe", encoder, "--frames", small)
     assert f"is for images of 64×64 pixels; {small} has 48×48" in line
-    save_encoder(tmp_path / "e", Encoder(), {"camera": "wrist", "config": {}, "steps": 0})
+    made = {"camera": "wrist", "config": {"objective": "x"}, "steps": 0, "frames": {"sha256": "y"}}
+    save_encoder(tmp_path / "e", Encoder(), made)
     save_frames(side, moving_squares(episodes=6, length=3))
     line = refused(capsys, "probe", tmp_path / "e", "--frames", side)
     assert f"is for the camera 'wrist'; {side} is of front, side" in line
+    save_encoder(tmp_path / "e", Encoder(), made | {"config": {}})
+    line = refused(capsys, "probe", tmp_path / "e", "--frames", side)
+    assert f"{tmp_path / 'e'} holds no encoder: made.config lacks 'objective'" in line
     assert "holds an encoder already" in refused(
         capsys, "pretrain", "--frames", small, "--out", encoder
     )

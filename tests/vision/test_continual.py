@@ -362,7 +362,14 @@ def test_summary_by_hand() -> None:
 def test_the_folder(few: Frames, tmp_path: Path) -> None:
     config = SequenceConfig(QUICK, "replay", {"per_task": 8})
     result = pretrain_sequence_into(tmp_path / "e", few, config, ignore)
-    names = {"encoder.safetensors", "manifest.json", "metrics.jsonl", "neighbours.png", "tb"}
+    names = {
+        ".lock",
+        "encoder.safetensors",
+        "manifest.json",
+        "metrics.jsonl",
+        "neighbours.png",
+        "tb",
+    }
     assert {entry.name for entry in (tmp_path / "e").iterdir()} == names | {"results.json"}
     encoder, made = load_encoder(tmp_path / "e" / "encoder.safetensors")
     assert torch.equal(flat(encoder), flat(result.encoder))

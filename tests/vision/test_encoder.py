@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.vision.colour import chroma, luminance
 from lifelong_rl.vision.encoder import (
     CHUNK,
+    FORMAT,
     Encoder,
     EncoderFileError,
     EncoderSpec,
+    _digest,
     encode,
     load_encoder,
     save_encoder,
@@ -144,6 +148,45 @@ def test_foreign_files(tmp_path: Path) -> None:
         load_encoder(tmp_path / "nowhere")
     with pytest.raises(EncoderFileError, match="cannot be read: Is a directory"):
         load_encoder(tmp_path)
+
+
+SPEC = {"height": 64, "width": 64, "dim": 8, "filters": 4, "views": ["rgb"]}
+
+
+@pytest.mark.parametrize(
+    "document, reason",
+    [
+        ([], "is truncated or damaged"),
+        ({"spec": 3, "made": {}}, "spec is 3, not an object"),
+        ({"spec": SPEC, "made": []}, "made is [], not an object"),
+        ({"spec": SPEC | {"dim": "8"}, "made": {}}, "spec.dim is '8', not a whole number"),
+        ({"spec": SPEC | {"views": "rgb"}, "made": {}}, "spec.views is 'rgb', not an array"),
+        ({"spec": SPEC | {"depth": 9}, "made": {}}, "unexpected keyword argument 'depth'"),
+        ({"spec": SPEC | {"dim": 0}, "made": {}}, "0 features cannot be had of 1 views"),
+        ({"spec": SPEC | {"dim": 10**12}, "made": {}}, "do not have the shapes"),
+        ({"spec": SPEC | {"dim": 10**30}, "made": {}}, "holds no encoder"),
+        ({"spec": SPEC, "made": {}}, "do not have the shapes"),
+    ],
+)
+def test_a_header_of_the_wrong_kind(tmp_path: Path, document: Any, reason: str) -> None:
+    """With a checksum that is right, as whoever writes it on purpose would add."""
+    path, tensors = tmp_path / "e", {"weight": torch.zeros(3)}
+    if isinstance(document, dict):
+        document = {"format": FORMAT, **document}
+        document["sha256"] = _digest(document, tensors)
+    header = {"lifelong_rl": json.dumps(document)}
+    path.write_bytes(safetensors.torch.save(tensors, metadata=header))
+    with pytest.raises(EncoderFileError) as caught:
+        load_encoder(path)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_of_another_kind(tmp_path: Path) -> None:
+    header = {"lifelong_rl": json.dumps({"format": FORMAT})}
+    blob = safetensors.torch.save({"x": torch.zeros(3, dtype=torch.bfloat16)}, metadata=header)
+    (tmp_path / "e").write_bytes(blob)
+    with pytest.raises(EncoderFileError, match=r"holds no encoder: .*BFloat16"):
+        load_encoder(tmp_path / "e")
 
 
 def test_an_encoder_of_another_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

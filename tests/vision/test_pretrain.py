@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,14 @@ def folder(squares: Frames, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder(folder: Path, squares: Frames) -> None:
-    names = {"encoder.safetensors", "manifest.json", "metrics.jsonl", "neighbours.png", "tb"}
+    names = {
+        ".lock",
+        "encoder.safetensors",
+        "manifest.json",
+        "metrics.jsonl",
+        "neighbours.png",
+        "tb",
+    }
     assert {entry.name for entry in folder.iterdir()} == names
     encoder, made = load_encoder(find_encoder(folder))
     assert made["config"]["objective"] == "simclr" and made["steps"] == 6
@@ -55,6 +63,33 @@ def test_the_folder(folder: Path, squares: Frames) -> None:
     picture = np.asarray(Image.open(folder / "neighbours.png"))
     test = select(squares, split_episodes(squares).test, ("side",))
     np.testing.assert_array_equal(picture, neighbour_grid(encoder, test))
+
+
+def test_two_pretrainings_do_not_mix_their_files(squares: Frames, tmp_path: Path) -> None:
+    """The second begins in the midst of the first, the third when it was stopped, and is alone."""
+
+    def begin_another(step: int, measured: Mapping[str, float]) -> None:
+        with pytest.raises(
+            UserError, match=rf"{tmp_path / 'e'} is in use: .* \(pid {os.getpid()}\)"
+        ):
+            pretrain_into(tmp_path / "e", squares, QUICK, ignore)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_into(tmp_path / "e", squares, QUICK, begin_another)
+    pretrain_into(tmp_path / "e", squares, QUICK, ignore)
+    lines = (tmp_path / "e" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_folder_in_which_a_pretraining_was_killed_at_once(
+    squares: Frames, tmp_path: Path
+) -> None:
+    (tmp_path / ".lock").write_text("1\n")
+    (tmp_path / "manifest.json.tmp").write_text("{")
+    pretrain_into(tmp_path, squares, QUICK, ignore)
+    assert (tmp_path / ENCODER).exists() and not (tmp_path / "manifest.json.tmp").exists()
 
 
 def test_tensorboard_has_scalars_and_the_picture(folder: Path) -> None:

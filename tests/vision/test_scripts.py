@@ -45,7 +45,9 @@ def test_results_go_on_where_they_were_made_alike(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"made otherwise \(seed: 0, not 1\); choose another file"):
         ResultsFile(path, {"seed": 1})
     path.write_text("[]")
-    with pytest.raises(UserError, match=r"results\.json holds no results; choose another file"):
+    with pytest.raises(
+        UserError, match=r"results\.json: it is \[\], not an object; choose another"
+    ):
         ResultsFile(path, {"seed": 0})
     ResultsFile(None, {"seed": 0}).write()
 

@@ -24,8 +24,8 @@ from lifelong_rl.vision.encoder import save_encoder
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.pretrain_folder import (
     ENCODER,
-    begin_folder,
     describe,
+    open_folder,
     refuse_occupied,
     write_neighbours,
 )
@@ -59,21 +59,21 @@ def pretrain_sequence_into(
         "method_options": dict(config.method_options),
     }
     frames = select(frames, np.arange(len(frames.images)), cameras)
-    begin_folder(path, made)
-    with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
+    with open_folder(path, made):
+        with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
 
-        def write(task: str, step: int, measured: dict[str, float]) -> None:
-            log.write("pretrain", step, task, measured)
-            report(task, step, measured)
+            def write(task: str, step: int, measured: dict[str, float]) -> None:
+                log.write("pretrain", step, task, measured)
+                report(task, step, measured)
 
-        result = pretrain_sequence(frames, config, write)
-    write_neighbours(path, result.encoder, select(frames, test, cameras), result.steps)
-    told = {
-        field.name: getattr(result, field.name)
-        for field in dataclasses.fields(result)
-        if field.name not in ("encoder", "readouts")
-    }
-    tasks = list(frames.metadata["tasks"])
-    write_json(path / RESULTS, {**made, **told, "tasks": tasks, "readouts": result.readouts})
-    save_encoder(path / ENCODER, result.encoder, {**made, **told})
+            result = pretrain_sequence(frames, config, write)
+        write_neighbours(path, result.encoder, select(frames, test, cameras), result.steps)
+        told = {
+            field.name: getattr(result, field.name)
+            for field in dataclasses.fields(result)
+            if field.name not in ("encoder", "readouts")
+        }
+        tasks = list(frames.metadata["tasks"])
+        write_json(path / RESULTS, {**made, **told, "tasks": tasks, "readouts": result.readouts})
+        save_encoder(path / ENCODER, result.encoder, {**made, **told})
     return result

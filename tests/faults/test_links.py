@@ -1,0 +1,93 @@
+"""A run folder from somebody else: what it links to is neither written, nor removed, nor shown."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_runs import run_toy, snapshot
+
+from lifelong_rl.cli import main
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A run as it is when it was killed in its last task."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert run_toy(path, "--quiet") == 0
+    shutil.rmtree(path / "checkpoints" / "task-003")
+    (path / "results.json").unlink()
+    return path
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "run"))
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A folder of somebody, with what a careless program would take for its own."""
+    path = tmp_path / "victim"
+    path.mkdir()
+    for name in ("thesis", "thesis.tmp", "events.out.tfevents.1"):
+        (path / name).write_text("years of work")
+    (path / "task-009.tmp").mkdir()
+    return path
+
+
+def put(place, target):
+    """A link in place of what is there."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    place.symlink_to(target)
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "checkpoints", "tb"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_links_that_would_be_written_through_are_refused(run, victim, capsys, name, dangling):
+    target = victim / "new" if dangling else victim
+    if not dangling and name in (".lock", "metrics.jsonl"):
+        target = victim / "thesis"
+    put(run / name, target)
+    before = snapshot(victim)
+    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    if not (name == "metrics.jsonl" or (name, dangling) == ("checkpoints", True)):
+        assert f"{run / name} is a link to '{target}'" in line
+    assert snapshot(victim) == before and (victim / "task-009.tmp").is_dir()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "status.json",
+        "status.json.tmp",
+        "manifest.json.tmp",
+        "results.json.tmp",
+        "odd.tmp",
+        "checkpoints/odd.tmp",
+        "checkpoints/task-003.tmp",
+        "checkpoints/task-002.old.tmp",
+    ],
+)
+@pytest.mark.parametrize("target", ["thesis", "", "new"])
+def test_other_links_are_replaced_or_removed(run, victim, name, target):
+    put(run / name, victim / target)
+    before = snapshot(victim)
+    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 0
+    assert snapshot(victim) == before and (victim / "task-009.tmp").is_dir()
+    assert not [path for path in run.rglob("*") if path.is_symlink()]
+
+
+def test_a_pipe_is_not_waited_for(run, capsys):
+    for name in (".lock", "metrics.jsonl", "status.json", "checkpoints/task-002/state.json"):
+        copy = run.with_name("copy")
+        shutil.copytree(run, copy)
+        (copy / name).unlink()
+        os.mkfifo(copy / name)
+        code = main(["resume", str(copy), "--quiet"])
+        assert code == (0 if name == "status.json" else 2), name
+        assert len(capsys.readouterr().err.splitlines()) == (code > 0)
+        shutil.rmtree(copy)
