@@ -29,7 +29,7 @@ def refused(capsys, *arguments):
         (["run", "--agent", "sax"], "unknown agent 'sax'; did you mean 'sac'?"),
         (["run", "--sequence", "arm33"], "unknown sequence 'arm33'; did you mean 'arm3'?"),
         (["run", "--sequence", "rech"], "unknown sequence 'rech'; did you mean 'reach'?"),
-        (["run", "--sequence", "reach,pus"], "cannot be used: unknown task 'pus'"),
+        (["run", "--sequence", "reach,pus"], "unknown task 'pus'; did you mean 'push'?"),
         (["run", *TOY, "--order", "1"], "the sequence 'toy3' has only its own order"),
         (["run", "--order", "-1"], "order must be a whole number of at least 0, not -1"),
         (["run", "--sed", "3"], "unknown option '--sed'; did you mean '--seed'?"),
@@ -52,7 +52,7 @@ def refused(capsys, *arguments):
         (["resume", "nowhere"], "there is no folder nowhere"),
         (["resume", "."], ". holds no run (no config.yaml)"),
         (["eval", "nowhere"], "there is no folder nowhere"),
-        (["list", "agent"], "unknown list 'agent'; did you mean 'agents'?"),
+        (["list", "agent"], "unknown name 'agent'; did you mean 'agents'?"),
         (["doctor", "--fix"], "unknown option '--fix'"),
     ],
 )
