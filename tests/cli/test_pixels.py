@@ -208,10 +208,13 @@ def test_what_runs_without_pictures_is_unchanged():
             "--encoder-mode scratch learns from nothing; leave out --encoder",
         ),
         ([*SEEING, "--agent", "ppo"], "the agent 'ppo' cannot see, as it does not declare"),
-        (["--sequence", "split-digits", *SEEING[2:]], "the sequence 'split-digits' has no cameras"),
+        (
+            ["--plugin", "toy_plugin", "--sequence", "toy3", *SEEING[2:]],
+            "the sequence 'toy3' has no cameras",
+        ),
         ([*SEEING, "--cameras", "frnt"], "unknown camera 'frnt'; did you mean 'front'?"),
         ([*SEEING, "--observation", "pixel"], "not 'pixel'; did you mean 'pixels'?"),
-        ([*SEEING, "--method", "den"], "DEN protects nothing but the layers of its own networks"),
+        ([*SEEING, "--method", "den"], "'den' needs encoders that are not learned"),
         ([*TOY, *SMALL, "--observation", "pixels"], "the agent 'toy' cannot see"),
     ],
 )
