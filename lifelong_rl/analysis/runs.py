@@ -132,7 +132,8 @@ def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Pa
     seen = set()
 
     def leave_out(error: OSError) -> None:
-        left_out.append(LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
+        if not isinstance(error, NotADirectoryError):  # which is told below
+            left_out.append(LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
 
     for path in paths:
         if not path.exists():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from toy_results import make_results
 from toy_runs import SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
@@ -137,7 +138,7 @@ def test_pairs_that_make_no_sense_are_told_once_and_are_no_failure(quick, capsys
             folder = RunFolder.create(cell.path, cell.setup.config)
             versions = cell.setup.identity["mujoco"], cell.setup.sequence.versions()
             found = {"versions": {"mujoco": versions[0]}, "task_versions": versions[1]}
-            folder.write_results({**found, "cost": {"seconds": 1.0}})
+            folder.write_results(make_results(**found))
             folder.unlock()
     code, lines = sweep(capsys, "--processes", "1", "--quiet")
     assert code == 0
