@@ -39,7 +39,7 @@ class ReadingCommand(Command):
     """What is done with the runs, in words that come after "to"."""
 
     def check(self) -> None:
-        """Raise UserError for an option that makes no sense."""
+        """Raise UserError for an option that is out of range."""
         from lifelong_rl.analysis.groups import MIXABLE
 
         for kind in self.mix:

@@ -122,7 +122,7 @@ def count_states(loop: SweepLoop, runs: Path) -> str:
 
 
 def explain_states(loop: SweepLoop) -> str:
-    """A line for each cell that failed, and for each pair that makes no sense; ends them."""
+    """A line for each cell that failed, and for each pair that is unsupported; ends them."""
     lines = []
     for entry in loop.entries_in("failed"):
         log = entry.cell.path / LOG
@@ -131,7 +131,7 @@ def explain_states(loop: SweepLoop) -> str:
     for entry in loop.entries_in("left out"):
         config = entry.cell.setup.config
         pair = f"{config.method} with {config.agent} on {config.sequence}"
-        lines.append(f"left out: {pair} makes no sense: {entry.message}\n")
+        lines.append(f"left out: {pair} is unsupported: {entry.message}\n")
     return "".join(dict.fromkeys(lines))
 
 

@@ -128,7 +128,7 @@ def test_dry_run_lists_and_writes_nothing(quick, capsys):
     assert lines[-1] == "time left: about 1 min 00 s"
 
 
-def test_pairs_that_make_no_sense_are_told_once_and_are_no_failure(quick, capsys):
+def test_unsupported_pairs_are_told_once_and_are_no_failure(quick, capsys):
     quick.write_text(
         "runs: found\nsequences: arm3\nagents: bc\nmethods: [icarl, ewc]\nseeds: [0, 1]\n"
     )
@@ -144,8 +144,9 @@ def test_pairs_that_make_no_sense_are_told_once_and_are_no_failure(quick, capsys
     assert code == 0
     assert lines == [
         "4 cells in found: 2 finished, 2 left out",
-        "left out: icarl with bc on arm3 makes no sense: icarl classifies: it is for agents that "
-        "learn classes",
+        "left out: icarl with bc on arm3 is unsupported: the method 'icarl' needs classes to "
+        "predict, and their labels when a task begins, which the agent 'bc' does not offer (agents "
+        "that do: classifier)",
         "compare: lifelong-rl compare found",
     ]
     assert not list(Path("found").glob("*icarl*"))

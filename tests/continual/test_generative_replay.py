@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_generated_rows_are_like_the_data_two_generators_later(gaussian_learner)
     for task_id in range(2):
         learner.task_id = task_id
         method.end_task(learner, task_id)
-    method.batch_size = 4000
+    method.options = replace(method.options, batch_size=4000)
     rows = method.rows(component, {k: v[:4] for k, v in learner.tasks[2].items()})
     ids = rows["task"]
     assert ids.dtype == torch.int64
@@ -75,14 +76,14 @@ def test_generated_rows_are_like_the_data_two_generators_later(gaussian_learner)
 
 def test_penalty_is_the_divergence_from_the_old_solver_on_generated_rows(gaussian_learner):
     method, learner, component = gaussian_learner
-    method.updates = 2
+    method.options = replace(method.options, updates=2)
     batch = learner.tasks[1]
     assert method.penalty(component, batch) is None
     method.end_task(learner, 0)
     assert method.penalty(component, batch).item() == pytest.approx(0, abs=1e-6)
     torch.manual_seed(1)
     rows = method.rows(component, batch)
-    assert len(rows["inputs"]) == method.batch_size
+    assert len(rows["inputs"]) == method.options.batch_size
     with torch.no_grad():
         old = (component.module(rows["inputs"], rows["task"])[0] / 2).softmax(1)
         for parameter in component.module.parameters():
