@@ -63,6 +63,8 @@ def describe(manual: Manual) -> list[str]:
         lines.append("")
     if manual.references:
         lines += ["References:", "", *(f"- {reference}" for reference in manual.references), ""]
+    if manual.partners:
+        lines += ["Who goes with whom:", ""]
     for partners in manual.partners:
         lines.append(f"- Goes with the {partners.kind}: {', '.join(partners.fitting) or 'none'}.")
         for reason, names in group_by_reason(partners):
