@@ -100,6 +100,23 @@ def test_unknown_names_get_the_nearest_of_all_kinds(capsys: pytest.CaptureFixtur
         assert capsys.readouterr().err == f"lifelong-rl: unknown name '{wrong}'; {hint}\n"
 
 
+def test_the_names_of_two_kinds_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "qqqqqq"]) == 2
+    assert capsys.readouterr().err.count(" replay,") == 1
+
+
+def test_a_name_that_a_broken_plug_in_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old_plugin.py").write_text("from lifelong_rl.benchmark import METHODS\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["list", "pull", "--plugin", "old_plugin"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("lifelong-rl: unknown name 'pull', and old_plugin is broken: ")
+    assert "'lifelong_rl.benchmark' is 'lifelong_rl.registry' now" in message
+
+
 def test_a_plug_in_with_keyword_parameters_has_a_manual(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
