@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifelong_rl.cli import main
+from lifelong_rl.envs.sequences import Sequence
 from lifelong_rl.manual import (
     FLAGS,
     TABLES,
@@ -18,7 +19,7 @@ from lifelong_rl.manual import (
     read_options,
 )
 from lifelong_rl.options import options_of
-from lifelong_rl.registry import METHODS
+from lifelong_rl.registry import METHODS, SEQUENCES
 
 ROOT = Path(__file__).parents[1]
 
@@ -138,6 +139,27 @@ def test_a_plug_in_with_keyword_parameters_has_a_manual(
     assert "  strength: a number or null; default 1\n      How hard.\n" in out
     assert "  near: true or false; default false\n" in out
     assert "not ppo (missing: losses that hold" in out
+
+
+def test_sequences_that_are_made_have_manuals(
+    capsys: pytest.CaptureFixture[str], fresh_registries: None
+) -> None:
+    @SEQUENCES.register("by-function")
+    def make() -> Sequence:
+        """Made by a function."""
+        return Sequence("by-function", ("reach", "push"), "two tasks")
+
+    class Made(Sequence):
+        """Made by a class."""
+
+        def __init__(self) -> None:
+            super().__init__("by-class", ("reach",), "one task")
+
+    SEQUENCES.register("by-class")(Made)
+    SEQUENCES.register("by-nobody")(len)
+    assert "\ntasks           reach, push\n" in manual_of("by-function", capsys)
+    assert "\ntasks           reach\n" in manual_of("by-class", capsys)
+    assert ", by-function, by-class\n" in manual_of("reach", capsys)
 
 
 def test_a_class_without_a_file_has_a_manual(fresh_registries: None) -> None:
