@@ -199,7 +199,7 @@ def test_a_robot_that_does_not_tell_what_it_keeps_runs_but_is_not_copied() -> No
 
     class OldReach(Reach):
         def robot(self, batch: Any) -> Arm:
-                return OldArm(batch, self)
+            return OldArm(batch, self)
 
     assert "memory" not in Robot.__abstractmethods__
     env = BatchEnv(OldReach(), 2)
