@@ -234,6 +234,13 @@ def test_pairs_that_make_no_sense_are_told_from_mistakes(tmp_path):
         ).find_refusal()
 
 
+def test_options_that_do_not_go_together_are_found_before_a_sweep_begins(tmp_path):
+    options = {"rollout_steps": 10, "batch_size": 7}
+    config = RunConfig(agent="ppo", num_envs=2, method="ewc", agent_options=options)
+    with pytest.raises(UserError, match=r"batch_size.* must be a divisor of the 20 rows"):
+        Cell(tmp_path, prepare(config)).find_refusal()
+
+
 def test_what_is_broken_is_left_to_its_own_run_to_tell(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_plugin.ToyAgent, "begin_task", lambda self, task, env: 1 / 0)
     assert cell(tmp_path).find_refusal() is None
