@@ -16,6 +16,7 @@ from lifelong_rl.compatibility import read_offers
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
+    FORMER,
     SPEED_ONLY,
     RunConfig,
     check_fields,
@@ -202,7 +203,7 @@ def _read_cells(block: Mapping[str, Any], path: Path, runs: Path) -> Iterator[Ce
         raise UserError(
             f"{path}: the name of a block must be letters, digits and any of .+-_, not {name!r}"
         )
-    common = {field: block[field] for field in COMMON if field in block}
+    common = {field: block[field] for field in (*COMMON, *FORMER) if field in block}
     for values in product(*(_read_list(block, key, path) for key in LISTS)):
         chosen = check_fields(dict(zip(LISTS.values(), values, strict=True)), path)
         for kind, key in OPTIONS.items():
@@ -229,7 +230,7 @@ def _read_list(block: Mapping[str, Any], key: str, path: Path) -> list[Any]:
 
 def _check_names(content: Mapping[str, Any], known: tuple[str, ...], path: Path) -> None:
     for name in content:
-        if name not in known:
+        if name not in known and name not in FORMER:
             raise UnknownNameError("option", name, known, see=str(path))
 
 
