@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_rl.errors import UserError
+
 Array = npt.NDArray[np.float64]
 
 LIMIT = 10.0
@@ -66,14 +68,22 @@ class Robot(ABC, Generic[StartT, StateT]):
             rows: which rows, as ids, a mask or a slice.
         """
 
-    @abstractmethod
     def memory(self) -> dict[str, Array]:
         """Return what the robot keeps of an episode beside the batch's arrays.
+
+        Only snapshots and copies of environments ask for it.
 
         Returns:
             Live arrays by name, one row per simulation;
             `lifelong_rl.envs.batch_env.BatchEnv.restore` writes into them.
+
+        Raises:
+            UserError: the robot does not tell, so that an episode cannot be copied.
         """
+        raise UserError(
+            f"{type(self).__name__} has no memory(), so that its environments cannot be copied; "
+            "return the arrays that it keeps of an episode by name, or {} if there are none"
+        )
 
     @abstractmethod
     def encode(self, state: StateT) -> npt.NDArray[np.float32]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from lifelong_rl import options
 from lifelong_rl.compatibility import PAIRS, Partners, find_partners
-from lifelong_rl.errors import UserError
 from lifelong_rl.options import GIVEN_TO_BUILD, REQUIRED, Option, options_of, read_entries
 from lifelong_rl.registry import (
     AGENTS,
@@ -279,9 +278,9 @@ def _describe_task(name: str) -> tuple[tuple[str, str], ...]:
     task, sequences = TASKS[name], []
     for sequence in SEQUENCES:
         try:
-            if name in SEQUENCES[sequence].tasks:
+            if name in _get_sequence(sequence).tasks:
                 sequences.append(sequence)
-        except (UserError, TypeError):  # a broken plug-in's, or one that is yet to be made
+        except Exception:  # a broken plug-in's
             continue
     return (
         ("version", task.version),
@@ -292,12 +291,17 @@ def _describe_task(name: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _get_sequence(name: str) -> Any:
+    """A sequence, made where what is registered is a class or a function that makes it."""
+    found = SEQUENCES[name]
+    return found() if isinstance(found, type) or not hasattr(found, "make_env") else found
+
+
 def _describe_sequence(name: str) -> tuple[tuple[str, str], ...]:
-    sequence = SEQUENCES[name]
-    made = sequence() if isinstance(sequence, type) else sequence
-    steps = getattr(made, "steps_per_task", None)
+    sequence = _get_sequence(name)
+    steps = getattr(sequence, "steps_per_task", None)
     return (
-        ("tasks", ", ".join(made.tasks)),
+        ("tasks", ", ".join(sequence.tasks)),
         ("steps per task", "as for every sequence" if steps is None else str(steps)),
     )
 

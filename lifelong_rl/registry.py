@@ -148,7 +148,9 @@ class Registry:
         return (inspect.getdoc(thing) or "").partition("\n")[0]
 
     def source(self, name: str) -> ClassSource | None:
-        """The source of the class called `name`, or of the object's; None if it cannot be read.
+        """The source of the class called `name`, or of the object's.
+
+        None if it cannot be read, or not all that it inherits from.
 
         Raises:
             UnknownNameError: No such name.
@@ -156,12 +158,12 @@ class Registry:
         if name in self._registered:
             thing = self._registered[name]
             owner = thing if isinstance(thing, type) else type(thing)
-            return source.find_class(owner.__module__, owner.__qualname__)
+            return _whole(source.find_class(owner.__module__, owner.__qualname__))
         self.check(name)
         found = self._found.get(name)  # checking may have imported it
         if found is None or not found.attribute:
             return None
-        return source.find_class(found.module, found.attribute)
+        return _whole(source.find_class(found.module, found.attribute))
 
     def declared(self, name: str, attribute: str) -> Any:
         """What the class or object called `name` sets an attribute to; None if it does not.
@@ -294,6 +296,10 @@ def _check_installed() -> None:
         f"lifelong_rl in {root} is not installed as it is there, so that nothing in it can be "
         f"found by name; install it (again): python -m pip install --editable {root}"
     )
+
+
+def _whole(found: ClassSource | None) -> ClassSource | None:
+    return found if found is not None and found.is_whole else None
 
 
 def _one_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ What is to be read this way has to stand in the file as it is: names and declara
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import sys
 from collections.abc import Iterator
@@ -59,7 +60,9 @@ class SourceFile:
                 module = self._absolute(node)
                 found |= {alias.asname or alias.name: (module, alias.name) for alias in node.names}
             elif isinstance(node, ast.Import):
-                found |= {alias.asname: (alias.name, "") for alias in node.names if alias.asname}
+                for alias in node.names:
+                    name = alias.asname or _package(alias.name)
+                    found[name] = (alias.name if alias.asname else name, "")
         return found
 
     def registrations(self, table: str) -> tuple[list[Registration], bool]:
@@ -98,10 +101,19 @@ class SourceFile:
                 found = ClassSource(self, node)
                 return found.find_class(inner) if inner else found
         module, attribute = self.imports.get(outer, ("", ""))
-        # Other packages declare nothing, and some, such as torch, take long to read.
-        if module == self.module or _package(module) not in ("lifelong_rl", _package(self.module)):
+        if module == self.module or not self._is_read(module):
             return None
         return find_class(module, ".".join(part for part in (attribute, inner) if part))
+
+    def declares_nothing(self, name: str) -> bool:
+        """Whether a base class, by its name here, is one of Python or of another package."""
+        outer = name.partition(".")[0]
+        module, _ = self.imports.get(outer, ("", ""))
+        return not self._is_read(module) if module else hasattr(builtins, outer)
+
+    def _is_read(self, module: str) -> bool:
+        # Other packages declare nothing, and some, such as torch, take long to read.
+        return _package(module) in ("lifelong_rl", _package(self.module))
 
     def _run_on_import(self) -> Iterator[ast.AST]:
         """All that is not inside of a function or a class."""
@@ -142,12 +154,31 @@ class ClassSource:
     def lineage(self) -> tuple[ClassSource, ...]:
         """The class and those that it inherits from, nearest first, as far as they can be read."""
         found = {(self.file.module, self.node.name): self}
-        for base in self.node.bases:
-            written = base.value if isinstance(base, ast.Subscript) else base
-            parent = self.file.find_class(ast.unparse(written))
+        for base in self._bases:
+            parent = self.file.find_class(base)
             for each in parent.lineage if parent else ():
                 found.setdefault((each.file.module, each.node.name), each)
         return tuple(found.values())
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether all of `lineage` that may declare something could be read.
+
+        `class Mine(METHODS.get("ewc"))` is not: who its base is shows when it is imported.
+        """
+        return all(
+            each.file.declares_nothing(base) or each.file.find_class(base) is not None
+            for each in self.lineage
+            for base in each._bases
+        )
+
+    @property
+    def _bases(self) -> list[str]:
+        """The base classes as they are written, without what stands in brackets."""
+        return [
+            ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+            for base in self.node.bases
+        ]
 
     def declared(self, name: str) -> Any:
         """The value of a class attribute that the nearest of the classes sets by a literal.
@@ -188,9 +219,11 @@ class ClassSource:
 def find_class(module: str, name: str) -> ClassSource | None:
     """A class by its module and its name there; None if its source cannot be read."""
     try:
-        return read(module).find_class(name)
+        found = read(module).find_class(name)
     except (ImportError, OSError, SyntaxError, ValueError):
         return None
+    inner, _, rest = name.partition(".")  # of a module of the package
+    return found if found is not None or not rest else find_class(f"{module}.{inner}", rest)
 
 
 def read(module: str) -> SourceFile:

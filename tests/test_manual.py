@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifelong_rl.cli import main
+from lifelong_rl.envs.sequences import Sequence
 from lifelong_rl.manual import (
     FLAGS,
     TABLES,
@@ -18,7 +19,7 @@ from lifelong_rl.manual import (
     read_options,
 )
 from lifelong_rl.options import options_of
-from lifelong_rl.registry import METHODS
+from lifelong_rl.registry import METHODS, SEQUENCES
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,6 +101,23 @@ def test_unknown_names_get_the_nearest_of_all_kinds(capsys: pytest.CaptureFixtur
         assert capsys.readouterr().err == f"lifelong-rl: unknown name '{wrong}'; {hint}\n"
 
 
+def test_the_names_of_two_kinds_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "qqqqqq"]) == 2
+    assert capsys.readouterr().err.count(" replay,") == 1
+
+
+def test_a_name_that_a_broken_plug_in_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old_plugin.py").write_text("from lifelong_rl.benchmark import METHODS\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["list", "pull", "--plugin", "old_plugin"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("lifelong-rl: unknown name 'pull', and old_plugin is broken: ")
+    assert "'lifelong_rl.benchmark' is 'lifelong_rl.registry' now" in message
+
+
 def test_a_plug_in_with_keyword_parameters_has_a_manual(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,6 +139,27 @@ def test_a_plug_in_with_keyword_parameters_has_a_manual(
     assert "  strength: a number or null; default 1\n      How hard.\n" in out
     assert "  near: true or false; default false\n" in out
     assert "not ppo (missing: losses that hold" in out
+
+
+def test_sequences_that_are_made_have_manuals(
+    capsys: pytest.CaptureFixture[str], fresh_registries: None
+) -> None:
+    @SEQUENCES.register("by-function")
+    def make() -> Sequence:
+        """Made by a function."""
+        return Sequence("by-function", ("reach", "push"), "two tasks")
+
+    class Made(Sequence):
+        """Made by a class."""
+
+        def __init__(self) -> None:
+            super().__init__("by-class", ("reach",), "one task")
+
+    SEQUENCES.register("by-class")(Made)
+    SEQUENCES.register("by-nobody")(len)
+    assert "\ntasks           reach, push\n" in manual_of("by-function", capsys)
+    assert "\ntasks           reach\n" in manual_of("by-class", capsys)
+    assert ", by-function, by-class\n" in manual_of("reach", capsys)
 
 
 def test_a_class_without_a_file_has_a_manual(fresh_registries: None) -> None:

@@ -14,6 +14,7 @@ from lifelong_rl import continual, registry
 from lifelong_rl.cli import main
 from lifelong_rl.envs.sequences import get_sequence
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.manual import read_manual
 from lifelong_rl.registry import (
     AGENTS,
     METHODS,
@@ -41,6 +42,28 @@ class Member(ContinualMethod):
 
 for number in (1, 2):
     METHODS.register(f"member-{number}")(type(f"Member{number}", (Member,), {}))
+''',
+    "methods/heirs.py": '''
+import lifelong_rl.continual.replay
+from lifelong_rl.continual import METHODS, replay
+
+Base = replay.Replay
+
+@METHODS.register("heir-by-module")
+class ByModule(replay.Replay):
+    """Names the module of its base."""
+
+@METHODS.register("heir-by-path")
+class ByPath(lifelong_rl.continual.replay.Replay):
+    """Names the package of its base."""
+
+@METHODS.register("heir-by-table")
+class ByTable(METHODS.get("replay")):
+    """Takes its base from the table."""
+
+@METHODS.register("heir-by-variable")
+class ByVariable(Base):
+    """Calls its base otherwise."""
 ''',
     "methods/torn.py": "@METHODS.register('torn')\ndef (",
     "methods/rude.py": """
@@ -147,6 +170,15 @@ def test_a_file_is_enough_and_is_imported_when_it_is_asked_for(elsewhere: str) -
         assert f"{elsewhere}.{folder}.{module}" in sys.modules
     assert isinstance(continual.make("shrink"), METHODS["shrink"])
     assert METHODS.names()[:2] == ["agem", "clone"]  # what ships with the project comes first
+
+
+@pytest.mark.parametrize("way", ["module", "path", "table", "variable"])
+def test_what_a_base_declares_is_found_however_the_base_is_named(elsewhere: str, way: str) -> None:
+    assert METHODS.declared(f"heir-by-{way}", "needs") == ("replayable losses",)
+    options = [option.name for option in read_manual("methods", f"heir-by-{way}").options]
+    assert options == ["per_task", "ratio", "scope"]
+    imported = f"{elsewhere}.methods.heirs" in sys.modules
+    assert imported == (way in ("table", "variable"))  # only these do not tell
 
 
 def test_a_task_from_a_file_is_known_everywhere(elsewhere: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from lifelong_rl.cli.options import Command, Repeated
-from lifelong_rl.errors import UnknownNameError
+from lifelong_rl.errors import UnknownNameError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class List(Command):
             if self.name == "methods":
                 _print_refusals()
         else:
-            _print_manuals(self.name)
+            _print_manuals(self.name, broken)
         if broken:
             _print_section("plug-ins", broken)
         return 0
@@ -76,17 +76,24 @@ def _print_section(title: str, entries: Iterable[tuple[str, str]]) -> None:
         print(f"  {name:<{width}}  {' '.join(description.split())}".rstrip())
 
 
-def _print_manuals(name: str) -> None:
+def _print_manuals(name: str, broken: Sequence[tuple[str, str]]) -> None:
     """Print the manual of what is called `name`, one for each kind that has the name.
+
+    Args:
+        name: Of a thing.
+        broken: Plug-ins that could not be imported, and why.
 
     Raises:
         UnknownNameError: Nothing is called so.
+        UserError: Nothing is, and what may hold it is broken.
     """
     from lifelong_rl.manual import TABLES, format_manual, read_manual
 
     kinds = [kind for kind, table in TABLES.items() if name in table]
     if not kinds:
-        known = [*TABLES, *(each for table in TABLES.values() for each in table.names())]
+        if broken:
+            raise UserError(f"unknown name '{name}', and {broken[0][0]} is {broken[0][1]}")
+        known = {*TABLES, *(each for table in TABLES.values() for each in table.names())}
         raise UnknownNameError("name", name, known, see="lifelong-rl list")
     print("\n\n\n".join(format_manual(read_manual(kind, name)) for kind in kinds))
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -27,6 +27,9 @@ class Command:
     """
 
     debug: bool = False
+
+    WITH_OPPOSITES: ClassVar[bool] = False
+    """Whether each flag has an opposite, for a command whose flags a file may set too."""
 
     @classmethod
     def parse(cls, name: str, arguments: Sequence[str], default: Self | None = None) -> Self:
@@ -54,7 +57,7 @@ class Command:
                     args=list(arguments),
                     default=tyro.MISSING_NONPROP if default is None else default,
                     return_unknown_args=True,
-                    config=(tyro.conf.FlagCreatePairsOff,),
+                    config=() if cls.WITH_OPPOSITES else (tyro.conf.FlagCreatePairsOff,),
                 )
         except SystemExit as stop:
             if stop.code in (0, None):

@@ -43,6 +43,8 @@ class Run(RunConfig, Command):
     config: OptionalPath = None
     quiet: bool = False
 
+    WITH_OPPOSITES = True
+
     @classmethod
     def parse(cls, name: str, arguments: Sequence[str], default: Self | None = None) -> Self:
         """Parse the arguments on top of the configuration file that they name."""

@@ -8,11 +8,12 @@ every learner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from lifelong_rl.compatibility import Trait
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import (
     Batch,
     Component,
@@ -23,9 +24,13 @@ from lifelong_rl.learning.protocols import (
     StepRecord,
 )
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
-from lifelong_rl.options import DeclaredOptions, Scope
+from lifelong_rl.options import DeclaredOptions, Scope, options_of, plain
 
 __all__ = ["ContinualMethod", "Scope"]
+
+
+class MethodAttributeError(UserError, AttributeError):
+    """A method keeps an option where methods kept theirs before they had `options`."""
 
 
 class ContinualMethod:
@@ -45,6 +50,8 @@ class ContinualMethod:
     Raises:
         UnknownNameError: There is no such option.
         OptionError: An option does not allow the value.
+        MethodAttributeError: A subclass reads or sets an option as an attribute of its own, which
+            nothing else would know of, or never calls this constructor.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,42 @@ class ContinualMethod:
     made_as: tuple[str, dict[str, Any]] | None = None
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
+        own = vars(self).copy()
         self.options = self.Options.of(options, given)
+        for name, value in own.items():
+            self._refuse_other_value(name, value)
+
+    if not TYPE_CHECKING:  # for whom they would allow any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Only called for what is missing: say where options are."""
+            kind = type(self).__name__
+            if name == "options":
+                raise MethodAttributeError(
+                    f"{kind} has no options yet; its __init__ has to call super().__init__(...), "
+                    "with the scope if it has another than 'policy'"
+                )
+            if "options" in vars(self) and name in options_of(self.Options):
+                raise MethodAttributeError(
+                    f"'{name}' of {kind} is self.options.{name} now (see docs/renaming.md)"
+                )
+            raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=self)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Refuse another value for an option than everything else goes by."""
+            self._refuse_other_value(name, value)
+            object.__setattr__(self, name, value)
+
+    def _refuse_other_value(self, name: str, value: object) -> None:
+        if "options" not in vars(self) or name not in options_of(self.Options):
+            return
+        used = getattr(self.options, name)
+        if plain(value) != plain(used):
+            raise MethodAttributeError(
+                f"{type(self).__name__} sets '{name}' to {value!r}, and its options say {used!r}; "
+                f"pass it on, as super().__init__({name}={name}), and read self.options.{name} "
+                "(see docs/renaming.md)"
+            )
 
     def acts_on(self, role: Role) -> bool:
         """Whether the hooks below are called for components of this role."""

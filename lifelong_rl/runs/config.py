@@ -27,6 +27,8 @@ ONLY_WITH_PIXELS = (
 """Fields of no meaning where the state is observed."""
 LISTS = ("cameras", "encoder", "plugin")
 """Fields of which a file may give one without making it a list."""
+FORMER = ("finetune",)
+"""Fields that files of earlier versions may have; `check_fields` reads them."""
 
 
 @dataclass(frozen=True)

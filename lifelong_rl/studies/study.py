@@ -16,6 +16,7 @@ from lifelong_rl.compatibility import read_offers
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
+    FORMER,
     SPEED_ONLY,
     RunConfig,
     check_fields,
@@ -84,16 +85,20 @@ class Cell:
     def find_refusal(self) -> str | None:
         """Why the method cannot serve the agent; None if it can.
 
-        What both declare decides. An agent that declares nothing begins a first task.
+        What both declare decides, and then whether the agent can be made. An agent that declares
+        nothing begins a first task.
 
         Raises:
-            UserError: Methods do not go together, or the agent that declares nothing cannot learn
-                the sequence at all or does not accept a value of an option.
+            UserError: Methods do not go together, the agent does not accept a value of an option,
+                or one that declares nothing cannot learn the sequence at all.
         """
         config = self.setup.config
         continual.make(config.method, **config.method_options)
         if read_offers(AGENTS, config.agent) is not None:
-            return self.setup.refusal
+            refusal = self.setup.refusal
+            if refusal is None:
+                _build(self.setup)
+            return refusal
         try:
             _begin(self.setup)
         except UserError as error:
@@ -198,7 +203,7 @@ def _read_cells(block: Mapping[str, Any], path: Path, runs: Path) -> Iterator[Ce
         raise UserError(
             f"{path}: the name of a block must be letters, digits and any of .+-_, not {name!r}"
         )
-    common = {field: block[field] for field in COMMON if field in block}
+    common = {field: block[field] for field in (*COMMON, *FORMER) if field in block}
     for values in product(*(_read_list(block, key, path) for key in LISTS)):
         chosen = check_fields(dict(zip(LISTS.values(), values, strict=True)), path)
         for kind, key in OPTIONS.items():
@@ -225,7 +230,7 @@ def _read_list(block: Mapping[str, Any], key: str, path: Path) -> list[Any]:
 
 def _check_names(content: Mapping[str, Any], known: tuple[str, ...], path: Path) -> None:
     for name in content:
-        if name not in known:
+        if name not in known and name not in FORMER:
             raise UnknownNameError("option", name, known, see=str(path))
 
 
@@ -238,6 +243,21 @@ def _check_options(
         for name in given.get(kind, {}):
             if name not in known:
                 raise UnknownNameError(f"{LISTS[key]} in {kind}", str(name), known, see=str(path))
+
+
+def _build(setup: Setup) -> None:
+    """Make a run's agent: options that do not go together are found by that.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        with closing(setup.make_env(0)) as env:
+            setup.build_agent(env)
+    except UserError:
+        raise
+    except Exception:  # its run will fail with this, and tell where
+        return
 
 
 def _begin(setup: Setup) -> None:

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_runs import SMALL, TOY, metric_lines, results, run_toy, without_speed
 
 from lifelong_rl.cli import main
+from lifelong_rl.cli.run import Run
 from lifelong_rl.metrics import matrix as metrics
 from lifelong_rl.metrics.matrix import Curve
 
@@ -126,6 +127,18 @@ def test_how_often_is_evaluated_does_not_change_what_is_learned(finished, tmp_pa
     arguments = ["--method", "ewc", "--method-options", "strength=1e2", "--eval-points", "9"]
     run_toy(tmp_path / "b", *arguments)
     assert results(tmp_path / "b")["return_matrix"] == results(finished)["return_matrix"]
+
+
+def test_the_flags_of_the_command_line_go_before_the_file(tmp_path):
+    file = tmp_path / "f.yaml"
+    for filed in (True, False):
+        file.write_text(f"diagnostics: {str(filed).lower()}\n")
+        for words, diagnostics in (
+            ([], filed),
+            (["--diagnostics"], True),
+            (["--no-diagnostics"], False),
+        ):
+            assert Run.parse("run", ["--config", str(file), *words]).diagnostics == diagnostics
 
 
 def test_the_command_line_goes_before_the_file_and_the_file_before_the_defaults(tmp_path):

@@ -52,3 +52,36 @@ def test_registered_thing_must_be_a_method(fresh_registries):
     METHODS.register("odd")(dict)
     with pytest.raises(UserError, match="not a subclass of ContinualMethod"):
         make("odd")
+
+
+def test_a_former_method_is_told_where_its_options_are(fresh_registries):
+    class Reads(ContinualMethod):
+        def __init__(self, *, scope: str = "policy") -> None:
+            super().__init__(scope=scope)
+
+    class Forgets(ContinualMethod):
+        def __init__(self) -> None:
+            self.scope = "both"
+
+    class Sets(ContinualMethod):
+        def __init__(self, *, scope: str = "both") -> None:
+            super().__init__()
+            self.scope = scope
+
+    class SetsFirst(EWC):
+        def __init__(self, *, strength: float = 3.0) -> None:
+            self.strength = strength
+            super().__init__()
+
+    with pytest.raises(UserError, match=r"'scope' of Reads is self\.options\.scope now"):
+        Reads().scope  # noqa: B018
+    with pytest.raises(UserError, match=r"has to call super\(\)"):
+        Forgets().acts_on("policy")
+    for factory in (Sets, SetsFirst):
+        METHODS.register("former")(factory)
+        with pytest.raises(UserError, match=r"pass it on, as super\(\)"):
+            make("former")
+    Sets(scope="policy")  # what all go by
+    assert not hasattr(Reads(), "anchors")
+    with pytest.raises(AttributeError, match="'Reads' object has no attribute 'anchors'"):
+        Reads().anchors  # noqa: B018

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
 import pytest
 
 from lifelong_rl import envs
-from lifelong_rl.envs.arm.task import Start
+from lifelong_rl.envs.arm.task import Arm, Start
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.robot import Robot
 from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.envs.tasks.drawer_open import OPEN, DrawerOpen
+from lifelong_rl.envs.tasks.reach import Reach
+from lifelong_rl.errors import UserError
 
 
 def nan_position(env: BatchEnv, row: int) -> None:
@@ -186,6 +191,22 @@ def test_a_restored_snapshot_goes_on_with_the_same_bits(task: str) -> None:
         for name, array in vars(step).items():
             np.testing.assert_array_equal(getattr(found, name), array)
     np.testing.assert_array_equal(snapshot["elapsed"], [11, 1, 11])  # a copy: steps leave it alone
+
+
+def test_a_robot_that_does_not_tell_what_it_keeps_runs_but_is_not_copied() -> None:
+    class OldArm(Arm):
+        memory = Robot.memory
+
+    class OldReach(Reach):
+        def robot(self, batch: Any) -> Arm:
+            return OldArm(batch, self)
+
+    assert "memory" not in Robot.__abstractmethods__
+    env = BatchEnv(OldReach(), 2)
+    env.reset()
+    env.step(np.zeros((2, env.task.action_dim)))
+    with pytest.raises(UserError, match=r"OldArm has no memory\(\)"):
+        copy.deepcopy(env)
 
 
 def test_a_snapshot_of_another_task_or_size_is_refused() -> None:

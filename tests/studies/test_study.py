@@ -234,6 +234,25 @@ def test_pairs_that_make_no_sense_are_told_from_mistakes(tmp_path):
         ).find_refusal()
 
 
+def test_a_study_of_before_there_were_encoder_modes(tmp_path, monkeypatch):
+    monkeypatch.setattr("lifelong_rl.runs.setup._open_eyes", lambda *given: None)
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "sequences: arm3\nagents: sac\nmethods: ewc\nseeds: 0\nobservation: pixels\n"
+        "finetune: false\nblocks:\n- {encoder: e, finetune: true, name: tuned}\n- encoder: e\n"
+        "- name: alone\n"
+    )
+    modes = [cell.setup.config.encoder_mode for cell in read_study(file).cells]
+    assert modes == ["finetune", "frozen", "scratch"]
+
+
+def test_options_that_do_not_go_together_are_found_before_a_sweep_begins(tmp_path):
+    options = {"rollout_steps": 10, "batch_size": 7}
+    config = RunConfig(agent="ppo", num_envs=2, method="ewc", agent_options=options)
+    with pytest.raises(UserError, match=r"batch_size.* must be a divisor of the 20 rows"):
+        Cell(tmp_path, prepare(config)).find_refusal()
+
+
 def test_what_is_broken_is_left_to_its_own_run_to_tell(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_plugin.ToyAgent, "begin_task", lambda self, task, env: 1 / 0)
     assert cell(tmp_path).find_refusal() is None
