@@ -83,12 +83,14 @@ class Savable(BaseAlgorithm):
             bound = signature.bind_partial(agent, *arguments, **named)
         except TypeError:  # the constructor's own complaint is the better one
             return agent
-        agent._arguments = {}
+        noted: dict[str, Any] = {}
         for name, value in list(bound.arguments.items())[1:]:
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                agent._arguments |= value
+                noted |= value
             else:
-                agent._arguments[name] = value
+                noted[name] = value
+        # Not the environment, which a later one may replace: copies would go on holding it.
+        agent._arguments = {name: each for name, each in noted.items() if name not in HANDED_OVER}
         return agent
 
     @abstractmethod
@@ -287,7 +289,7 @@ class Savable(BaseAlgorithm):
 
     def _arguments_now(self) -> dict[str, Any]:
         """The constructor's arguments, as the agent has them now."""
-        arguments = {k: v for k, v in self._arguments.items() if k not in HANDED_OVER}
+        arguments = dict(self._arguments)
         for name in _argument_names(type(self)):
             if name in HANDED_OVER or name not in vars(self):
                 continue

@@ -754,6 +754,20 @@ def test_a_copy_holds_of_the_buffer_what_is_in_it() -> None:
     )
 
 
+@every_agent
+def test_a_copy_does_not_hold_environments_that_were_replaced(kind: str) -> None:
+    class Processes(DummyVecEnv):
+        def __getstate__(self) -> Any:
+            raise TypeError("cannot be copied, as those of SubprocVecEnv cannot")
+
+    own: dict[str, Any] = (
+        {"n_steps": 16, "batch_size": 16} if kind == "ppo" else {"buffer_size": 10}
+    )
+    agent = AGENTS[kind]("MlpPolicy", Processes([Toy]), num_tasks=NUM_TASKS, **own)
+    agent.set_env(toys(count=1))
+    assert_equal(copy.deepcopy(agent), agent)
+
+
 def test_a_copy_does_not_write_into_the_log_of_the_original(tmp_path: Path) -> None:
     agent = build("ppo", verbose=1)
     agent.learn(32)
