@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -254,6 +255,13 @@ def test_an_agent_without_a_seed_leaves_the_global_generators_alone() -> None:
     box.seek(0)
     SAC.load(box)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_file_in_memory_need_not_be_rewound() -> None:
+    agent, box = build("sac"), io.BytesIO()
+    agent.save(box)
+    assert_equal(SAC.load(box), agent)
+    assert_equal(SAC.load(box), agent)
 
 
 @every_agent
@@ -606,6 +614,12 @@ def test_files_that_are_no_saved_agent_are_refused_in_a_line(
         name = str(source) if isinstance(source, Path) else "the file"
         assert str(caught.value).startswith(name)
     assert not hasattr(lifelong_rl, "exploded")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.zip")
+    with pytest.raises(AgentFileError, match=r"m\.zip cannot be read: it is not a regular file"):
+        SAC.load(tmp_path / "m.zip")
 
 
 def test_a_file_of_stable_baselines_another_agent_or_version_is_named(
