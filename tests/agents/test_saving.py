@@ -583,6 +583,24 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda saved: edited(saved, lambda c, a: c.update(n_envs=10**9)),
         "cannot be loaded: 1000000000 environments",
     ),
+    "noise for many environments": (
+        lambda saved: edited(
+            saved,
+            lambda c, a: a.update(
+                action_noise={
+                    "vectorized_noise": {
+                        "base_noise": to_plain(NormalActionNoise(np.zeros(2), np.ones(2)), ""),
+                        "n_envs": 10**9,
+                    }
+                }
+            ),
+        ),
+        "cannot be loaded: 1000000000 environments",
+    ),
+    "no random numbers": (
+        lambda saved: edited(saved, lambda c, a: c.update(generators={})),
+        "cannot be loaded: 'python'",
+    ),
     "another network": (
         lambda saved: edited(
             saved, lambda c, a: a["policy_kwargs"]["mapping"].update(net_arch=[4, 4])
