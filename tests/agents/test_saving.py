@@ -317,6 +317,14 @@ def test_eyes_come_back(frozen: bool) -> None:
     np.testing.assert_array_equal(  # it can be saved without environments too
         round_trip(round_trip(agent)).act(observations), agent.act(observations)
     )
+    for copied in COPIES.values():  # in the middle of an episode
+        other = copied(agent)
+        assert other.env.get_attr("num_diverged") == [0, 0]
+        for each in (agent, other):
+            seed_everything(1)
+            each.learn(24, reset_num_timesteps=False)
+        assert_equal(other, agent)
+        np.testing.assert_array_equal(other.act(observations), agent.act(observations))
     env.close()
 
 
