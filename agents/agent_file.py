@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import write_file, writing
+from lifelong_rl.storage.plain_file import read_bytes
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.storage.versions import versions
 
@@ -115,12 +116,16 @@ def read_agent(target: Target, algorithm: str) -> tuple[dict[str, Any], dict[str
 def _read(target: Target) -> tuple[object, bytes]:
     """What to call a file, and all its bytes."""
     if not isinstance(target, str | Path):
-        return "the file", target.read()
+        blob = target.read()
+        if not blob and target.seekable():  # just written, as Stable-Baselines3 reads it too
+            target.seek(0)
+            blob = target.read()
+        return "the file", blob
     path = Path(target)
     if not path.suffix and not path.is_file():
         path = path.with_suffix(".zip")
     try:
-        return path, path.read_bytes()
+        return path, read_bytes(path)
     except OSError as error:
         raise AgentFileError(path, f"cannot be read: {error.strerror}") from error
 

@@ -22,6 +22,9 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
 
+MOST_ENVIRONMENTS = 2**16
+"""How many a file may ask for."""
+
 Plain = Any
 """A state tree (`lifelong_rl.storage.state_tree`) in which each mapping has one key, its kind."""
 
@@ -162,6 +165,11 @@ def _read_box(low: np.ndarray, high: np.ndarray, dtype: str) -> spaces.Box:
     return spaces.Box(low, high, dtype=np.dtype(dtype).type)
 
 
+def _read_vectorized_noise(base_noise: noise.ActionNoise, n_envs: int) -> Any:
+    check_environments(n_envs)
+    return noise.VectorizedActionNoise(base_noise, n_envs)
+
+
 _Parts = dict[str, Any]
 _WRITERS: Mapping[type, Callable[[Any], tuple[str, _Parts]]] = {
     noise.NormalActionNoise: lambda v: ("normal_noise", _noise(v)),
@@ -191,7 +199,7 @@ _READERS: Mapping[str, Callable[..., Any]] = {
     "ornstein_uhlenbeck_noise": lambda dtype, **v: noise.OrnsteinUhlenbeckActionNoise(
         **v, dtype=np.dtype(dtype).type
     ),
-    "vectorized_noise": noise.VectorizedActionNoise,
+    "vectorized_noise": _read_vectorized_noise,
     "constant_schedule": utils.ConstantSchedule,
     "linear_schedule": utils.LinearSchedule,
     "float_schedule": utils.FloatSchedule,
@@ -225,3 +233,13 @@ def check_size(what: str, declared: int, there: int) -> None:
     """
     if declared > there:
         raise ValueError(f"{what} with at least {declared} parameters has {there} in the file")
+
+
+def check_environments(count: int) -> None:
+    """Refuse to make something for more environments than there ever are.
+
+    Raises:
+        ValueError: There are so many, or none.
+    """
+    if not 1 <= count <= MOST_ENVIRONMENTS:
+        raise ValueError(f"{count} environments")

@@ -31,7 +31,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         observation_space: A flat box that ends with the task one-hot if there are several tasks.
         action_space: A box.
         lr_schedule: Learning rate by the remaining share of training.
-        net_arch: Units of the hidden layers, by "pi" and "vf".
+        net_arch: Units of the hidden layers, of both or by "pi" and "vf".
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
         layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
         build_network: Makes the network of the policy and that of the value.
@@ -46,7 +46,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
-        net_arch: dict[str, list[int]] | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
         num_tasks: int = 1,
         layer_norm: bool = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
@@ -63,7 +63,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             observation_space,
             action_space,
             lr_schedule,
-            net_arch=net_arch or {"pi": [64, 64], "vf": [64, 64]},  # as Stable-Baselines3
+            net_arch=_by_network(net_arch),
             **kwargs,
         )
 
@@ -153,6 +153,13 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             layer_norm=self._layer_norm,
         )
         return self._build_network(role, spec)
+
+
+def _by_network(net_arch: list[int] | dict[str, list[int]] | None) -> dict[str, list[int]]:
+    """The hidden layers of policy and value, given in any way that Stable-Baselines3 takes."""
+    if net_arch is None:
+        net_arch = [64, 64]
+    return net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "vf": net_arch}
 
 
 def _init_hidden(network: nn.Module, gain: float) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 from lifelong_rl.agents.agent_file import AgentFileError, Target, read_agent, write_agent
 from lifelong_rl.agents.plain_values import (
     UnwritableError,
+    check_environments,
     check_size,
     count_numbers,
     from_plain,
@@ -55,7 +56,6 @@ PROGRESS = (
 """How far an agent is, beside its state: attributes, of which each class has some."""
 EXPERIENCE = "replay_buffer"
 """What of an agent's state no file holds."""
-MOST_ENVIRONMENTS = 2**16
 _PLAIN = (type(None), bool, int, float, str)
 
 
@@ -83,12 +83,14 @@ class Savable(BaseAlgorithm):
             bound = signature.bind_partial(agent, *arguments, **named)
         except TypeError:  # the constructor's own complaint is the better one
             return agent
-        agent._arguments = {}
+        noted: dict[str, Any] = {}
         for name, value in list(bound.arguments.items())[1:]:
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                agent._arguments |= value
+                noted |= value
             else:
-                agent._arguments[name] = value
+                noted[name] = value
+        # Not the environment, which a later one may replace: copies would go on holding it.
+        agent._arguments = {name: each for name, each in noted.items() if name not in HANDED_OVER}
         return agent
 
     @abstractmethod
@@ -177,6 +179,7 @@ class Savable(BaseAlgorithm):
             try:
                 agent = cls._made(content, given, device, None if env is None else env.num_envs)
                 agent._restore(content)
+                set_generator_state(content["generators"])  # tried here, taken over below
             except Exception as error:
                 told = str(error).partition("\n")[0] or type(error).__name__
                 raise AgentFileError(_called(path), f"cannot be loaded: {told}") from error
@@ -287,7 +290,7 @@ class Savable(BaseAlgorithm):
 
     def _arguments_now(self) -> dict[str, Any]:
         """The constructor's arguments, as the agent has them now."""
-        arguments = {k: v for k, v in self._arguments.items() if k not in HANDED_OVER}
+        arguments = dict(self._arguments)
         for name in _argument_names(type(self)):
             if name in HANDED_OVER or name not in vars(self):
                 continue
@@ -321,8 +324,7 @@ class Savable(BaseAlgorithm):
             options = {name: from_plain(value) for name, value in method["options"].items()}
             arguments["method"] = make(method["name"], **options)
         num_envs = content["n_envs"] if num_envs is None else num_envs
-        if not 1 <= num_envs <= MOST_ENVIRONMENTS:
-            raise ValueError(f"{num_envs} environments")
+        check_environments(num_envs)
         arguments |= {"env": _SpacesOnly(num_envs, shown, actions), "device": device}
         accepted = _argument_names(cls)
         agent = cls(**{name: value for name, value in arguments.items() if name in accepted})

@@ -9,6 +9,7 @@ encoder of its own, as it has a trunk of its own.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -334,9 +335,14 @@ class SightedVecEnv(VecEnvWrapper):
         super().__init__(env, observation_space=sight.space)
         self._sight = sight
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what Stable-Baselines3 notes of the class, which cannot be copied."""
+        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the state of another; without this, looking for it would never end."""
         vars(self).update(state)
+        self.class_attributes = dict(inspect.getmembers(type(self)))
 
     def reset(self) -> np.ndarray:
         """Start new episodes: rows (n, dim)."""

@@ -112,5 +112,7 @@ def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
     # Rows first, so that gradients lie row by row in memory and are summed over rows in that order:
     # runs of versions that multiplied with a one-hot are repeated to the last bit.
     heads = outputs.unflatten(-1, (num_tasks, -1)).transpose(0, 1)  # type: ignore[no-untyped-call]
-    chosen = torch.take_along_dim(heads, task.view(-1, 1, 1, 1), dim=2)
+    index = task.view(-1, 1, 1, 1).expand(*heads.shape[:2], 1, heads.shape[3])
+    # not take_along_dim, which gives task 7 of 5 the head of task 2
+    chosen: Tensor = heads.gather(2, index)
     return chosen.squeeze(2).transpose(0, 1)

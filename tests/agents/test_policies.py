@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -9,6 +10,8 @@ from stable_baselines3.common.distributions import SquashedDiagGaussianDistribut
 
 from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.policies import ContinualSACPolicy
+from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.networks import MultiHeadMLP
 
 NUM_TASKS = 2
 INPUTS = 3
@@ -62,3 +65,29 @@ def test_what_is_not_supported_is_refused(option: str) -> None:
         ContinualSACPolicy(
             gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), lambda p: 1, **{option: True}
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "policy_units", "value_units"),
+    [
+        (None, [64, 64], [64, 64]),
+        ([8, 4], [8, 4], [8, 4]),
+        ([], [], []),
+        ({"pi": [8], "vf": [4, 4]}, [8], [4, 4]),
+    ],
+)
+def test_hidden_layers_of_ppo_are_given_as_to_stable_baselines(
+    given: Any, policy_units: list[int], value_units: list[int]
+) -> None:
+    made = ContinualPPOPolicy(
+        gym.spaces.Box(-1, 1, (INPUTS,)),
+        gym.spaces.Box(-1, 1, (2,)),
+        lambda progress: 1e-3,
+        net_arch=given,
+    )
+    for network, units in (
+        (made.policy_network, policy_units),
+        (made.value_network, value_units),
+    ):
+        assert isinstance(network, MultiHeadMLP)
+        assert list(network.spec.hidden) == units

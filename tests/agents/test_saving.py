@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -256,6 +257,13 @@ def test_an_agent_without_a_seed_leaves_the_global_generators_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_file_in_memory_need_not_be_rewound() -> None:
+    agent, box = build("sac"), io.BytesIO()
+    agent.save(box)
+    assert_equal(SAC.load(box), agent)
+    assert_equal(SAC.load(box), agent)
+
+
 @every_agent
 def test_load_takes_another_number_of_environments_and_other_arguments(kind: str) -> None:
     noise = {"action_noise": VectorizedActionNoise(NormalActionNoise(np.zeros(2), np.ones(2)), 2)}
@@ -309,6 +317,14 @@ def test_eyes_come_back(frozen: bool) -> None:
     np.testing.assert_array_equal(  # it can be saved without environments too
         round_trip(round_trip(agent)).act(observations), agent.act(observations)
     )
+    for copied in COPIES.values():  # in the middle of an episode
+        other = copied(agent)
+        assert other.env.get_attr("num_diverged") == [0, 0]
+        for each in (agent, other):
+            seed_everything(1)
+            each.learn(24, reset_num_timesteps=False)
+        assert_equal(other, agent)
+        np.testing.assert_array_equal(other.act(observations), agent.act(observations))
     env.close()
 
 
@@ -575,6 +591,24 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda saved: edited(saved, lambda c, a: c.update(n_envs=10**9)),
         "cannot be loaded: 1000000000 environments",
     ),
+    "noise for many environments": (
+        lambda saved: edited(
+            saved,
+            lambda c, a: a.update(
+                action_noise={
+                    "vectorized_noise": {
+                        "base_noise": to_plain(NormalActionNoise(np.zeros(2), np.ones(2)), ""),
+                        "n_envs": 10**9,
+                    }
+                }
+            ),
+        ),
+        "cannot be loaded: 1000000000 environments",
+    ),
+    "no random numbers": (
+        lambda saved: edited(saved, lambda c, a: c.update(generators={})),
+        "cannot be loaded: 'python'",
+    ),
     "another network": (
         lambda saved: edited(
             saved, lambda c, a: a["policy_kwargs"]["mapping"].update(net_arch=[4, 4])
@@ -606,6 +640,12 @@ def test_files_that_are_no_saved_agent_are_refused_in_a_line(
         name = str(source) if isinstance(source, Path) else "the file"
         assert str(caught.value).startswith(name)
     assert not hasattr(lifelong_rl, "exploded")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.zip")
+    with pytest.raises(AgentFileError, match=r"m\.zip cannot be read: it is not a regular file"):
+        SAC.load(tmp_path / "m.zip")
 
 
 def test_a_file_of_stable_baselines_another_agent_or_version_is_named(
@@ -752,6 +792,20 @@ def test_a_copy_holds_of_the_buffer_what_is_in_it() -> None:
     np.testing.assert_array_equal(
         other.replay_buffer.observations[:15], agent.replay_buffer.observations[:15]
     )
+
+
+@every_agent
+def test_a_copy_does_not_hold_environments_that_were_replaced(kind: str) -> None:
+    class Processes(DummyVecEnv):
+        def __getstate__(self) -> Any:
+            raise TypeError("cannot be copied, as those of SubprocVecEnv cannot")
+
+    own: dict[str, Any] = (
+        {"n_steps": 16, "batch_size": 16} if kind == "ppo" else {"buffer_size": 10}
+    )
+    agent = AGENTS[kind]("MlpPolicy", Processes([Toy]), num_tasks=NUM_TASKS, **own)
+    agent.set_env(toys(count=1))
+    assert_equal(copy.deepcopy(agent), agent)
 
 
 def test_a_copy_does_not_write_into_the_log_of_the_original(tmp_path: Path) -> None:

@@ -85,3 +85,12 @@ def test_task_is_needed_with_several_heads():
     network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=2))
     with pytest.raises(ValueError, match="needs the task of each row"):
         network(torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize(
+    "task", [[0, 1, 3], [0, -1, 2], [0, 1]], ids=["too large", "negative", "too few"]
+)
+def test_tasks_that_there_are_not_are_refused(task: list[int]) -> None:
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3))
+    with pytest.raises(RuntimeError, match=r"out of bounds|expanded size"):
+        network(torch.randn(3, 4), torch.tensor(task))
