@@ -236,9 +236,9 @@ class Registry:
     def _add(self, found: Registration) -> None:
         known = self._found.setdefault(found.name, found)
         if known.module != found.module:
-            self.broken[found.module] = (
-                f"the {self.kind} name '{found.name}' is taken by {known.module}"
-            )
+            problem = f"the {self.kind} name '{found.name}' is taken by {known.module}"
+            before = self.broken.get(found.module)
+            self.broken[found.module] = problem if before is None else f"{before}; {problem}"
 
     def _import_computed(self) -> None:
         """Import the files that compute their names.
@@ -278,12 +278,16 @@ def load_plugins(modules: Iterable[str]) -> None:
 def _points(group: str) -> list[tuple[str, str]]:
     """Values and names of the entry points of a group, those of this package first.
 
+    The others are in the order of their values, which no file system decides: of two packages that
+    claim a name the same one has it everywhere.
+
     Raises:
         UserError: See `_check_installed`.
     """
     _check_installed()
     points = [(point.value, point.name) for point in entry_points(group=group)]
-    return sorted(points, key=lambda point: not point[0].startswith(OURS))
+    ours = [point for point in points if point[0].startswith(OURS)]
+    return ours + sorted(point for point in points if point not in ours)
 
 
 @cache

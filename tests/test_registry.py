@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
-from importlib.metadata import EntryPoints
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,26 @@ def test_a_name_belongs_to_the_module_that_has_it(fresh_registries: None) -> Non
     SEQUENCES.register("mine")(1)
     SEQUENCES.register("mine")(2)  # the module is imported again
     assert SEQUENCES["mine"] == 2
+
+
+def test_of_two_packages_the_same_one_has_a_name_everywhere(
+    monkeypatch: pytest.MonkeyPatch, fresh_registries: None
+) -> None:
+    both = [
+        EntryPoint(name, f"{package}.x:Same", METHODS.group)
+        for package in ("second", "first")
+        for name in ("same", "other")
+    ]
+    for points in (both, both[::-1]):
+        own = importlib.metadata.entry_points(group="lifelong_rl.agents")
+        found = EntryPoints([*points, *own])
+        monkeypatch.setattr(registry, "entry_points", lambda group, e=found: e.select(group=group))
+        table = Registry("method")
+        assert set(table.names()) == {"same", "other"}
+        assert table.broken == {
+            "second.x": "the method name 'other' is taken by first.x; "
+            "the method name 'same' is taken by first.x"
+        }
 
 
 def test_a_table_reads_like_a_mapping(fresh_registries: None) -> None:
