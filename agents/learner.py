@@ -170,7 +170,7 @@ class ContinualLearner(TaskLearner, Savable):
         **sb3_arguments: As for Stable-Baselines3's algorithm.
 
     Raises:
-        UserError: The actions are not continuous.
+        UserError: The actions are not continuous, or the method is none.
     """
 
     def __init__(
@@ -183,6 +183,12 @@ class ContinualLearner(TaskLearner, Savable):
         reset_optimizers: bool = True,
         **sb3_arguments: Any,
     ) -> None:
+        if not isinstance(method, ContinualMethod | None):
+            raise UserError(
+                f"the third argument of {type(self).__name__} is a continual method, such as "
+                f"lifelong_rl.continual.make('ewc'), and not {method!r}; give the learning rate "
+                "by its name: learning_rate=3e-4"
+            )
         actions = getattr(env, "action_space", None)  # the name of an environment has none yet
         if actions is not None and not isinstance(actions, spaces.Box):
             raise UserError(

@@ -171,7 +171,13 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         self._task_steps, self._updates_owed = 0, 0.0
         if self.reset_buffer:
             self.replay_buffer.reset()
-        super().begin_task(task_id, env if self._sight is None else self._sight.wrap(env))
+        super().begin_task(task_id, env)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Learn in these environments from now on; what they show is seen with the eyes."""
+        if self._sight is not None and env.observation_space == self._shown_space:
+            env = self._sight.wrap(self._wrap_env(env, self.verbose))
+        super().set_env(env, force_reset)
 
     def learn_task(self, steps: int, progress: Progress) -> None:
         """Learn the current task for `steps` environment steps.
@@ -236,7 +242,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         self.replay_buffer = unpack_buffer(state["replay_buffer"])
 
     def _take_env(self, env: Any, force_reset: bool) -> None:
-        super()._take_env(env if self._sight is None else self._sight.wrap(env), force_reset)
+        super()._take_env(env, force_reset)
         noise = self.action_noise
         if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
             self.action_noise = VectorizedActionNoise(noise.base_noise, self.n_envs)

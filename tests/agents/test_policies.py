@@ -8,9 +8,11 @@ import pytest
 import torch
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 
+from lifelong_rl.agents import PPO, SAC, TD3
 from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.policies import ContinualSACPolicy
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
+from lifelong_rl.errors import UserError
 from lifelong_rl.networks import MultiHeadMLP
 
 NUM_TASKS = 2
@@ -91,3 +93,14 @@ def test_hidden_layers_of_ppo_are_given_as_to_stable_baselines(
     ):
         assert isinstance(network, MultiHeadMLP)
         assert list(network.spec.hidden) == units
+
+
+@pytest.mark.parametrize("agent", [PPO, SAC, TD3])
+def test_arguments_that_are_no_method_or_no_tasks_are_refused(agent: Any) -> None:
+    for given in (3e-4, "ewc"):
+        with pytest.raises(
+            UserError, match=r"is a continual method, .* by its name: learning_rate"
+        ):
+            agent("MlpPolicy", "Pendulum-v1", given)
+    with pytest.raises(UserError, match="observations of 3 tasks are flat and end with a one-hot"):
+        agent("MlpPolicy", "Pendulum-v1", num_tasks=3)

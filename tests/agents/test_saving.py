@@ -317,6 +317,11 @@ def test_eyes_come_back(frozen: bool) -> None:
     np.testing.assert_array_equal(  # it can be saved without environments too
         round_trip(round_trip(agent)).act(observations), agent.act(observations)
     )
+    alone = round_trip(agent)
+    alone.set_env(make_vec("reach", num_envs=2, seed=0, **options))
+    alone.learn(24)
+    with pytest.raises(ValueError, match="Observation spaces do not match"):
+        alone.set_env(make_vec("reach", num_envs=2, seed=0, **(options | {"size": 40})))
     for copied in COPIES.values():  # in the middle of an episode
         other = copied(agent)
         assert other.env.get_attr("num_diverged") == [0, 0]
