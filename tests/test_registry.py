@@ -215,6 +215,8 @@ def test_what_is_broken_has_a_line_and_the_others_are_listed(
     assert METHODS["ewc"].__module__ == "lifelong_rl.continual.ewc"
     with pytest.raises(UserError, match=r"'torn' \(elsewhere_folders.methods.torn\) is broken"):
         METHODS.get("torn")
+    assert main(["list", "torn"]) == 2
+    assert "'torn' (elsewhere_folders.methods.torn) is broken" in capsys.readouterr().err
 
 
 def test_a_kind_of_sequence_is_made_by_its_maker(elsewhere: str) -> None:

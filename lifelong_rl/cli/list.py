@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -91,6 +92,9 @@ def _print_manuals(name: str, broken: Sequence[tuple[str, str]]) -> None:
 
     kinds = [kind for kind, table in TABLES.items() if name in table]
     if not kinds:
+        for table in TABLES.values():
+            with suppress(UnknownNameError):
+                table.check(name)  # the file that is called so may be broken
         if broken:
             raise UserError(f"unknown name '{name}', and {broken[0][0]} is {broken[0][1]}")
         known = {*TABLES, *(each for table in TABLES.values() for each in table.names())}
