@@ -6,7 +6,13 @@ import random
 import numpy as np
 import torch
 
-from lifelong_rl.learning.seeding import EVALUATION_SEED, derive_seed, seed_everything
+from lifelong_rl.learning.seeding import (
+    EVALUATION_SEED,
+    derive_seed,
+    generator_state,
+    seed_everything,
+    set_generator_state,
+)
 
 
 def draws():
@@ -28,3 +34,17 @@ def test_training_seeds_differ_by_run_and_task_and_from_the_evaluation():
     assert len(seeds) == 1000
     assert EVALUATION_SEED not in seeds
     assert max(seeds) < 2**31 - 1
+
+
+def test_generators_go_on_from_a_state() -> None:
+    def draw() -> list[float]:
+        numpy = np.random.normal(size=3).tolist()  # an odd number: one is spare
+        return [random.random(), random.gauss(), *numpy, *torch.rand(2).tolist()]
+
+    seed_everything(3)
+    draw()
+    state = generator_state()
+    expected = draw()
+    seed_everything(4)
+    set_generator_state(state)
+    assert draw() == expected
