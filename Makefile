@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install quickstart lint test test-processors test-slow bench study docs clean
+.PHONY: install quickstart lint test test-processors test-wheel test-slow bench study docs clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,19 @@ test: lint
 # The tests that compare with committed numbers, as on processors with fewer instructions.
 test-processors: install
 	$(BIN)/python scripts/check_processors.py
+
+# The package as others install it: a wheel, in an environment with nothing else, from another folder.
+WHEEL := build/wheel
+test-wheel: install
+	rm -rf $(WHEEL)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $(WHEEL) .
+	$(PYTHON) -m venv $(WHEEL)/env
+	$(WHEEL)/env/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEEL)/*.whl
+	cd $(WHEEL) && env/bin/lifelong-rl run --sequence reach --agent bc --steps-per-task 600 --eval-episodes 5 --run-dir run --quiet
+	cd $(WHEEL) && env/bin/lifelong-rl report run --out report.html
+	cd $(WHEEL) && if env/bin/lifelong-rl doctor | grep -q "^ok *rendering"; then \
+	  env/bin/lifelong-rl record --run-dir run --out clips --format gif; fi
+	cd $(WHEEL) && env/bin/lifelong-rl list
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
