@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import FileError
 from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.storage.plain_file import read_bytes
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
@@ -27,17 +27,8 @@ Target = str | Path | BinaryIO | io.BufferedIOBase
 """A path, or a file that is open for bytes."""
 
 
-class AgentFileError(UserError):
-    """A file that cannot be used as a saved agent.
-
-    Args:
-        file: Its path, or what it is called.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, file: object, reason: str) -> None:
-        self.file, self.reason = file, reason
-        super().__init__(f"{file} {reason}")
+class AgentFileError(FileError):
+    """A file that cannot be used as a saved agent."""
 
 
 def write_agent(target: Target, algorithm: str, content: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ class ImitationLearner(SupervisedLearner):
     def _make_actor(
         self, features: int, actions: spaces.Box, extractor: PictureExtractor | None = None
     ) -> Actor:
-        """The actor for rows of so many features."""
+        """Build the actor for rows of this number of features."""
         self.bounds = ActionBounds(actions.low, actions.high)
         spec = NetworkSpec(
             input_dim=features,

@@ -239,7 +239,7 @@ def check_environments(count: int) -> None:
     """Refuse to make something for more environments than there ever are.
 
     Raises:
-        ValueError: There are so many, or none.
+        ValueError: `count` is less than 1 or more than `MOST_ENVIRONMENTS`.
     """
     if not 1 <= count <= MOST_ENVIRONMENTS:
         raise ValueError(f"{count} environments")

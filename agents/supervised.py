@@ -26,7 +26,7 @@ class SupervisedLearner(TaskLearner):
     """Learns by gradient steps on rows drawn uniformly from a task's data.
 
     Batch: "observations" (n, input_dim), "task" (n,) where there are several, and what is to be
-    learned of them. The data is made anew when a task begins and is no part of the state.
+    learned of them. The data is loaded when a task begins and is not part of the state.
 
     Args:
         env: Environment of the first task to learn.

@@ -36,6 +36,19 @@ class UnknownNameError(UserError, ValueError):
         super().__init__(f"unknown {kind} '{name}'; {hint}{where}")
 
 
+class FileError(UserError):
+    """A file that cannot be used.
+
+    Args:
+        path: The file, or what it is called.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path} {reason}")
+
+
 class NonFiniteError(UserError, ArithmeticError):
     """A loss, penalty, gradient or reward became NaN or infinite.
 

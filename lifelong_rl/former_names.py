@@ -52,7 +52,7 @@ FORMER_NAMES = {
 
 
 def explain_import_error(error: BaseException) -> str:
-    """What an import that failed should ask for now: the end of a message, or "".
+    """The end of a message that names what a failed import is called today, or "".
 
     Args:
         error: As it was caught, with its traceback.

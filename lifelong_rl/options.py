@@ -117,7 +117,7 @@ class OptionError(UserError, ValueError):
         owner: Whose option it is, such as "method 'ewc'"; empty for one of the command itself.
         allowed: What is allowed, in words.
         value: The value that was given.
-        names: What is allowed, where that are names; the nearest one is told.
+        names: The allowed names, if the values are names; the message gives the nearest one.
     """
 
     def __init__(

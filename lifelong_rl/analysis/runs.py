@@ -132,7 +132,7 @@ def _find_folders(paths: Iterable[Path], left_out: list[LeftOut]) -> Iterable[Pa
     seen = set()
 
     def leave_out(error: OSError) -> None:
-        if not isinstance(error, NotADirectoryError):  # which is told below
+        if not isinstance(error, NotADirectoryError):  # reported below
             left_out.append(LeftOut(Path(error.filename), f"cannot be read: {error.strerror}"))
 
     for path in paths:

@@ -110,7 +110,7 @@ Choice = PrimitiveConstructorSpec(
     is_instance=lambda value: value is None or isinstance(value, str),
     str_from_instance=lambda value: [str(value)],
 )
-"""Marks a field for one of some names: the nearest right one is told of a wrong one."""
+"""Marks a field for one of some names; the error about a wrong one gives the nearest right one."""
 
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 """A field for a name that need not be given."""

@@ -155,7 +155,7 @@ class GenerativeReplay(Distillation):
 
 
 def _generated(component: Component) -> list[str]:
-    """The component's inputs that are generated: all but the task, which the generator is told."""
+    """The component's inputs that are generated: all but the task, its condition."""
     return [key for key in component.inputs if key != "task"]
 
 

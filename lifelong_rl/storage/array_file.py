@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import FileError
 from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
 from lifelong_rl.storage.plain_file import read_bytes
@@ -25,17 +25,8 @@ from lifelong_rl.storage.plain_file import read_bytes
 _METADATA = "metadata"
 
 
-class ArrayFileError(UserError):
-    """A file of arrays that cannot be used.
-
-    Args:
-        path: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(f"{path} {reason}")
+class ArrayFileError(FileError):
+    """A file of arrays that cannot be used."""
 
 
 @dataclass(frozen=True)

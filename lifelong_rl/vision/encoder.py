@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import FileError
 from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
 from lifelong_rl.vision.colour import chroma, luminance
@@ -36,17 +36,8 @@ Few enough for their activations to stay in a core's cache: 1.8 times as fast as
 """
 
 
-class EncoderFileError(UserError):
-    """A file that cannot be used as an encoder.
-
-    Args:
-        path: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(f"{path} {reason}")
+class EncoderFileError(FileError):
+    """A file that cannot be used as an encoder."""
 
 
 @dataclass(frozen=True)
