@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.analysis.estimates import Estimate, describe, estimate
+from lifelong_rl.analysis.estimates import Estimate, describe, estimate, estimate_relative
 from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, refuse_mixtures
 from lifelong_rl.analysis.regimes import REGIMES, name_regime, rung
 from lifelong_rl.analysis.runs import LeftOut, Run
-from lifelong_rl.analysis.scores import decay, mean_curves, score_runs
+from lifelong_rl.analysis.scores import RELATIVE_SCORES, decay, score_runs
 from lifelong_rl.analysis.statistics import (
     LEVEL,
     MINIMUM_RUNS,
     probability_of_improvement,
     rank_correlation,
 )
-from lifelong_rl.metrics.matrix import Curve
 
 LEARNED = 0.5
 """A task counts as learned from this success right after learning it."""
 ADVISED_RUNS = 5
 """Fewer make rough intervals."""
 GAP_SCORES = ("learned_performance", "average_performance", "forgetting", "retention")
+CONTROLLED_SCORES = (*GAP_SCORES, "forward_transfer_auc", "plasticity")
 RANKED_SCORES = ("average_performance", "forgetting", "retention")
 MINIMUM_RANKED = 3
 """Two methods are always in perfect agreement or disagreement."""
@@ -95,6 +95,8 @@ def compare(
 
         Each group and gap has "scores": by name the interquartile mean ("iqm") and the "mean",
         each with the ends of its interval, which are None with fewer than `MINIMUM_RUNS` runs.
+        Intervals of scores relative to single-task runs count the noise of these as well. A group
+        has "over_finetune" beside: its scores less those of plain fine-tuning in its regime.
         A gap is the score with the learner "to" less that with "from". Both are resampled
         independently: equal seeds make no pairs of runs of different learners. The gap in
         retention is matched: over the tasks that both learners have learned (`LEARNED`).
@@ -151,29 +153,38 @@ def _section(groups: Sequence[Group], reps: int, generator: np.random.Generator)
 def _score(
     group: Group, groups: Sequence[Group], reps: int, generator: np.random.Generator
 ) -> ScoredGroup:
-    scores = score_runs(group.runs, reference_curves(group, groups))
-    estimates = {name: estimate(by_task, reps, generator) for name, by_task in scores.items()}
-    return ScoredGroup(group, scores, {name: e for name, e in estimates.items() if e is not None})
+    reference = reference_runs(group, groups)
+    scores = score_runs(group.runs, reference)
+    estimates = {}
+    for name, by_task in scores.items():
+        relative = RELATIVE_SCORES.get(name)
+        if relative is None or reference is None:
+            found = estimate(by_task, reps, generator)
+        else:
+            measured, alone = (relative.measure(runs) for runs in (group.runs, reference))
+            found = estimate_relative(measured, alone, relative.relate, reps, generator)
+        if found is not None:
+            estimates[name] = found
+    return ScoredGroup(group, scores, estimates)
 
 
-def reference_curves(group: Group, groups: Sequence[Group]) -> list[Curve] | None:
-    """Curves of the tasks learned alone in the group's regime; None unless one group did that."""
+def reference_runs(group: Group, groups: Sequence[Group]) -> Sequence[Run] | None:
+    """Runs that learn each task alone in the group's regime; None unless one group does that."""
     alone = [
-        other
+        other.runs
         for other in groups
         if other.method == "single-task" and other.agent_label == group.agent_label
     ]
-    return mean_curves(alone[0].runs) if len(alone) == 1 else None
+    return alone[0] if len(alone) == 1 else None
 
 
 def _describe_group(one: ScoredGroup, scored: Sequence[ScoredGroup]) -> dict[str, Any]:
     group, runs = one.group, one.group.runs
     plain = [
-        other.group.runs
-        for other in scored
-        if other.group.method == "finetune" and other.regime == one.regime
+        other for other in scored if other.group.method == "finetune" and other.regime == one.regime
     ]
     parameters = _mean_of(runs, "parameters")
+    extra = parameters - _mean_of(plain[0].group.runs, "parameters") if plain else None
     return {
         "method": group.method,
         "method_label": group.method_label,
@@ -187,16 +198,26 @@ def _describe_group(one: ScoredGroup, scored: Sequence[ScoredGroup]) -> dict[str
         "learned_share": one.learned_share,
         "learned_little": one.learned_little,
         "scores": {name: found.as_dict() for name, found in one.estimates.items()},
+        "over_finetune": _differences(one, plain[0]) if plain and plain[0] is not one else {},
         "scores_by_task": {
             name: {task: _mean_defined(values) for task, values in by_task.items()}
             for name, by_task in one.scores.items()
         },
         "cost": {
             "parameters": parameters,
-            "extra_parameters": parameters - _mean_of(plain[0], "parameters") if plain else None,
+            "extra_parameters": extra,
             "memory_bytes": _mean_of(runs, "memory_bytes"),
         },
         "decay": decay(runs),
+    }
+
+
+def _differences(one: ScoredGroup, plain: ScoredGroup) -> dict[str, Any]:
+    """Scores less those of fine-tuning in the same regime, the control of every method."""
+    return {
+        name: (one.estimates[name] - plain.estimates[name]).as_dict()
+        for name in CONTROLLED_SCORES
+        if name in one.estimates and name in plain.estimates
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,38 @@ def estimate(
     samples = None
     if supports_interval(matrix):
         drawn = resample(matrix, reps, generator)
+        samples = {name: statistic(drawn) for name, statistic in STATISTICS.items()}
+    values = {name: float(statistic(matrix)) for name, statistic in STATISTICS.items()}
+    return Estimate(values, samples)
+
+
+def estimate_relative(
+    measured: np.ndarray,
+    reference: np.ndarray,
+    relate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    reps: int,
+    generator: np.random.Generator,
+) -> Estimate | None:
+    """Estimate of a score relative to the mean of other runs, which are resampled as well.
+
+    All groups that are compared with one reference meet the same resamples of it, so that it
+    cancels where two of them are subtracted.
+
+    Args:
+        measured: What is compared, (runs, tasks).
+        reference: The same of the other runs, (other runs, tasks).
+        relate: `measured` and the mean of `reference`, which broadcasts with it, to the score.
+        reps: Resamples; the tasks are the strata.
+        generator: Decides those of `measured`.
+    """
+    matrix = relate(measured, reference.mean(axis=0))
+    if np.isnan(matrix).all():
+        return None
+    samples = None
+    if supports_interval(matrix) and supports_interval(reference):
+        alone = resample(reference, reps, np.random.default_rng(0)).mean(axis=1, keepdims=True)
+        drawn = relate(resample(measured, reps, generator), alone)
+        drawn = np.where(np.isnan(matrix), np.nan, drawn)
         samples = {name: statistic(drawn) for name, statistic in STATISTICS.items()}
     values = {name: float(statistic(matrix)) for name, statistic in STATISTICS.items()}
     return Estimate(values, samples)

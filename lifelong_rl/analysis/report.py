@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.analysis.comparison import compare, reference_curves
+from lifelong_rl.analysis.comparison import compare, reference_runs
 from lifelong_rl.analysis.findings import describe_findings
 from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, leave_out_mixtures
 from lifelong_rl.analysis.reproduction import command, describe_origin
@@ -68,7 +68,7 @@ def make_report(
         several = any(len(group.runs) >= MINIMUM_RUNS for group in groups)
         section["statistic"] = "iqm" if several else "mean"
         section["steps_per_task"] = groups[0].runs[0].budget["steps_per_task"]
-        scores = [score_runs(group.runs, reference_curves(group, groups)) for group in groups]
+        scores = [score_runs(group.runs, reference_runs(group, groups)) for group in groups]
         for described, group, by_name in zip(section["groups"], groups, scores, strict=True):
             described |= _describe_group(group, by_name, section["steps_per_task"], reps, generator)
         section["improvement"] = _improvement(groups, scores, reps, generator)

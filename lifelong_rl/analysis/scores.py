@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lifelong_rl.analysis.runs import Run
-from lifelong_rl.metrics.matrix import Curve, forward_transfer_auc, retention_per_task
+from lifelong_rl.metrics.matrix import retention_per_task
+
+
+@dataclass(frozen=True)
+class RelativeScore:
+    """A score that compares runs with others that learned each task alone.
+
+    Attributes:
+        measure: What is compared, of each run and task: runs to (runs, tasks).
+        relate: What was measured, (…, runs, tasks), and the mean over the other runs, which
+            broadcasts with it, to the score (…, runs, tasks).
+    """
+
+    measure: Callable[[Sequence[Run]], np.ndarray]
+    relate: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def score_runs(
-    runs: Sequence[Run], reference: Sequence[Curve] | None = None
+    runs: Sequence[Run], reference: Sequence[Run] | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """Scores by name, and for each task the scores of all runs, (runs,).
 
@@ -23,12 +37,12 @@ def score_runs(
 
     Args:
         runs: Of one group.
-        reference: Success curve of each task learned alone; without it there is neither
-            "forward_transfer_auc" nor "plasticity".
+        reference: Runs that learned each task alone; without them there is none of
+            `RELATIVE_SCORES`.
     """
     tasks = runs[0].tasks
     matrices = np.stack([run.matrix for run in runs])
-    learned = np.diagonal(matrices, offset=-1, axis1=1, axis2=2)
+    learned = measure_learned(runs)
     before = np.diagonal(matrices, axis1=1, axis2=2)  # R[j-1][j]: just before task j is learned
     last = matrices[:, -1]
     retained = np.array([retention_per_task(run.matrix) for run in runs], dtype=float)
@@ -42,23 +56,36 @@ def score_runs(
         "learn_seconds": _by_task(tasks, np.array([run.learn_seconds for run in runs])),
     }
     if reference is not None:
-        faster = [
-            [_faster(*pair) for pair in zip(run.curves, reference, strict=True)] for run in runs
-        ]
-        alone = np.array([curve.success[-1] for curve in reference])
-        scores["forward_transfer_auc"] = _by_task(tasks, np.array(faster))
-        scores["plasticity"] = _by_task(tasks, learned - alone)
+        for name, score in RELATIVE_SCORES.items():
+            alone = score.measure(reference).mean(axis=0)
+            scores[name] = _by_task(tasks, score.relate(score.measure(runs), alone))
     return scores
 
 
-def mean_curves(runs: Sequence[Run]) -> list[Curve]:
-    """The success curve of each task, mean over runs, at the steps of the first run."""
-    means = []
-    for curves in zip(*(run.curves for run in runs), strict=True):
-        steps = curves[0].steps
-        success = np.mean([np.interp(steps, c.steps, c.success) for c in curves], axis=0)
-        means.append(Curve(steps, tuple(success)))
-    return means
+def measure_areas(runs: Sequence[Run]) -> np.ndarray:
+    """Area under each task's success curve, (runs, tasks)."""
+    return np.array([[curve.area for curve in run.curves] for run in runs])
+
+
+def measure_learned(runs: Sequence[Run]) -> np.ndarray:
+    """Success right after learning each task, (runs, tasks)."""
+    return np.array([np.diagonal(run.matrix, offset=-1) for run in runs])
+
+
+def transfer(areas: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Forward transfer, (A - B) / (1 - B); NaN where a task cannot be learned faster than alone.
+
+    References:
+        Wolczyk et al. 2021, Continual World, section 4.2.
+    """
+    room = np.where(alone < 1.0, 1.0 - alone, np.nan)
+    return np.asarray((areas - alone) / room)
+
+
+RELATIVE_SCORES = {
+    "forward_transfer_auc": RelativeScore(measure_areas, transfer),
+    "plasticity": RelativeScore(measure_learned, np.subtract),
+}
 
 
 def decay(runs: Sequence[Run]) -> dict[str, list[float]]:
@@ -69,9 +96,3 @@ def decay(runs: Sequence[Run]) -> dict[str, list[float]]:
 
 def _by_task(tasks: Sequence[str], scores: np.ndarray) -> dict[str, np.ndarray]:
     return {task: scores[:, j] for j, task in enumerate(tasks)}
-
-
-def _faster(curve: Curve, alone: Curve) -> float:
-    """Forward transfer to one task; NaN if it cannot be learned faster than it is alone."""
-    transfer = forward_transfer_auc([curve], [alone])
-    return math.nan if transfer is None else transfer

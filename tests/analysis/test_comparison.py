@@ -266,3 +266,51 @@ def test_what_was_mixed_is_told(tmp_path):
     assert "steps_per_task 1000 and 5000" in note
     assert found["sections"][0]["budget"]["steps_per_task"] == [1000, 5000]
     assert found["sections"][0]["budget"]["num_envs"] == 16
+
+
+def write_alone(folder, successes):
+    for seed, success in enumerate(successes):
+        matrix = [[0.0] * 3, *([success] * 3 for _ in range(3))]
+        curves = [[0.0, success]] * 3
+        facts = {"method": "single-task", "agent": "sac", "seed": seed, "curves": curves}
+        write_run(folder / f"alone-{seed}", make_results(matrix, **facts))
+
+
+def width(found):
+    return found["iqm"]["high"] - found["iqm"]["low"]
+
+
+def test_the_noise_of_the_tasks_learned_alone_counts(tmp_path):
+    for name, alone in (("steady", [0.6] * 3), ("noisy", [0.2, 0.6, 1.0])):
+        write(tmp_path / name, "sac", SAC, curves=[[0.0, 0.5]] * 3)
+        write_alone(tmp_path / name, alone)
+    steady, noisy = (
+        group(section_of(tmp_path / name), "finetune", "sac")["scores"]["forward_transfer_auc"]
+        for name in ("steady", "noisy")
+    )
+    assert noisy["iqm"]["value"] == pytest.approx(steady["iqm"]["value"])
+    assert width(steady) == 0.0  # all runs are equal
+    assert width(noisy) > 0.1
+    # Areas are 0.25 against 0.1, 0.3 or 0.5, so transfer lies between (0.25 - 0.5) / 0.5 and 1/6.
+    assert -0.5 <= noisy["iqm"]["low"] < noisy["iqm"]["high"] <= 1 / 6
+
+
+def test_the_noise_of_the_tasks_learned_alone_is_no_difference_from_fine_tuning(tmp_path):
+    write(tmp_path, "sac", SAC, curves=[[0.0, 0.5]] * 3)
+    write(tmp_path, "sac", SAC, curves=[[0.0, 0.5]] * 3, method="ewc")
+    write_alone(tmp_path, [0.2, 0.6, 1.0])
+    section = section_of(tmp_path)
+    ewc = group(section, "ewc", "sac")
+    assert width(ewc["scores"]["forward_transfer_auc"]) > 0.1
+    assert ewc["over_finetune"]["forward_transfer_auc"]["iqm"] == {"value": 0, "low": 0, "high": 0}
+    assert group(section, "finetune", "sac")["over_finetune"] == {}
+
+
+def test_a_method_is_compared_with_fine_tuning_in_its_own_regime(tmp_path):
+    write(tmp_path, "sac", SAC)
+    write(tmp_path, "bc", BC)
+    write(tmp_path, "sac", BC, method="ewc")
+    (found,) = [g for g in section_of(tmp_path)["groups"] if g["over_finetune"]]
+    assert (found["method"], found["agent"]) == ("ewc", "sac")
+    forgetting = found["over_finetune"]["forgetting"]["mean"]["value"]
+    assert forgetting == pytest.approx((0.4 + 0.1) / 3 - (0.2 + 0.2) / 3)

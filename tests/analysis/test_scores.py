@@ -5,7 +5,7 @@ import pytest
 from made_runs import make_results, write_run
 
 from lifelong_rl.analysis.runs import find_runs
-from lifelong_rl.analysis.scores import decay, mean_curves, score_runs
+from lifelong_rl.analysis.scores import decay, score_runs
 from lifelong_rl.metrics.matrix import compute_metrics
 
 MATRICES = [
@@ -47,9 +47,10 @@ def test_scores_of_each_task(runs):
 
 
 def test_means_over_tasks_are_the_metrics_of_the_runs(runs, tmp_path):
-    reference = mean_curves(make(tmp_path / "alone", method="single-task"))
+    reference = make(tmp_path / "alone", [MATRICES[0]] * 2, method="single-task")
+    curves = reference[0].curves
     scores = score_runs(runs, reference)
-    metrics = [compute_metrics(run.matrix, run.curves, reference) for run in runs]
+    metrics = [compute_metrics(run.matrix, run.curves, curves) for run in runs]
     for name in (
         "learned_performance",
         "average_performance",
@@ -71,18 +72,19 @@ def test_retention_of_what_was_never_learned_is_undefined(tmp_path):
 
 def test_a_task_that_is_known_before_it_is_learned_alone_gives_no_transfer(tmp_path):
     curves = [[1.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
-    reference = mean_curves(make(tmp_path / "alone", curves=curves))
+    reference = make(tmp_path / "alone", curves=curves)
     transfer = score_runs(make(tmp_path / "runs"), reference)["forward_transfer_auc"]
     assert np.isnan(transfer["reach"]).all() and np.isfinite(transfer["button-press"]).all()
 
 
-def test_mean_curves_are_over_runs_at_the_steps_of_the_first(tmp_path):
-    for name, curve in (("0", [0.0, 0.4, 1.0]), ("1", [0.2, 0.8])):
-        results = make_results(MATRICES[0], seed=int(name), curves=[curve] * 3)
-        write_run(tmp_path / name, results)
-    first = mean_curves(find_runs([tmp_path])[0])[0]
-    assert first.steps == (0, 500, 1000)
-    np.testing.assert_allclose(first.success, [0.1, (0.4 + 0.5) / 2, 0.9])
+def test_transfer_is_relative_to_the_mean_area_of_the_tasks_learned_alone(tmp_path):
+    for seed, curve in enumerate(([0.0, 0.4, 1.0], [0.2, 0.8])):
+        results = make_results(MATRICES[0], seed=seed, curves=[curve] * 3)
+        write_run(tmp_path / f"{seed}", results)
+    runs = find_runs([tmp_path])[0]
+    own, alone = np.array([0.45, 0.5]), 0.475
+    found = score_runs(runs, runs)["forward_transfer_auc"]["reach"]
+    np.testing.assert_allclose(found, (own - alone) / (1 - alone))
 
 
 def test_decay_follows_each_task_from_when_it_was_learned(runs):
