@@ -54,9 +54,9 @@ class VecEnvLike(Protocol):
 class Sequence(Protocol):
     """Tasks to be learned one after another.
 
-    It may also have `steps_per_task`, the environment steps that its tasks need, `reordered(seed)`,
-    the same tasks in another order, and `with_store(store)`, the same with another store of its
-    datasets, such as `dataset_cache.get_dataset`.
+    It may also have `steps_per_task`, the environment steps of each task unless the user gives
+    another number; `reordered(seed)`, the same tasks in another order; and `with_store(store)`,
+    the same with another store of its datasets, such as `dataset_cache.get_dataset`.
 
     Attributes:
         name: As registered.
