@@ -295,6 +295,49 @@ def test_vcl_penalty_of_trunk_and_heads(classifier):
     assert [bool((head != 0).any()) for head in per_head] == [False, True, False]
 
 
+def test_vcl_holds_the_trunk_to_its_last_posterior_and_nothing_else(classifier):
+    """Neither the first task nor a head has a prior; a data set has as many rows as it has."""
+    method = VCL(strength=3.0)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    method.begin_task(learner, 0)
+    assert method.penalty(component, {}) is None
+    learner.learn_task(0, method, steps=5)
+    trunk = {
+        name: parameter.detach().clone()
+        for name, parameter in component.module.named_parameters()
+        if name.startswith("hidden") and not name.endswith("log_std")
+    }
+    spread = {n: component.module.get_parameter(f"{n}_log_std").detach().exp() for n in trunk}
+    learner.learn_task(1, None, steps=5)
+    method.begin_task(learner, 1)
+    expected = sum(
+        kl_divergence(
+            Normal(
+                component.module.get_parameter(name),
+                component.module.get_parameter(f"{name}_log_std").exp(),
+            ),
+            Normal(mean, spread[name]),
+        ).sum()
+        for name, mean in trunk.items()
+    )
+    torch.testing.assert_close(method.penalty(component, {}), 3 / 256 * expected)
+    assert len(learner.tasks[1]["inputs"]) == 256
+
+
+@pytest.mark.parametrize(("data_size", "rows"), [(None, 1000), (50, 50)])
+def test_vcl_counts_no_rows_where_data_is_yet_to_come(classifier, monkeypatch, data_size, rows):
+    method = VCL(data_size=data_size, prior_std=1.0)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    method.begin_task(learner, 0)
+    of_data_set = method.penalty(component, {})
+    monkeypatch.setattr(learner, "task_data", lambda batch_size=1024: iter(()))
+    method.begin_task(learner, 0)
+    expected = of_data_set * (data_size or 256) / rows
+    torch.testing.assert_close(method.penalty(component, {}), expected)
+
+
 def test_vcl_takes_over_a_shared_head(classifier):
     method = VCL()
     learner = classifier(method, num_tasks=1)
@@ -305,7 +348,7 @@ def test_vcl_takes_over_a_shared_head(classifier):
 
 
 def test_vcl_learns_where_the_standard_deviations_may_grow(classifier):
-    method = VCL(data_size=1000)
+    method = VCL(data_size=1000, prior_std=1.0)
     learner = classifier(method, num_tasks=1)
     (component,) = learner.components.values()
     component.optimizer.param_groups[0]["lr"] = 0.02
