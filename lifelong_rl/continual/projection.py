@@ -120,4 +120,4 @@ def add_curvature(inverse: Tensor, curvature: Tensor) -> Tensor:
     """
     identity = torch.eye(inverse.shape[-1], dtype=inverse.dtype, device=inverse.device)
     updated: Tensor = torch.linalg.solve(identity + inverse @ curvature, inverse)
-    return (updated + updated.mT) / 2
+    return ((updated + updated.mT) / 2).contiguous()
