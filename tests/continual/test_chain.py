@@ -167,6 +167,7 @@ def test_a_run_records_the_options_of_every_method():
         "replay.ratio": 1.0,
         "replay.scope": "both",
         "ewc.strength": 3.0,
+        "ewc.floor": 1e-7,
         "ewc.decay": None,
         "ewc.samples": 2048,
         "ewc.scope": "policy",
