@@ -53,6 +53,24 @@ def test_what_came_later_has_its_default_in_a_file_of_today(tmp_path: Path) -> N
     assert update_options("ewc", {"strength": 3.0}) == {"strength": 3.0}
 
 
+@pytest.mark.parametrize("method", ["packnet", "den"])
+def test_retraining_is_a_share(tmp_path: Path, method) -> None:
+    def read(updates, **fields):
+        options = {"retrain_updates": updates}
+        config = RunConfig(method=method, method_options=options, **fields)
+        (tmp_path / "config.yaml").write_text(dump_yaml(config.as_dict()))
+        return RunFolder.open(tmp_path).config.method_options
+
+    agent_options = {"updates_per_step": 0.5}
+    told = read(300, steps_per_task=3000, agent_options=agent_options)
+    assert told == {"retrain_share": 0.2}
+    make(method, **told)
+    assert read(500) == {"retrain_share": 0.1}, "both are the default"
+    for updates, fields in ((300, {}), (9000, {"steps_per_task": 9, "agent_options": {}})):
+        with pytest.raises(UserError, match=f"'retrain_updates' of method '{method}' is 'retrain_"):
+            read(updates, **fields)
+
+
 @pytest.mark.parametrize("method", ["finetune", "joint"])
 def test_an_option_without_effect_is_none(method) -> None:
     with pytest.raises(UserError, match=f"unknown {method} option 'scope'"):
