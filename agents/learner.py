@@ -149,6 +149,7 @@ class TaskLearner:
             for objective in self.objectives.values():
                 objective.optimizer.state.clear()
         if self.method is not None:
+            self.method.check_components(self)
             self.method.begin_task(self, task_id)
 
     def _record(self, component: str, measured: Mapping[str, float]) -> None:

@@ -32,6 +32,7 @@ from lifelong_rl.agents.plain_values import (
 )
 from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_options import update_options
 from lifelong_rl.learning import StateTree
 from lifelong_rl.learning.seeding import (
     generator_state,
@@ -322,7 +323,7 @@ class Savable(BaseAlgorithm):
         if "method" not in given and content["method"] is not None:
             method = content["method"]
             options = {name: from_plain(value) for name, value in method["options"].items()}
-            arguments["method"] = make(method["name"], **options)
+            arguments["method"] = make(method["name"], **update_options(method["name"], options))
         num_envs = content["n_envs"] if num_envs is None else num_envs
         check_environments(num_envs)
         arguments |= {"env": _SpacesOnly(num_envs, shown, actions), "device": device}

@@ -33,7 +33,7 @@ SMALL_METHOD = {
     "memory_size": 2 * PER_TASK,
     "samples": 16,
     "batch_size": 8,
-    "retrain_updates": 5,
+    "retrain_share": 0.25,
     "updates": 5,
     "hidden": 8,
     "latent": 2,

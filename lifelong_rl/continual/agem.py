@@ -20,6 +20,12 @@ class AGEM(MemoryMethod):
     one that does not (eq. 11). What the optimizer makes of it, with momentum and per-parameter
     scales, is outside the guarantee, in the paper too.
 
+    Each component is projected by itself, against the gradient of its own loss on the memory.
+    Continual World projects the gradients of actor and critics as one vector, so that a conflict of
+    one can be made up for by the other, and weighs more the larger its gradients are. Here that
+    cannot be: the critic has stepped when the actor's gradient is computed. Nor is it needed, since
+    the loss of each is to be kept.
+
     References:
         Chaudhry et al. 2019, Efficient lifelong learning with A-GEM, algorithm 2 and eq. 11.
     """
@@ -31,7 +37,7 @@ class AGEM(MemoryMethod):
         Attributes:
             per_task: Rows kept of each task (Continual World: 10 000).
             batch_size: Rows of the memory, evenly over the old tasks, that the reference gradient
-                is computed on at every step.
+                is computed on at every step (Continual World: 128).
         """
 
         per_task: Count = 10_000

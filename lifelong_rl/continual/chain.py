@@ -56,6 +56,11 @@ class Chain(ContinualMethod):
         """Whether one of the methods acts on components of this role."""
         return any(method.acts_on(role) for method in self.methods.values())
 
+    def check_components(self, learner: Learner) -> None:
+        """Refuse a learner that has nothing for one of the methods to act on."""
+        for method in self.methods.values():
+            method.check_components(learner)
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """The network of the method that changes it."""
         return self._builder.build_network(spec)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.continual.memory import draw_rows
+from lifelong_rl.continual.preserving import shared_parameters
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.parameters import flatten
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
@@ -44,7 +45,15 @@ class Consolidation(ContinualMethod):
 
     Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss, with the importance Ω that
     `importance` measures after each task at the learned parameters θ*. By default Ω is the sum
-    over the old tasks and θ* are the last task's parameters.
+    over the old tasks and θ* are the last task's parameters. Continual World's penalty has no ½:
+    a strength there is twice as much here.
+
+    What matters nothing at θ* may matter elsewhere. Units that put out zero on all rows of a task,
+    as those of ReLU may, have importance zero, yet the task's head still reads them: a later task
+    can move their incoming weights until they put out something, and change the old predictions.
+    So each task's importance is at least `floor` in the parameters that tasks share. Heads, in
+    which nothing but their own task's loss moves anything, have no floor, nor do those of tasks to
+    come, which it would keep from learning.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -53,10 +62,12 @@ class Consolidation(ContinualMethod):
 
         Attributes:
             strength: Weight of the penalty.
+            floor: Least importance of what tasks share.
             samples: Rows of the task's data, drawn uniformly, that the importance is measured on.
         """
 
         strength: NonNegative
+        floor: NonNegative
         samples: Count
 
     options: Options
@@ -85,7 +96,10 @@ class Consolidation(ContinualMethod):
         rows = draw_rows(learner.task_data(), self.options.samples)
         for name, component in self.components(learner).items():
             anchor = flatten(dict(component.module.named_parameters())).detach()
-            task = Quadratic(self.importance(component, rows), anchor)
+            importance = self.importance(component, rows)
+            if self.options.floor:
+                importance = importance.maximum(self.options.floor * shared(component, rows))
+            task = Quadratic(importance, anchor)
             old_tasks = self._old_tasks.get(name)
             self._old_tasks[name] = task if old_tasks is None else self.combine(old_tasks, task)
 
@@ -101,3 +115,19 @@ class Consolidation(ContinualMethod):
         self._old_tasks = {
             name: Quadratic(old["importance"], old["anchor"]) for name, old in state.items()
         }
+
+
+def shared(component: Component, rows: Batch) -> Tensor:
+    """1 for the parameters that the predictions of several tasks depend on, else 0, (p,).
+
+    Args:
+        component: See `shared_parameters`.
+        rows: See `shared_parameters`.
+    """
+    names = shared_parameters(component, rows)
+    return flatten(
+        {
+            name: torch.full_like(parameter, float(name in names))
+            for name, parameter in component.module.named_parameters()
+        }
+    ).detach()

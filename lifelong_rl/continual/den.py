@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
+from lifelong_rl.continual.retraining import rehearse_share
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
-from lifelong_rl.options import NonNegative, ShareBelowOne, Whole
+from lifelong_rl.options import NonNegative, Share, ShareBelowOne, Whole
 from lifelong_rl.registry import METHODS
 
 
@@ -64,8 +65,8 @@ class DEN(ContinualMethod):
             threshold: Weights below this share of their layer's largest, and new units with less
                 input than this share of older ones, count as zero.
             selection_updates: Updates of the head alone at the beginning of a task.
-            retrain_updates: Gradient steps after splitting, with no new data, as many as
-                `PackNet`'s.
+            retrain_share: Gradient steps after splitting, with no new data, as a share of those
+                that the task took, as many as `PackNet`'s.
         """
 
         growth: Annotated[int, Ge(2)] = 20
@@ -75,7 +76,7 @@ class DEN(ContinualMethod):
         split: NonNegative = 0.05
         threshold: ShareBelowOne = 0.01
         selection_updates: Whole = 100
-        retrain_updates: Whole = 500
+        retrain_share: Share = 0.1
 
     options: Options
 
@@ -83,6 +84,7 @@ class DEN(ContinualMethod):
         super().__init__(options, **given)
         self._task_id = 0
         self._updates: dict[str, int] = {}
+        self._retrains = False
         self._before: dict[str, ParamDict] = {}
         self._masks: dict[str, ParamDict] = {}
 
@@ -96,7 +98,7 @@ class DEN(ContinualMethod):
         Raises:
             UserError: A component has no network of this method.
         """
-        self._task_id = task_id
+        self._task_id, self._retrains = task_id, False
         for name, component in self.components(learner).items():
             networks_of(component, ExpandableMLP, "den")
             component.optimizer.state.clear()  # moments would move what has no gradient
@@ -114,7 +116,9 @@ class DEN(ContinualMethod):
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
         """The L1 penalty, or those on drift and on the new units' groups."""
         total = torch.zeros(())
-        selecting = self._updates[component.name] < self.options.selection_updates
+        selecting = (
+            not self._retrains and self._updates[component.name] < self.options.selection_updates
+        )
         for prefix, network in _networks(component):
             if self._task_id == 0:
                 total = total + self.options.l1 * sum(w.abs().sum() for w in network.incoming(0))
@@ -129,7 +133,8 @@ class DEN(ContinualMethod):
     def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
         """Keep the gradient of what the task may change now."""
         name = component.name
-        if self._task_id and self._updates[name] == self.options.selection_updates:
+        selects = self._task_id and not self._retrains
+        if selects and self._updates[name] == self.options.selection_updates:
             for prefix, network in _networks(component):
                 selected = network.select(self._task_id, self.options.threshold)
                 units = [
@@ -146,10 +151,9 @@ class DEN(ContinualMethod):
         """Remove new units that are not needed, split old ones that drifted, and learn on."""
         if task_id == 0:
             return
+        self._retrains = True  # all selected units, however short the task was
         for name, component in self.components(learner).items():
             component.optimizer.state.clear()
-            # The updates to come are of all selected units, however short the task was.
-            self._updates[name] = max(self._updates[name], self.options.selection_updates + 1)
             for prefix, network in _networks(component):
                 network.remove_idle(task_id, self.options.threshold)
                 before = _of_network(prefix, self._before[name])
@@ -162,7 +166,7 @@ class DEN(ContinualMethod):
                     )
                 ]
                 self._masks[name] |= _masks(prefix, network, units, task_id)
-        learner.rehearse(self.options.retrain_updates)
+        rehearse_share(learner, self.options.retrain_share, self._updates)
 
 
 def moved(network: ExpandableMLP, before: ParamDict, task_id: int) -> Tensor:

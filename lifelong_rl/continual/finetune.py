@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from lifelong_rl.learning.method import ContinualMethod
+from lifelong_rl.options import Scope
 from lifelong_rl.registry import ENCODER_METHODS, METHODS
 
 
@@ -10,3 +13,9 @@ from lifelong_rl.registry import ENCODER_METHODS, METHODS
 @ENCODER_METHODS.register("finetune")
 class Finetune(ContinualMethod):
     """Learn each task from where the last one ended; the lower reference of every table."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """It has no options: there is nothing that it acts on."""
+
+        scope: Scope = field(default="policy", init=False)

@@ -35,13 +35,15 @@ class GEM(MemoryMethod):
             per_task: Rows kept of each task, as many as `AGEM` keeps by default.
             batch_size: Rows of each old task's memory that its reference gradient is computed on at
                 every step, as many as `AGEM` uses by default. The paper takes all of its 256.
-            margin: γ, the least weight of every reference once there is a conflict; above 0 it
-                favours backward transfer (paper: 0.5).
+            margin: γ, the least weight of every reference once there is a conflict. At 0 it is the
+                method of the paper's section 3, which only projects. Above 0, as in the paper's
+                experiments (0.5), every conflict adds γ times each old task's gradient, which
+                learns the old tasks again, as replay does.
         """
 
         per_task: Count = 10_000
         batch_size: Count = 128
-        margin: NonNegative = 0.5
+        margin: NonNegative = 0.0
 
     options: Options
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from lifelong_rl.learning.method import ContinualMethod
+from lifelong_rl.options import Scope
 from lifelong_rl.registry import ENCODER_METHODS, METHODS
 
 
@@ -17,5 +20,11 @@ class Joint(ContinualMethod):
     are given). Each phase begins with the random steps that a task begins with, so the number of
     updates is that of every other method too.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(ContinualMethod.Options):
+        """It has no options: there is nothing that it acts on."""
+
+        scope: Scope = field(default="policy", init=False)
 
     interleaves = True

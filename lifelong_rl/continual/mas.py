@@ -31,12 +31,15 @@ class MAS(Consolidation):
         """Options of MAS.
 
         Attributes:
-            strength: Weight of the penalty (Continual World: 1e4).
+            strength: Weight of the penalty. Continual World's 1e4, which has no ½ in front of it,
+                is 2e4 here.
+            floor: Least Ω of what tasks share, as much as `EWC`'s.
             samples: Rows of the task's data, drawn uniformly, that Ω is averaged over.
             scope: Which components it acts on; Continual World regularises the policy only.
         """
 
         strength: NonNegative = 1e4
+        floor: NonNegative = 1e-7
         samples: Count = 2048
 
     options: Options

@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.continual.retraining import rehearse_share
 from lifelong_rl.learning.protocols import Component, Learner, ParamDict
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec
-from lifelong_rl.options import Whole
+from lifelong_rl.options import Share
 from lifelong_rl.registry import METHODS
 
 
@@ -39,18 +40,19 @@ class PackNet(Preserving):
         """Options of PackNet.
 
         Attributes:
-            retrain_updates: Gradient steps after pruning, with no new data. By default a tenth of
-                those in a task of 10 000 environment steps at an update for every second one; in
-                Continual World it is a tenth too.
+            retrain_share: Gradient steps after pruning, with no new data, as a share of those that
+                the task took (Continual World: 100 000 after a task of a million environment
+                steps, which is a tenth).
         """
 
-        retrain_updates: Whole = 500
+        retrain_share: Share = 0.1
 
     options: Options
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         super().__init__(options, **given)
         self._task_id = 0
+        self._steps: dict[str, int] = {}
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network whose weights have owners."""
@@ -64,7 +66,8 @@ class PackNet(Preserving):
         """
         super().begin_task(learner, task_id)
         self._task_id = task_id
-        for component in self.components(learner).values():
+        for name, component in self.components(learner).items():
+            self._steps[name] = 0
             for network in networks_of(component, PackNetMLP, "packnet"):
                 network.claim(task_id)
             for _, weight, _ in _owned_weights(component):
@@ -72,6 +75,7 @@ class PackNet(Preserving):
 
     def transform_gradient(self, component: Component, grads: ParamDict) -> ParamDict:
         """Keep the gradient of the weights that the task owns."""
+        self._steps[component.name] += 1
         for name, _, owner in _owned_weights(component):
             grads[name] *= owner == self._task_id
         return grads
@@ -86,7 +90,7 @@ class PackNet(Preserving):
             for network in networks_of(component, PackNetMLP, "packnet"):
                 network.prune(task_id, keep=1 / tasks_left)
             component.optimizer.state.clear()
-        learner.rehearse(self.options.retrain_updates)
+        rehearse_share(learner, self.options.retrain_share, self._steps)
 
 
 def _owned_weights(component: Component) -> Iterator[tuple[str, nn.Parameter, Tensor]]:

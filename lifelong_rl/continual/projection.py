@@ -108,19 +108,16 @@ def extend_basis(basis: Tensor, new: Tensor) -> Tensor:
     return torch.cat([basis, directions[lengths > 1e-5].to(basis.dtype)])
 
 
-def add_curvature(inverse: Tensor, rows: Tensor) -> Tensor:
-    """(A + Σ_v v vᵀ)⁻¹, given A⁻¹: a step of recursive least squares with a block of rows.
-
-    A⁻¹ − A⁻¹Vᵀ (I + VA⁻¹Vᵀ)⁻¹ VA⁻¹, which equals the rank-one updates row by row.
+def add_curvature(inverse: Tensor, curvature: Tensor) -> Tensor:
+    """(A + C)⁻¹, given A⁻¹: (I + A⁻¹C)⁻¹ A⁻¹, a step of recursive least squares.
 
     Args:
-        inverse: A⁻¹, symmetric, (..., d, d).
-        rows: V, (..., n, d).
+        inverse: A⁻¹, symmetric positive definite, (..., d, d).
+        curvature: C, symmetric positive semidefinite, (..., d, d).
 
     Returns:
         Symmetric, (..., d, d).
     """
-    gain = inverse @ rows.mT
-    inner = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device) + rows @ gain
-    updated: Tensor = inverse - gain @ torch.linalg.solve(inner, gain.mT)
-    return (updated + updated.mT) / 2
+    identity = torch.eye(inverse.shape[-1], dtype=inverse.dtype, device=inverse.device)
+    updated: Tensor = torch.linalg.solve(identity + inverse @ curvature, inverse)
+    return ((updated + updated.mT) / 2).contiguous()

@@ -25,6 +25,8 @@ class SI(Consolidation):
     Ω (eq. 5). Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss (eq. 4, whose c is
     strength/2), with θ* the last task's parameters. Negative ω count as zero, as in the authors'
     code. Gradients of minibatches are noisy, which makes ω too large; that is so in the paper too.
+    There is no floor of Ω: a unit that is dead at a task's end was mostly alive before, and its
+    weights have their share of the path.
 
     References:
         Zenke et al. 2017, Continual learning through synaptic intelligence.
@@ -41,6 +43,7 @@ class SI(Consolidation):
 
         strength: NonNegative = 2.0
         damping: Positive = 1e-3
+        floor: NonNegative = field(default=0.0, init=False)
         samples: Count = field(default=1, init=False)
 
     options: Options

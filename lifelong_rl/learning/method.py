@@ -116,6 +116,20 @@ class ContinualMethod:
         """The learner's components that the method acts on, by name."""
         return {n: c for n, c in learner.components.items() if self.acts_on(c.role)}
 
+    def check_components(self, learner: Learner) -> None:
+        """Refuse a learner that has nothing for the method to act on.
+
+        Raises:
+            UserError: The option `scope` leaves none of its components.
+        """
+        if "scope" not in options_of(self.Options) or self.components(learner):
+            return
+        found = ", ".join(f"'{n}' ({c.role})" for n, c in learner.components.items())
+        raise UserError(
+            f"{type(self).__name__} with scope '{self.options.scope}' has nothing to act on: "
+            + (f"the components of this agent are {found}" if found else "the agent has no network")
+        )
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """The network of a component that this method acts on; expansion methods change it."""
         return MultiHeadMLP(spec)

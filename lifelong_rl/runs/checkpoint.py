@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.former_options import update_fields
 from lifelong_rl.storage.atomic import write_folder
 from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
 from lifelong_rl.storage.plain_file import read_bytes
@@ -75,7 +76,8 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any], shape: Shape = dict
         check_shape(document, DOCUMENT)
     except ValueError as error:
         raise CheckpointError(structure, f"cannot be read: {error}") from error
-    _check_identity(structure, document["identity"], identity)
+    made_with = update_fields(document["identity"], complete=True)
+    _check_identity(structure, made_with, identity)
     blob = _read(tensors)
     if document["tensors_sha256"] != hashlib.sha256(blob).hexdigest():
         raise CheckpointError(tensors, "is truncated or was changed: its checksum differs")

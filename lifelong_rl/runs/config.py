@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_options import update_fields
 from lifelong_rl.options import Count, Whole, check_options, plain
 
 SPEED_ONLY = ("num_threads", "diagnostics")
@@ -190,7 +191,7 @@ def check_fields(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         UserError: A field is unknown or does not allow its value.
     """
-    found = _renamed(content, path)
+    found = update_fields(_renamed(content, path))
     fields = [entry.name for entry in dataclasses.fields(RunConfig)]
     for name, value in found.items():
         if name not in fields:

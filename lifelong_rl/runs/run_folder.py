@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.former_options import update_fields
 from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
@@ -108,7 +109,8 @@ class RunFolder:
                 if path.is_dir()
                 else f"there is no folder {path}"
             )
-        return cls(path, RunConfig(**read_config(path / "config.yaml")))
+        fields = update_fields(read_config(path / "config.yaml"), complete=True)
+        return cls(path, RunConfig(**fields))
 
     def lock(self) -> None:
         """Keep other processes from writing to the folder while this one lives.

@@ -159,11 +159,13 @@ class Setup:
         """The agent and its method, as before the first task or with a saved state.
 
         Raises:
-            UserError: An option has a value that the agent or the method does not accept.
+            UserError: An option has a value that the agent or the method does not accept, or the
+                method has nothing to act on.
         """
         seed_everything(self.config.seed, 0)
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
+        method.check_components(agent)
         if state is not None:
             agent.load_state_dict(self.update_state(agent, state))
         return agent, method

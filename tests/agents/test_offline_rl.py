@@ -198,7 +198,7 @@ def test_targets_begin_as_the_networks_and_share_nothing_with_them() -> None:
 
 
 def test_targets_use_the_masks_of_packnet() -> None:
-    agent = build(make("packnet", retrain_updates=0, scope="both"))
+    agent = build(make("packnet", retrain_share=0.0, scope="both"))
     for task_id in range(2):
         agent.begin_task(task_id, Shown(task_id))
         agent.learn_task(20, lambda done: None)

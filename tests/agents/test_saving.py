@@ -44,7 +44,7 @@ from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
 
 NUM_TASKS, OBS_DIM = 3, 5
-QUICK: dict[str, dict[str, Any]] = {"packnet": {"retrain_updates": 3}}
+QUICK: dict[str, dict[str, Any]] = {"packnet": {"retrain_share": 0.2}}
 """Options of methods that would otherwise take long."""
 AGENTS = {"sac": SAC, "td3": TD3, "ppo": PPO}
 every_agent = pytest.mark.parametrize("kind", AGENTS)

@@ -329,7 +329,7 @@ def test_gradients_reach_the_encoder_whatever_a_method_makes_of_them() -> None:
 # ------------------------------------------------------------------ continual methods
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "packnet": {"retrain_updates": 2},
+    "packnet": {"retrain_share": 0.2},
     "generative-replay": {},
 }
 

@@ -107,7 +107,7 @@ def test_each_method_acts_on_its_own_scope(predictor, stream_learner, distributi
 
 def test_saved_and_loaded_chain_continues_identically(classifier):
     name = "replay+ewc+packnet"
-    options = {"packnet.retrain_updates": 3, "packnet.scope": "both", "ewc.strength": 10.0}
+    options = {"packnet.retrain_share": 0.2, "packnet.scope": "both", "ewc.strength": 10.0}
     method, resumed_method = make(name, **options), make(name, **options)
     learner, resumed = classifier(method), classifier(resumed_method)
     for task_id in range(2):
@@ -167,6 +167,7 @@ def test_a_run_records_the_options_of_every_method():
         "replay.ratio": 1.0,
         "replay.scope": "both",
         "ewc.strength": 3.0,
+        "ewc.floor": 1e-7,
         "ewc.decay": None,
         "ewc.samples": 2048,
         "ewc.scope": "policy",

@@ -158,7 +158,7 @@ def changed(network, before):
 
 def test_phases_of_a_task(classifier):
     """First the head alone, then what it depends on; old units barely move, later ones never."""
-    method = DEN(growth=4, selection_updates=3, retrain_updates=0, drift=10.0)
+    method = DEN(growth=4, selection_updates=3, retrain_share=0.0, drift=10.0)
     learner = classifier(method, hidden=(8, 8))
     (component,) = learner.components.values()
     network = component.module
@@ -181,7 +181,7 @@ def test_phases_of_a_task(classifier):
 
 
 def test_tasks_add_no_more_units_than_they_may(classifier):
-    method = DEN(growth=4, selection_updates=5, retrain_updates=5, split=1e-3)
+    method = DEN(growth=4, selection_updates=5, retrain_share=0.25, split=1e-3)
     learner = classifier(method, hidden=(8, 8))
     (component,) = learner.components.values()
     for task_id in range(3):
@@ -203,7 +203,7 @@ def test_retraining_moves_new_units_and_none_that_was_put_back(classifier, monke
         return restored[:2]
 
     monkeypatch.setattr(ExpandableMLP, "split", keep_restored)
-    method = DEN(growth=6, selection_updates=5, retrain_updates=5, split=1e-3)
+    method = DEN(growth=6, selection_updates=5, retrain_share=0.25, split=1e-3)
     learner = classifier(method, hidden=(8, 8))
     (component,) = learner.components.values()
     learner.learn_task(0, method, steps=20)
@@ -217,7 +217,7 @@ def test_retraining_moves_new_units_and_none_that_was_put_back(classifier, monke
 
 def test_less_is_forgotten(classifier):
     lost = {}
-    for method in (None, DEN(growth=8, selection_updates=20, retrain_updates=50)):
+    for method in (None, DEN(growth=8, selection_updates=20, retrain_share=0.25)):
         learner = classifier(method, num_tasks=2)
         learner.learn_task(0, method, steps=200)
         learned = learner.accuracy(0)
@@ -230,7 +230,7 @@ def test_less_is_forgotten(classifier):
 
 def test_continues_identically_from_the_network_alone(classifier):
     """The method keeps nothing between tasks: the stamps are buffers of the network."""
-    method, resumed_method = (DEN(growth=4, selection_updates=3, retrain_updates=3) for _ in "ab")
+    method, resumed_method = (DEN(growth=4, selection_updates=3, retrain_share=0.3) for _ in "ab")
     learner, resumed = classifier(method), classifier(resumed_method)
     for task_id in range(2):
         learner.learn_task(task_id, method, steps=10)
@@ -259,7 +259,7 @@ def test_refusals(classifier):
         ("l1", -1.0),
         ("drift", float("inf")),
         ("threshold", 1.0),
-        ("retrain_updates", -1),
+        ("retrain_share", -1),
     ):
         with pytest.raises(ValueError, match=f"'{option}' of DEN must be"):
             DEN(**{option: value})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -75,7 +77,7 @@ def test_each_row_sees_the_weights_up_to_its_task():
 @pytest.mark.parametrize("reset", [True, False])
 def test_old_outputs_are_bit_identical(classifier, optimizer, reset):
     """Whether or not the learner clears the optimizer's moments."""
-    method = PackNet(retrain_updates=10)
+    method = PackNet(retrain_share=0.3)
     learner = classifier(method)
     (component,) = learner.components.values()
     options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
@@ -93,7 +95,7 @@ def test_old_outputs_are_bit_identical(classifier, optimizer, reset):
 
 
 def test_every_task_gets_the_same_share_and_learns_with_it(classifier):
-    method = PackNet(retrain_updates=60)
+    method = PackNet(retrain_share=0.6)
     learner = classifier(method)
     (component,) = learner.components.values()
     for task_id in range(3):
@@ -111,7 +113,7 @@ def test_every_task_gets_the_same_share_and_learns_with_it(classifier):
 def test_retraining_moves_what_was_kept_and_nothing_that_was_freed(classifier):
     weights = {}
     for updates in (0, 5):
-        method = PackNet(retrain_updates=updates)
+        method = PackNet(retrain_share=updates / 20)
         learner = classifier(method)
         learner.learn_task(0, method, steps=20)
         (component,) = learner.components.values()
@@ -124,8 +126,33 @@ def test_retraining_moves_what_was_kept_and_nothing_that_was_freed(classifier):
     assert (owner[moved] == 0).all()
 
 
+@pytest.mark.parametrize("delay", [1, 3])
+def test_retraining_is_a_share_of_the_tasks_steps(classifier, monkeypatch, delay):
+    """Also where the learner steps the component in some of its updates only."""
+    method = PackNet(retrain_share=0.25)
+    learner = classifier(method)
+    steps, updates = [], itertools.count(1)
+    rehearse = type(learner).rehearse
+
+    def delayed(count):
+        for _ in range(count):
+            if next(updates) % delay == 0:
+                rehearse(learner, 1)
+
+    monkeypatch.setattr(learner, "rehearse", delayed)
+    transform = method.transform_gradient
+    monkeypatch.setattr(
+        method, "transform_gradient", lambda *of: (steps.append(of), transform(*of))[1]
+    )
+    for task_id, updates_of_task in enumerate([120, 60]):
+        steps.clear()
+        learner.learn_task(task_id, method, steps=updates_of_task)
+        goal = updates_of_task // delay * 5 // 4
+        assert goal - delay < len(steps) <= goal
+
+
 def test_what_is_shared_beside_the_weights_is_learned_in_the_first_task(classifier):
-    method = PackNet(retrain_updates=0)
+    method = PackNet(retrain_share=0.0)
     learner = classifier(method)
     (component,) = learner.components.values()
     learner.learn_task(0, method, steps=5)
@@ -164,7 +191,7 @@ def test_shared_encoder_is_frozen_but_not_what_belongs_to_a_task_or_predicts_not
         }
         for task_id in range(3)
     ]
-    learner, method = stream_learner(component, tasks=tasks), PackNet(retrain_updates=2)
+    learner, method = stream_learner(component, tasks=tasks), PackNet(retrain_share=0.4)
     start = component.module.encoder.weight.detach().clone()
     learner.learn_task(0, method, steps=5)
     assert not torch.equal(component.module.encoder.weight, start)
@@ -179,7 +206,7 @@ def test_shared_encoder_is_frozen_but_not_what_belongs_to_a_task_or_predicts_not
 
 def test_saved_and_loaded_method_continues_identically(classifier):
     def made():
-        method = PackNet(retrain_updates=5)
+        method = PackNet(retrain_share=0.5)
         return method, classifier(method)
 
     (method, learner), (resumed_method, resumed) = made(), made()
@@ -200,5 +227,5 @@ def test_refusals(predictor, stream_learner, distributions):
     )
     with pytest.raises(UserError, match="packnet cannot act on 'predictor'"):
         PackNet().begin_task(stream_learner(plain, tasks=[{}, {}]), 0)
-    with pytest.raises(ValueError, match="'retrain_updates' of PackNet must be a whole number of"):
-        PackNet(retrain_updates=-1)
+    with pytest.raises(ValueError, match="'retrain_share' of PackNet must be a number in"):
+        PackNet(retrain_share=-0.1)

@@ -287,7 +287,7 @@ def test_recursion_equals_the_inverse(blocks):
     rows, curvature = random_curvature(0)
     inverse = torch.eye(6, dtype=torch.float64).repeat(2, 1, 1)
     for block in torch.split(rows, list(blocks), dim=1):
-        inverse = add_curvature(inverse, block)
+        inverse = add_curvature(inverse, block.mT @ block)
     torch.testing.assert_close(inverse, torch.linalg.inv(curvature))
     assert torch.equal(inverse, inverse.mT)
 
@@ -307,15 +307,17 @@ def test_rgo_projector_is_the_best_of_its_trace():
         assert torch.linalg.eigvals(other @ curvature[0]).real.max() > largest
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("copies", [1, 2])
-def test_rgo_turns_the_gradient_of_each_hidden_layer(
-    predictor, stream_learner, distributions, copies
+def test_rgo_turns_the_step_of_each_hidden_layer(
+    predictor, stream_learner, distributions, copies, layer_norm
 ):
-    """Against the inverse of a curvature that is summed row by row."""
+    """Against a curvature that is summed row by row and unit by unit, under Adam."""
     torch.manual_seed(0)
     method = RGO(damping=0.1, samples=50)
-    network = method.build_network(NetworkSpec(3, (5, 4), (2,), num_tasks=2, copies=copies))
-    component = predictor(network.double(), distributions["unit_normal"])
+    spec = NetworkSpec(3, (5, 4), (2,), num_tasks=2, copies=copies, layer_norm=layer_norm)
+    network = method.build_network(spec).double()
+    component = predictor(network, distributions["unit_normal"], optimizer=torch.optim.Adam)
     tasks = [
         {
             "inputs": torch.randn(50, 3, dtype=torch.float64),
@@ -325,45 +327,67 @@ def test_rgo_turns_the_gradient_of_each_hidden_layer(
         for task in range(2)
     ]
     learner = stream_learner(component, tasks=tasks)
-    grads = {n: torch.randn_like(p) for n, p in network.named_parameters()}
-    assert method.transform_gradient(component, grads) is grads
     torch.manual_seed(3)
     method.end_task(learner, 0)
 
     torch.manual_seed(3)
     torch.rand(50, dtype=torch.float64)  # for the sample of all 50 rows
     (rows,) = log_likelihood_gradients(component, tasks[0])
-    turned = method.transform_gradient(component, {n: g.clone() for n, g in grads.items()})
-    for depth, dim in enumerate([4, 6]):
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    optimizer_state = copy.deepcopy(component.optimizer.state_dict())
+    gradient_step(component, tasks[1])
+    plain = {name: p.detach() - before[name] for name, p in network.named_parameters()}
+    network.load_state_dict(before, strict=False)
+    component.optimizer.load_state_dict(optimizer_state)
+    gradient_step(component, tasks[1], method)
+    turned = {name: p.detach() - before[name] for name, p in network.named_parameters()}
+    for depth, (units, dim) in enumerate([(5, 4), (4, 6)]):
         weight, bias = f"hidden.{depth}.weight", f"hidden.{depth}.bias"
         for one in range(copies):
             curvature = 0.1 * torch.eye(dim, dtype=torch.float64)
             for w, b in zip(rows[weight][:, one], rows[bias][:, one], strict=True):
-                v = torch.cat([w, b.unsqueeze(1)], dim=1).mean(dim=0)
-                curvature += torch.outer(v, v)
+                for unit in range(units):
+                    v = torch.cat([w[unit], b[unit : unit + 1]])
+                    curvature += torch.outer(v, v) / units
             inverse = torch.linalg.inv(curvature)
-            unit = torch.cat([grads[weight][one, 0], grads[bias][one, :1]])
-            expected = dim / inverse.trace() * inverse @ unit
-            torch.testing.assert_close(turned[weight][one, 0], expected[:-1])
-            torch.testing.assert_close(turned[bias][one, 0], expected[-1])
-    assert torch.equal(turned["heads.weight"], grads["heads.weight"])
+            projection = dim / inverse.trace() * inverse
+            turns = (projection - torch.eye(dim)).abs().max() > 0.1
+            assert turns == (one == 0), "the predictor reads the first copy alone"
+            for unit in range(units):
+                step = torch.cat([plain[weight][one, unit], plain[bias][one, unit : unit + 1]])
+                expected = projection @ step
+                torch.testing.assert_close(turned[weight][one, unit], expected[:-1])
+                torch.testing.assert_close(turned[bias][one, unit], expected[-1])
+    torch.testing.assert_close(turned["heads.weight"], plain["heads.weight"], rtol=0, atol=0)
 
 
-def test_rgo_holds_what_gradient_descent_forgets(classifier):
-    """Steps of plain gradient descent, as in the paper."""
-    lost = {}
+@pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.3), (torch.optim.Adam, 1e-2)])
+def test_rgo_holds_what_others_forget(predictor, stream_learner, distributions, optimizer, lr):
+    """Two tasks whose rows lie in subspaces of their own, so that there is room for both."""
+    generator = torch.Generator().manual_seed(7)
+    tasks = []
+    for task_id in range(2):
+        basis = torch.linalg.qr(torch.randn(40, 40, generator=generator))[0][:, :8]
+        rows = torch.randn(256, 8, generator=generator)
+        labels = (rows[:, 0] * rows[:, 1] > 0).long()
+        task = torch.full((256,), task_id)
+        tasks.append({"inputs": rows @ basis.T, "labels": labels, "task": task})
+    forgotten = {}
     for damping in (1e-2, 1e9):
+        torch.manual_seed(0)
         method = RGO(damping=damping)
-        learner = classifier(method, num_tasks=2)
-        (component,) = learner.components.values()
-        learner.learn_task(0, None, steps=150)
-        method.end_task(learner, 0)
-        before = component.loss(learner.tasks[0]).item()
-        component.optimizer = torch.optim.SGD(component.module.parameters(), lr=0.3)
+        network = method.build_network(NetworkSpec(40, (64, 64), (2,), num_tasks=2))
+        component = predictor(network, distributions["categorical"], optimizer=torch.optim.Adam)
+        component.optimizer.param_groups[0]["lr"] = 1e-2
+        learner = stream_learner(component, tasks=tasks)
+        learner.learn_task(0, method, steps=150)
+        before = component.loss(tasks[0]).item()
+        component.optimizer = optimizer(network.parameters(), lr=lr)
         learner.learn_task(1, method, steps=150)
-        lost[damping] = component.loss(learner.tasks[0]).item() - before
-    assert lost[1e9] > 0.1, "a projector that is the identity forgets"
-    assert lost[1e-2] < 0.4 * lost[1e9]
+        assert component.loss(tasks[1]).item() < 0.1, "the new task is learned"
+        forgotten[damping] = component.loss(tasks[0]).item() - before
+    assert forgotten[1e9] > 0.1, "a projector that is the identity forgets"
+    assert forgotten[1e-2] < 0.1 * forgotten[1e9]
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])

@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from lifelong_rl.continual import make
+from lifelong_rl.continual.ewc import EWC
 from lifelong_rl.continual.importance import fisher_diagonal, mas_importance
 from lifelong_rl.continual.l2 import L2
 from lifelong_rl.continual.mas import MAS
@@ -18,7 +19,7 @@ from lifelong_rl.continual.si import SI
 from lifelong_rl.continual.vcl import VCL, kl_gaussians
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
-from lifelong_rl.learning.parameters import flatten
+from lifelong_rl.learning.parameters import flatten, unflatten
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.bayesian import BayesianLinear, BayesianMLP
 from lifelong_rl.networks.mlp import StackedLinear
@@ -58,15 +59,27 @@ def test_l2_by_hand(line):
     torch.testing.assert_close(component.module.weight.grad.reshape(-1), 3 * moved[:6])
 
 
-def test_l2_holds_what_old_tasks_use_and_leaves_the_other_heads_free(classifier):
-    method = L2()
+@pytest.mark.parametrize(
+    ("method", "least"), [(EWC(floor=0.5), 0.5), (MAS(floor=0.25), 0.25), (L2(), 1.0)]
+)
+def test_dead_units_are_held_and_no_heads_are(classifier, method, least):
+    """A unit that puts out zero on a task's rows may not come to life in the next one."""
     learner = classifier(method)
-    for task_id in range(2):
-        learner.learn_task(task_id, method, steps=3)
-    importance = method.state_dict()["predictor"]["importance"]
-    assert set(importance.tolist()) == {0, 1}
-    heads = importance[-6:].view(3, 2)  # biases come last
-    assert heads.tolist() == [[1, 1], [1, 1], [0, 0]]
+    (component,) = learner.components.values()
+    learner.learn_task(0, None, steps=3)
+    with torch.no_grad():
+        component.module.hidden[1].bias[0, 4] = -1e3
+    method.end_task(learner, 0)
+    flat = method.state_dict()["predictor"]["importance"]
+    held = unflatten(flat, dict(component.module.named_parameters()))
+    assert (held["hidden.1.weight"][0, 4] == least).all()
+    assert held["hidden.1.bias"][0, 4] == least
+    for name, importance in held.items():
+        assert name.startswith("heads") or importance.min() == least
+    weight, bias = held["heads.weight"].view(3, 2, -1), held["heads.bias"].view(3, 2)
+    assert (weight[:, :, 4] == 0).all(), "its outgoing weights"
+    assert (weight[1:] == 0).all()
+    assert (bias[1:] == 0).all()
 
 
 def test_si_integrates_the_decrease_of_the_loss(line):
@@ -125,13 +138,13 @@ def test_naive_ewc_agrees(predictor, stream_learner, distributions):
     learner, component, batches = small_stream(predictor, stream_learner, distributions)
     network = copy.deepcopy(component.module)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
-    learn_stream(learner, component, batches, make("ewc", strength=20.0))
+    learn_stream(learner, component, batches, make("ewc", strength=20.0, floor=0.02))
 
     terms = []
     for task_id, step, loss in naive_losses(learner, batches, network):
         for fisher, solution in terms:
             for f, old, p in zip(fisher, solution, network.parameters(), strict=True):
-                loss = loss + 20 / 2 * (f * (p - old) ** 2).sum()
+                loss = loss + 20 / 2 * (f.clamp(min=0.02) * (p - old) ** 2).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -282,6 +295,49 @@ def test_vcl_penalty_of_trunk_and_heads(classifier):
     assert [bool((head != 0).any()) for head in per_head] == [False, True, False]
 
 
+def test_vcl_holds_the_trunk_to_its_last_posterior_and_nothing_else(classifier):
+    """Neither the first task nor a head has a prior; a data set has as many rows as it has."""
+    method = VCL(strength=3.0)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    method.begin_task(learner, 0)
+    assert method.penalty(component, {}) is None
+    learner.learn_task(0, method, steps=5)
+    trunk = {
+        name: parameter.detach().clone()
+        for name, parameter in component.module.named_parameters()
+        if name.startswith("hidden") and not name.endswith("log_std")
+    }
+    spread = {n: component.module.get_parameter(f"{n}_log_std").detach().exp() for n in trunk}
+    learner.learn_task(1, None, steps=5)
+    method.begin_task(learner, 1)
+    expected = sum(
+        kl_divergence(
+            Normal(
+                component.module.get_parameter(name),
+                component.module.get_parameter(f"{name}_log_std").exp(),
+            ),
+            Normal(mean, spread[name]),
+        ).sum()
+        for name, mean in trunk.items()
+    )
+    torch.testing.assert_close(method.penalty(component, {}), 3 / 256 * expected)
+    assert len(learner.tasks[1]["inputs"]) == 256
+
+
+@pytest.mark.parametrize(("data_size", "rows"), [(None, 1000), (50, 50)])
+def test_vcl_counts_no_rows_where_data_is_yet_to_come(classifier, monkeypatch, data_size, rows):
+    method = VCL(data_size=data_size, prior_std=1.0)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    method.begin_task(learner, 0)
+    of_data_set = method.penalty(component, {})
+    monkeypatch.setattr(learner, "task_data", lambda batch_size=1024: iter(()))
+    method.begin_task(learner, 0)
+    expected = of_data_set * (data_size or 256) / rows
+    torch.testing.assert_close(method.penalty(component, {}), expected)
+
+
 def test_vcl_takes_over_a_shared_head(classifier):
     method = VCL()
     learner = classifier(method, num_tasks=1)
@@ -292,7 +348,7 @@ def test_vcl_takes_over_a_shared_head(classifier):
 
 
 def test_vcl_learns_where_the_standard_deviations_may_grow(classifier):
-    method = VCL(data_size=1000)
+    method = VCL(data_size=1000, prior_std=1.0)
     learner = classifier(method, num_tasks=1)
     (component,) = learner.components.values()
     component.optimizer.param_groups[0]["lr"] = 0.02

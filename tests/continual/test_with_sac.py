@@ -74,10 +74,10 @@ def predicted(agent: Any, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 SMALL: dict[str, dict[str, Any]] = {
     "clone": {"per_task": 20, "scope": "both"},
     "lwf": {"scope": "both"},
-    "packnet": {"retrain_updates": 3, "scope": "both"},
+    "packnet": {"retrain_share": 0.2, "scope": "both"},
     "single-task": {},
     "perfect-memory": {},
-    "den": {"growth": 2, "selection_updates": 3, "retrain_updates": 3, "scope": "both"},
+    "den": {"growth": 2, "selection_updates": 3, "retrain_share": 0.2, "scope": "both"},
     "generative-replay": {"updates": 3, "hidden": 8, "scope": "both"},
     "replay+lwf": {"replay.per_task": 20},
 }
@@ -104,7 +104,7 @@ def test_two_tasks_and_a_resume_that_goes_on_identically(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [agents.SAC, agents.TD3])
 def test_target_networks_use_the_same_weights(kind: Any) -> None:
-    agent = build("packnet", kind, retrain_updates=0, scope="both")
+    agent = build("packnet", kind, retrain_share=0.0, scope="both")
     learn(agent, 0)
     learn(agent, 1)
     pairs = [(agent.critic, agent.critic_target)]

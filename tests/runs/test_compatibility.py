@@ -9,7 +9,7 @@ import pytest
 
 from lifelong_rl.cli import main
 from lifelong_rl.compatibility import explain_refusal, find_partners, find_refusal, read_offers
-from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.continual import ContinualMethod, make
 from lifelong_rl.errors import UserError
 from lifelong_rl.registry import AGENTS, EXPERTS, METHODS, SEQUENCES
 from lifelong_rl.runs.config import RunConfig
@@ -135,3 +135,28 @@ def test_methods_that_protect_their_own_networks_are_refused_where_encoders_are_
         SequenceLoop(setup)
     assert prepare(RunConfig(agent="sac", method="ewc", observation="pixels")).refusal is None
     assert prepare(RunConfig(agent="sac", method="vcl")).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("agent", "method", "options", "message"),
+    [
+        ("bc", "ewc", {"scope": "value"}, r"EWC with .*'value' .* agent are 'policy' \(policy\)"),
+        ("bc", "ewc+replay", {"replay.scope": "value"}, "Replay with scope 'value' has noth"),
+        ("ppo", "si", {"scope": "value"}, r"SI with .* components of this agent are 'policy' \(po"),
+        ("sac", "ewc", {"scope": "value"}, None),
+        ("bc", "finetune", {}, None),
+    ],
+)
+def test_a_method_with_nothing_to_act_on_is_refused(agent, method, options, message) -> None:
+    config = RunConfig(agent=agent, method=method, method_options=options, num_envs=4)
+    setup = prepare(config)
+    env = setup.make_env(0)
+    if message is None:
+        setup.build_agent(env)
+        return
+    with pytest.raises(UserError, match=message):
+        setup.build_agent(env)
+    agent_class = AGENTS.get(agent)
+    built = agent_class.build(env, num_tasks=3, method=make(method, **options), seed=0)
+    with pytest.raises(UserError, match=message):
+        built._switch(0)

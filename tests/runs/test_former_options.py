@@ -1,0 +1,77 @@
+"""Folders of runs from before an option came or went open, and their checkpoints are theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lifelong_rl.continual import make
+from lifelong_rl.errors import UserError
+from lifelong_rl.former_options import update_options
+from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
+
+
+@pytest.mark.parametrize(
+    ("method", "former", "current"),
+    [
+        ("finetune", {"scope": "policy"}, {}),
+        ("joint", {"scope": "both"}, {}),
+        ("l2", {"strength": 3.0, "samples": 10, "scope": "both"}, {"strength": 3, "scope": "both"}),
+        ("ewc", {"strength": 1.0}, {"strength": 1.0, "floor": 0.0}),
+        ("mas", {"strength": 1.0, "floor": 1e-3}, {"strength": 1.0, "floor": 1e-3}),
+        ("ewc", {}, {}),
+        (
+            "finetune+ewc",
+            {"finetune.scope": "policy", "ewc.scope": "value"},
+            {"ewc.scope": "value", "ewc.floor": 0.0},
+        ),
+    ],
+)
+def test_folders_hold_former_options(tmp_path: Path, method, former, current) -> None:
+    fields = RunConfig(method=method, method_options=former).as_dict()
+    (tmp_path / "config.yaml").write_text(dump_yaml(fields))
+    config = RunFolder.open(tmp_path).config
+    assert config.method_options == current
+    make(method, **config.method_options)
+
+    path = tmp_path / "checkpoint"
+    save_checkpoint(path, {}, fields)
+    assert load_checkpoint(path, config.as_dict()) == {}
+    other = RunConfig(method=method, method_options=current | {"other": 1})
+    with pytest.raises(CheckpointError, match="method options"):
+        load_checkpoint(path, other.as_dict())
+
+
+def test_what_came_later_has_its_default_in_a_file_of_today(tmp_path: Path) -> None:
+    (tmp_path / "new.yaml").write_text("method: ewc\nmethod_options: {strength: 3.0}")
+    config = prepare(RunConfig(**read_config(tmp_path / "new.yaml"))).config
+    assert config.method_options["floor"] == 1e-7
+    assert update_options("ewc", {"strength": 3.0}) == {"strength": 3.0}
+
+
+@pytest.mark.parametrize("method", ["packnet", "den"])
+def test_retraining_is_a_share(tmp_path: Path, method) -> None:
+    def read(updates, **fields):
+        options = {"retrain_updates": updates}
+        config = RunConfig(method=method, method_options=options, **fields)
+        (tmp_path / "config.yaml").write_text(dump_yaml(config.as_dict()))
+        return RunFolder.open(tmp_path).config.method_options
+
+    agent_options = {"updates_per_step": 0.5}
+    told = read(300, steps_per_task=3000, agent_options=agent_options)
+    assert told == {"retrain_share": 0.2}
+    make(method, **told)
+    assert read(500) == {"retrain_share": 0.1}, "both are the default"
+    for updates, fields in ((300, {}), (9000, {"steps_per_task": 9, "agent_options": {}})):
+        with pytest.raises(UserError, match=f"'retrain_updates' of method '{method}' is 'retrain_"):
+            read(updates, **fields)
+
+
+@pytest.mark.parametrize("method", ["finetune", "joint"])
+def test_an_option_without_effect_is_none(method) -> None:
+    with pytest.raises(UserError, match=f"unknown {method} option 'scope'"):
+        make(method, scope="policy")
