@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateC
 from lifelong_rl.options import Count, DeclaredOptions, Layers, Positive
 
 
-class TaskLearner:
+class TaskLearner(ABC):
     """Holds components, the method around them, and what lasts from task to task.
 
     Cooperative: what is not its own is passed on to the next class's constructor. That class, or

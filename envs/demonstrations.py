@@ -114,7 +114,8 @@ def film(
     count, horizon = episodes.actions.shape[:2]
     env = BatchEnv(task, min(count, ROWS))
     env.seed(seed)
-    observer = PixelObserver(env, Pixels(pixels.cameras, pixels.size), np.zeros(0, np.float32))
+    alone = Pixels(pixels.cameras, pixels.size, proprioception=False)
+    observer = PixelObserver(env, alone, np.zeros(0, np.float32))
     shape = count, horizon + 1, 3 * len(pixels.cameras), pixels.size, pixels.size
     frames = np.empty(shape, np.uint8)
     try:

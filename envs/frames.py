@@ -91,7 +91,9 @@ def collect_frames(
     rows = math.ceil(episodes / rounds)
     env = BatchEnv(task, rows, num_threads)
     env.seed(seed)
-    observer = PixelObserver(env, Pixels(tuple(cameras), size), np.zeros(0, np.float32))
+    observer = PixelObserver(
+        env, Pixels(tuple(cameras), size, proprioception=False), np.zeros(0, np.float32)
+    )
     # starts have keys of length one, so the two never share a generator
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 1)))
     parts: list[TaskFrames] = []

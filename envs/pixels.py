@@ -47,7 +47,8 @@ class Pixels:
         cameras: names of the task's `cameras`, in the order of the channels.
         size: width and height of a frame, in pixels.
         frame_stack: how many frames an observation holds, the latest among them.
-        proprioception: whether the entries of the task's `proprioception` come beside them.
+        proprioception: whether the entries of the task's `proprioception` come beside them; runs
+            have the same default.
 
     Raises:
         ValueError: if a value is out of its range, or a camera is named twice.
@@ -56,7 +57,7 @@ class Pixels:
     cameras: tuple[str, ...] = ("front",)
     size: int = 64
     frame_stack: int = 1
-    proprioception: bool = False
+    proprioception: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -68,6 +68,7 @@ class Bench:
             num_threads=num_threads,
             seed=0,
             observation="pixels",
+            proprioception=False,
             cameras=(CAMERA,),
             size=size,
         )

@@ -102,3 +102,22 @@ def test_the_ranking_of_objectives_is_that_of_the_results() -> None:
         found = ranking["results"][name]
         errors = [f"{found['probe'][label]['error']:.1f}" for label in ("object", "hand")]
         assert shown == [*errors, str(found.get("steps", ""))]
+
+
+@pytest.mark.golden
+def test_what_is_said_of_encoders_that_learn_on_is_what_was_found() -> None:
+    found = json.loads((DOCS / "results/continual_encoders.json").read_text())["results"]
+    grown = {
+        (method, label): [end - learned[k] for k, end in enumerate(table[-1][:-1])]
+        for method, told in found.items()
+        for label in ("hand", "object")
+        for table in [told["readouts"]["fresh"][label]["error"]]
+        for learned in [[row[k] for k, row in enumerate(table[1:])]]
+    }
+    hand = [change for method in found for change in grown[method, "hand"]]
+    assert f"{-max(hand):.1f} to {-min(hand):.1f} cm less" == "0.0 to 3.1 cm less"
+    worse = {m: [k for k, c in enumerate(grown[m, "object"]) if c > 0.005] for m in found}
+    assert worse == {"finetune": [1, 2, 3], "replay": [3], "cassle": [3], "lump": [], "joint": []}
+    others = {method: sum(grown[method, "object"][1:]) / 3 for method in found}
+    said = {"finetune": 0.36, "replay": 0.01, "cassle": 0.01, "lump": -0.16, "joint": -0.12}
+    assert others == pytest.approx(said, abs=0.006)

@@ -11,7 +11,7 @@ from typing import Any
 from lifelong_rl.analysis.runs import Run
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig, parse_value
-from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.run_folder import RunFolder, versions_of
 
 REPEATED = ("plugin",)
 """Fields of lists whose flag takes one entry and is repeated; others take all of theirs at once."""
@@ -64,6 +64,8 @@ def describe_origin(runs: Iterable[Run]) -> dict[str, list[str]]:
             note("processor", session.get("cpu"))
             note("platform", session.get("platform"))
             note("started", str(session.get("started") or "")[:10])
+            for package, version in versions_of(session).items():
+                note(package, version)
     return {name: sorted(values) for name, values in found.items()}
 
 

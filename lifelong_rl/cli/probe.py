@@ -54,7 +54,7 @@ class Probe(Command):
         from lifelong_rl.text import format_table
         from lifelong_rl.vision.encoder import load_encoder
         from lifelong_rl.vision.frames import load_frames
-        from lifelong_rl.vision.pretrain_folder import MADE, find_encoder
+        from lifelong_rl.vision.pretrain_folder import MADE, find_encoder, rendered_with
         from lifelong_rl.vision.probe import for_encoder
         from lifelong_rl.vision.references import compare, sizes
         from lifelong_rl.vision.sampling import fingerprint
@@ -71,6 +71,9 @@ class Probe(Command):
         same = sha256 == made["frames"]["sha256"]
         if not same:
             print("these are not the frames that it was pretrained on")
+        there, here = rendered_with(made), frames.metadata.get("mujoco")
+        if there is not None and there != here:
+            print(f"it was pretrained on frames of MuJoCo {there}, and these are of {here}")
         if self.json is not None:
             content = {
                 "encoder": made,

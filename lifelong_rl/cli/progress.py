@@ -26,13 +26,21 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
         RunStopped: Ctrl-C or SIGTERM.
         RunFailed: The run cannot go on.
     """
-    reporter = Reporter() if quiet else BarReporter() if sys.stdout.isatty() else LineReporter()
-    results = run_to_end(loop, folder, reporter)
+    loud = BarReporter if sys.stdout.isatty() else LineReporter
+    results = run_to_end(loop, folder, QuietReporter() if quiet else loud())
     print_summary(results, folder.path, quiet=quiet)
     return 0
 
 
-class LineReporter(Reporter):
+class QuietReporter(Reporter):
+    """Nothing but what should be known."""
+
+    def note(self, text: str) -> None:
+        """Warn on stderr."""
+        print(f"lifelong-rl: warning: {text}", file=sys.stderr, flush=True)
+
+
+class LineReporter(QuietReporter):
     """A line for each evaluation."""
 
     def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:

@@ -39,7 +39,8 @@ class LineReporter(SweepReporter):
         if entry.state == "failed":
             event = f"failed: {entry.message}"
         elif entry.state == "finished":
-            event = f"finished in {format_seconds(entry.seconds)}"
+            note = f" ({entry.message})" if entry.message else ""
+            event = f"finished in {format_seconds(entry.seconds)}{note}"
         else:
             event = f"is {entry.state}"
         finished = len(self._loop.entries_in("finished"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Quadratic:
         return Quadratic(importance, torch.lerp(self.anchor, other.anchor, share))
 
 
-class Consolidation(ContinualMethod):
+class Consolidation(ContinualMethod, ABC):
     """Base of the methods that pull each parameter back in proportion to its importance.
 
     Later tasks add strength/2 Σ_i Ω_i (θ_i − θ*_i)² to their loss, with the importance Ω that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict,
 from lifelong_rl.options import NonNegative, Positive
 
 
-class Distillation(ContinualMethod):
+class Distillation(ContinualMethod, ABC):
     """Base of the methods that learn to predict what the network of the last task predicts.
 
     Later tasks add strength · E_x KL(p_old(x) ‖ p_θ(x)) to their loss, with p_old that of the

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lifelong_rl.learning.protocols import Batch, Component, ParamDict
 
@@ -30,6 +31,16 @@ def gradients(component: Component, *, copy: bool = True) -> ParamDict:
         else:
             found[name] = gradient.clone() if copy else gradient
     return found
+
+
+def forget_moments(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
+    """Drop what an optimizer keeps of some parameters, and of no others, such as Adam's moments.
+
+    For parameters that were made anew: moments of the old ones would move them at once, and with a
+    step size that fits the old gradients.
+    """
+    for parameter in parameters:
+        optimizer.state.pop(parameter, None)
 
 
 def loss_gradient(component: Component, batch: Batch) -> ParamDict:

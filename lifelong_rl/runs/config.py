@@ -49,8 +49,8 @@ class RunConfig:
         eval_points: Evaluations of a task while it is learned, evenly spaced.
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
-        diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, effective
-            rank, norms.
+        diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, srank,
+            norms.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
             robot feels of itself.
         cameras: Cameras that take the pictures, such as front and across.

@@ -30,6 +30,9 @@ from lifelong_rl.text import quote
 class Reporter:
     """Is told how a run goes. This one keeps quiet."""
 
+    def note(self, text: str) -> None:
+        """Something that should be known of the run, which is about to begin or to go on."""
+
     def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
         """The run in folder `path` begins, or goes on after so many tasks."""
 
@@ -114,7 +117,11 @@ class SequenceLoop:
         try:
             with contextlib.closing(self._log), contextlib.closing(self._evaluator):
                 folder.write_status("running")
-                folder.add_session({"tasks": self._labels, "task_versions": sequence.versions()})
+                notes = [*self._setup.notes, *(folder.note_versions() if begun else ())]
+                facts = {"tasks": self._labels, "task_versions": sequence.versions()}
+                folder.add_session(facts, notes)
+                for note in notes:
+                    self._reporter.note(note)
                 self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
                 if not begun:
                     self._log.describe(describe_run(config), METRICS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from lifelong_rl.storage.atomic import (
 from lifelong_rl.storage.json_file import Shape, read_json
 from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.plain_file import refuse_link
-from lifelong_rl.storage.versions import describe_session
+from lifelong_rl.storage.versions import describe_session, find_changes, versions
 from lifelong_rl.text import quote
 
 State = Literal["running", "finished", "failed", "interrupted"]
@@ -218,10 +219,30 @@ class RunFolder:
         """Write `results.json`."""
         write_json(self.path / "results.json", results)
 
-    def add_session(self, facts: dict[str, Any]) -> None:
-        """Add this process to the `sessions` of `manifest.json`, and `facts` about the run."""
-        manifest = {**facts, "sessions": [*self.sessions(), describe_session()]}
-        write_json(self.path / "manifest.json", manifest)
+    def add_session(self, facts: dict[str, Any], notes: Sequence[str] = ()) -> None:
+        """Add this process to the `sessions` of `manifest.json`, and `facts` about the run.
+
+        Args:
+            facts: As JSON.
+            notes: What should be known of this process's part of the run.
+        """
+        session = {**describe_session(), **({"notes": list(notes)} if notes else {})}
+        write_json(self.path / "manifest.json", {**facts, "sessions": [*self.sessions(), session]})
+
+    def note_versions(self) -> list[str]:
+        """Say that the run goes on under other versions than the last process's; nothing if not.
+
+        Raises:
+            UserError: The manifest is damaged.
+        """
+        sessions = self.sessions()
+        changes = find_changes(versions_of(sessions[-1]), versions()) if sessions else []
+        if not changes:
+            return []
+        return [
+            f"the run goes on under other versions: {', '.join(changes)}; its numbers may not be "
+            "those of a run that was never stopped"
+        ]
 
     def sessions(self) -> list[dict[str, Any]]:
         """The processes that made the run, as `manifest.json` tells of them.
@@ -240,6 +261,18 @@ class RunFolder:
         except FileNotFoundError:
             return {}
         return content
+
+
+def versions_of(session: Mapping[str, Any]) -> dict[str, Any]:
+    """What a session of a manifest says that it ran with, by package; nothing if it does not."""
+    found = session.get("versions")
+    return found if isinstance(found, dict) else {}
+
+
+def notes_of(session: Mapping[str, Any]) -> list[str]:
+    """What should be known of a session of a manifest, a line each."""
+    found = session.get("notes")
+    return [str(note) for note in found] if isinstance(found, list) else []
 
 
 def _refuse_occupied(path: Path, config: RunConfig) -> None:

@@ -88,6 +88,11 @@ class Setup:
         return {**told, "finetune": mode == "finetune", "encoder": list(self.eyes.sha256)}
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of the run beside its configuration, a line each."""
+        return () if self.eyes is None else self.eyes.notes
+
+    @property
     def refusal(self) -> str | None:
         """Why the method cannot serve the agent, as both declare; None if it can, for all they say.
 

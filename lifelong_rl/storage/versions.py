@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,20 @@ def versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         **{package: installed(package) for package in PACKAGES},
     }
+
+
+def find_changes(before: Mapping[str, Any], now: Mapping[str, str | None]) -> list[str]:
+    """What has another version than before, each as "NAME OLD → NEW".
+
+    Args:
+        before: As `versions` told; what it does not tell of has not changed, as far as is known.
+        now: What `versions` tells.
+    """
+    return [
+        f"{name} {before[name]} → {version}"
+        for name, version in now.items()
+        if name in before and before[name] != version
+    ]
 
 
 def describe_session() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Literal
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
 from lifelong_rl.studies.study import Cell
@@ -44,7 +44,7 @@ class Entry:
         cell: The cell.
         state: "running" means in a process of this sweep, "left out" that its method cannot serve
             its agent.
-        message: Why it failed or was left out.
+        message: Why it failed or was left out; what should be known of it if it has finished.
         seconds: What it took, if it is finished: learning and evaluating, all sessions together.
         fraction: Of its steps that are done: by its metrics if it is running, by its checkpoints
             if it is to do.
@@ -271,6 +271,10 @@ class SweepLoop:
                 write_file(log, process.stderr)
             elif entry.state == "finished":
                 log.unlink(missing_ok=True)
+        if entry.state == "finished":
+            with contextlib.suppress(UserError):  # a manifest's damage takes no results away
+                sessions = RunFolder.open(entry.cell.path).sessions()
+                entry.message = "; ".join(note for s in sessions[-1:] for note in notes_of(s))
         self._reporter.changed(entry)
 
     def _stop(self) -> None:

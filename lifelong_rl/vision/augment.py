@@ -47,11 +47,15 @@ class Augmentation:
         check_options(Augmentation, vars(self), "")
 
     def shifted(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """Only shift (n, k, c, h, w) uint8: the same for the k images of a row."""
-        return random_shift(images, self.shift, generator)
+        """Only shift (n, k, c, h, w) uint8: the same for the k images of a row.
+
+        Returns:
+            (k · n, c, h, w) uint8: the first image of all rows, then the second ….
+        """
+        return random_shift(images, self.shift, generator).transpose(0, 1).flatten(0, 1)
 
     def view(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """Change (n, c, h, w) uint8 in all but position: float in [0, 1]."""
+        """Change (n, c, h, w), uint8 or float in [0, 1], in all but position: float in [0, 1]."""
         changed = jitter(images, self.brightness, self.contrast, generator)
         return cutout_(changed, self.cutout, generator)
 
@@ -76,11 +80,24 @@ class Augmentation:
             Float in [0, 1], (copies · k · n, c, h, w): the first image of all rows, then the
             second …, then other views of the same.
         """
-        shifted = self.shifted(images, generator).transpose(0, 1).flatten(0, 1)
-        views = shifted.repeat(copies, 1, 1, 1)
+        views = self.shifted(images, generator).repeat(copies, 1, 1, 1)
         if not aligned:
             views = random_shift(views.unsqueeze(1), self.relative_shift, generator).squeeze(1)
         return self.view(views, generator)
+
+    def views_and_pictures(
+        self, images: Tensor, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A view of every image of (n, k, c, h, w) uint8, and the picture that it was made from.
+
+        The picture is what is to be predicted from the view, or from a part of it: shifted as the
+        view is, and otherwise as the camera took it.
+
+        Returns:
+            Each as `views` orders them, float in [0, 1], (k · n, c, h, w).
+        """
+        shifted = self.shifted(images, generator)
+        return self.view(shifted, generator), to_float(shifted)
 
 
 def random_shift(images: Tensor, pixels: int, generator: Generator | None = None) -> Tensor:

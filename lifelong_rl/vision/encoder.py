@@ -106,15 +106,23 @@ class Encoder(nn.Module):
         found = [torch.cat(self._encode(part), dim=1) for part in torch.split(images, CHUNK)]
         return torch.cat(found)
 
-    def encode_views(self, images: Tensor) -> list[Tensor]:
-        """The features of each view apart, (n, dim / views) each."""
-        parts = [self._encode(part) for part in torch.split(images, CHUNK)]
+    def encode_views(self, *images: Tensor) -> list[Tensor]:
+        """The features of each view apart, (n, dim / views) each.
+
+        Args:
+            *images: What all views are of, or each view in turn, as for `forward`.
+        """
+        chunks = (torch.split(shown, CHUNK) for shown in images)
+        parts = [self._encode(*part) for part in zip(*chunks, strict=True)]
         return [torch.cat(view) for view in zip(*parts, strict=True)]
 
-    def _encode(self, images: Tensor) -> list[Tensor]:
-        images = to_float(images)
+    def _encode(self, *images: Tensor) -> list[Tensor]:
+        shown = [to_float(part) for part in images]
+        if len(shown) == 1:
+            shown *= len(self.towers)
         return [
-            tower(_channels_last(see(images, view).sub(0.5))) for view, tower in self.towers.items()
+            tower(_channels_last(see(part, view).sub(0.5)))
+            for (view, tower), part in zip(self.towers.items(), shown, strict=True)
         ]
 
 

@@ -186,7 +186,7 @@ def optimise(objective: SelfSupervised, frames: Frames, config: PretrainConfig) 
     while True:
         batch = sampler.draw(config.batch_size)
         loss = gradient_step(training, batch)["loss"]
-        objective.after_step()
+        objective.after_step(training.optimizer)
         yield loss
 
 

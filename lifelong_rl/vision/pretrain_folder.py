@@ -99,6 +99,18 @@ def describe(frames: Frames, number: int, camera: str, config: PretrainConfig) -
     }
 
 
+def rendered_with(made: Mapping[str, Any]) -> str | None:
+    """The MuJoCo that rendered the frames of an encoder; None if that is not known.
+
+    Args:
+        made: See `describe`; of any encoder's file, so unchecked.
+    """
+    found: Any = made
+    for key in ("frames", "metadata", "mujoco"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
 @contextmanager
 def open_folder(path: Path, made: Mapping[str, Any]) -> Iterator[None]:
     """Make the folder, with the manifest in it, and keep it from other processes meanwhile.

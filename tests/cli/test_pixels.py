@@ -93,6 +93,9 @@ def test_a_frozen_run_says_what_it_saw_with(finished, encoder):
     options = results(finished)["agent_options"]
     assert options["observation"] == "pixels" and options["hidden"] == [8]
     assert options["encoder"] == [hashlib.sha256(encoder.read_bytes()).hexdigest()]
+    (session,) = json.loads((finished / "manifest.json").read_text())["sessions"]
+    (note,) = session["notes"]
+    assert note.startswith(f"{encoder} does not tell which MuJoCo rendered")
 
 
 def test_a_run_that_sees_resumes_to_the_same_numbers(finished, tmp_path):

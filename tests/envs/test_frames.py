@@ -45,6 +45,7 @@ def test_frames_are_what_a_pixel_environment_shows_the_expert() -> None:
         num_envs=2,
         seed=7,
         observation="pixels",
+        proprioception=False,
         cameras=("wrist", "front"),
         size=16,
     )

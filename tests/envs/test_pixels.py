@@ -30,6 +30,8 @@ from lifelong_rl.envs.vec_env import BatchVecEnv
 from lifelong_rl.errors import UnknownNameError
 
 BOTH = ("front", "wrist")
+PICTURES: dict[str, Any] = {"observation": "pixels", "proprioception": False}
+"""Pictures alone."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +69,7 @@ def pictures(env: BatchVecEnv, size: int, cameras: tuple[str, ...]) -> np.ndarra
 
 def test_channels_are_frames_then_cameras_then_colours(opened: list[Any]) -> None:
     env = envs.make_vec(
-        "push", num_envs=2, seed=3, observation="pixels", cameras=BOTH, size=32, frame_stack=3
+        "push", num_envs=2, seed=3, cameras=BOTH, size=32, frame_stack=3, **PICTURES
     )
     opened.append(env)
     space = env.observation_space
@@ -89,7 +91,7 @@ def test_channels_are_frames_then_cameras_then_colours(opened: list[Any]) -> Non
 
 
 def test_an_episodes_last_and_first_frames(opened: list[Any]) -> None:
-    env = envs.make_vec("push", num_envs=2, seed=0, observation="pixels", size=24, frame_stack=2)
+    env = envs.make_vec("push", num_envs=2, seed=0, size=24, frame_stack=2, **PICTURES)
     opened.append(env)
     before = env.reset()
     for _ in range(TASKS["push"].horizon - 1):
@@ -107,7 +109,7 @@ def test_an_episodes_last_and_first_frames(opened: list[Any]) -> None:
 
 
 def test_frames_depend_neither_on_rows_nor_on_threads(opened: list[Any]) -> None:
-    options: dict[str, Any] = {"observation": "pixels", "cameras": BOTH, "size": 32}
+    options: dict[str, Any] = {**PICTURES, "cameras": BOTH, "size": 32}
     one = envs.make_vec("drawer-open", num_envs=1, seed=5, **options)
     three = envs.make_vec("drawer-open", num_envs=3, num_threads=2, seed=5, **options)
     single = gymnasium.make("LifelongRL/DrawerOpen-v0", **options)
@@ -126,10 +128,8 @@ def test_frames_depend_neither_on_rows_nor_on_threads(opened: list[Any]) -> None
 def test_proprioception_is_the_robots_own_part(
     task: str, felt: slice | None, opened: list[Any]
 ) -> None:
-    """And nothing of the object or the goal."""
-    env = envs.make_vec(
-        task, num_envs=2, seed=1, observation="pixels", size=16, proprioception=True
-    )
+    """And nothing of the object or the goal; it is there unless pictures alone are asked for."""
+    env = envs.make_vec(task, num_envs=2, seed=1, observation="pixels", size=16)
     state = envs.make_vec(task, num_envs=2, seed=1)
     opened.append(env)
     columns = np.r_[felt] if felt else np.r_[0:9, 11:20]
@@ -147,8 +147,8 @@ def test_proprioception_is_the_robots_own_part(
 
 
 def test_the_task_travels_in_the_state(opened: list[Any]) -> None:
-    env = ARM3.make_env(1, num_envs=2, seed=0, observation="pixels", size=16)
-    felt = ARM3.make_env(2, num_envs=2, seed=0, observation="pixels", size=16, proprioception=True)
+    env = ARM3.make_env(1, num_envs=2, seed=0, size=16, **PICTURES)
+    felt = ARM3.make_env(2, num_envs=2, seed=0, observation="pixels", size=16)
     opened += [env, felt]
     np.testing.assert_array_equal(env.reset()["state"], [[0, 1, 0]] * 2)
     shown = felt.reset()
@@ -158,7 +158,7 @@ def test_the_task_travels_in_the_state(opened: list[Any]) -> None:
 
 
 def test_tasks_side_by_side(opened: list[Any]) -> None:
-    joint = ARM3.make_joint_env(num_envs=4, seed=0, observation="pixels", size=16)
+    joint = ARM3.make_joint_env(num_envs=4, seed=0, size=16, **PICTURES)
     opened.append(joint)
     shown = joint.reset()
     assert shown["pixels"].shape == (4, 3, 16, 16)
@@ -169,7 +169,7 @@ def test_tasks_side_by_side(opened: list[Any]) -> None:
 
 
 def test_a_diverged_row_keeps_its_last_frame(opened: list[Any]) -> None:
-    env = envs.make_vec("push", num_envs=2, seed=0, observation="pixels", size=24)
+    env = envs.make_vec("push", num_envs=2, seed=0, size=24, **PICTURES)
     opened.append(env)
     before = env.reset()
     env.batch_env.batch.bind("qpos")[1, 0] = np.nan
@@ -274,7 +274,7 @@ def test_films_of_more_episodes_than_rows_are_of_the_right_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(demonstrations, "ROWS", 2)
-    task, pixels = TASKS["reach"], Pixels(("front",), 16)
+    task, pixels = TASKS["reach"], Pixels(("front",), 16, proprioception=False)
     found = collect(task, get_expert("reach"), episodes=3, seed=1)
     frames = film(task, found, 1, pixels)
     env = BatchEnv(task, 2)
@@ -287,7 +287,7 @@ def test_films_of_more_episodes_than_rows_are_of_the_right_ones(
 
 
 def test_a_film_stands_still_where_an_episode_ended_early() -> None:
-    task, pixels = TASKS["reach"], Pixels(("front",), 16)
+    task, pixels = TASKS["reach"], Pixels(("front",), 16, proprioception=False)
     found = collect(task, get_expert("reach"), episodes=2, seed=1)
     whole = film(task, found, 1, pixels)
     short = film(task, replace(found, lengths=np.array([7, 50])), 1, pixels)
@@ -305,7 +305,7 @@ def test_films_are_kept_by_what_they_show_and_frames_are_stacked_afterwards() ->
 
     sequence = get_sequence("reach,reach").with_store(store)
     for stack in (1, 2):
-        env = sequence.make_joint_env(num_envs=2, observation="pixels", size=16, frame_stack=stack)
+        env = sequence.make_joint_env(num_envs=2, size=16, frame_stack=stack, **PICTURES)
         shown = env.demonstrations(1, seed=3)
         assert shown["observations"]["pixels"].shape == (100, 3 * stack, 16, 16)
         np.testing.assert_array_equal(shown["observations"]["state"].sum(axis=0), [50, 50])

@@ -1,9 +1,12 @@
 """Configurations are read, checked and written without loss."""
 
+import dataclasses
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lifelong_rl.envs.pixels import Pixels
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import resolve_options
 from lifelong_rl.runs.config import (
@@ -12,6 +15,7 @@ from lifelong_rl.runs.config import (
     parse_value,
     read_config,
 )
+from lifelong_rl.vision.eyes import DEFAULT_SIZE, Eyes
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,17 @@ def test_what_contradicts_itself_is_refused(fields, message):
     with pytest.raises(UserError) as error:
         RunConfig(**fields).checked()
     assert message in str(error.value)
+
+
+def test_what_is_not_said_of_pictures_is_the_same_for_runs_and_environments():
+    of_pixels, of_runs = (
+        {entry.name for entry in dataclasses.fields(cls)} for cls in (Pixels, RunConfig)
+    )
+    shared = of_pixels & of_runs
+    assert shared == {"cameras", "frame_stack", "proprioception"}
+    for name in shared:
+        assert getattr(Pixels(), name) == getattr(RunConfig(), name), name
+    assert (Pixels().size, Eyes().shift) == (DEFAULT_SIZE, RunConfig().shift)
 
 
 def test_runs_that_see_have_folders_of_their_own():

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.diagnostics import Diagnostics, gradient_cosine
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
 from lifelong_rl.runs.update_cost import UpdateCost
+from lifelong_rl.storage.metrics_log import LAYOUT
+from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.objectives import make
+from lifelong_rl.vision.pretrain import measure
 
 
 class Tug:
@@ -64,6 +71,34 @@ def test_norms_and_cosines_of_known_gradients() -> None:
     again = Diagnostics()
     again.load_state_dict(diagnostics.state_dict())
     assert again.measure(agent) == found
+
+
+class HiddenTug(Tug):
+    """With a hidden layer, so that there are features."""
+
+    def __init__(self) -> None:
+        self.module = MultiHeadMLP(NetworkSpec(input_dim=2, hidden=(8,), outputs=(1,)))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.predict(batch).square().mean()
+
+
+def test_the_ranks_of_runs_and_of_encoders_have_names_of_their_own() -> None:
+    """Charts show `srank` under what runs of earlier versions called it, too."""
+    agent: Any = TugAgent()
+    agent.components = {"policy": HiddenTug()}
+    agent.target = torch.randn(20, 2)
+    of_runs = {name.partition("/")[2] for name in Diagnostics().measure(agent)}
+    images = torch.randint(256, (8, 1, 3, 32, 32), dtype=torch.uint8)
+    count = np.arange(8)
+    metadata = {"tasks": ["a"], "cameras": ["c"], "policies": ["p"]}
+    frames = Frames(images.numpy(), count, count, count, count, {}, metadata)
+    of_encoders = set(measure(1.0, 1.0, make("simclr", frames), images[:, 0]))
+    assert "srank" in of_runs and "effective_rank" in of_encoders
+    assert not of_runs & of_encoders
+    patterns = LAYOUT["why it forgets"]["plasticity: srank"]
+    for name in ("srank", "effective_rank"):
+        assert any(re.fullmatch(pattern, f"diagnostics/policy/{name}") for pattern in patterns)
 
 
 def test_no_cosine_where_old_rows_mean_nothing() -> None:

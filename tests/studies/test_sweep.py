@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lifelong_rl.cli.sweep_progress import LineReporter
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
@@ -80,6 +81,18 @@ def test_cells_run_in_order_and_so_many_at_a_time(tmp_path, processes):
     assert [entry.seconds for entry in sweep.entries] == [60.0] * 4
     if processes == 1:
         assert events(tmp_path / "runs") == [f"{e} {s}" for s in range(4) for e in ("begin", "end")]
+
+
+def test_what_should_be_known_of_a_cell_is_told_when_it_ends(tmp_path, capsys):
+    sweep = loop(tmp_path / "runs", seeds=range(2), processes=1)
+    noted = sweep.entries[1].cell
+    RunFolder.create(noted.path, noted.setup.config).unlock()
+    sessions = [{"notes": ["before"]}, {"notes": ["other versions", "old eyes"]}]
+    (noted.path / "manifest.json").write_text(json.dumps({"sessions": sessions}))
+    sweep.run(LineReporter())
+    first, second = capsys.readouterr().out.splitlines()
+    assert "seed0 finished in 1 min 00 s, " in first
+    assert "seed1 finished in 1 min 00 s (other versions; old eyes), " in second
 
 
 def test_failures_are_told_kept_from_spreading_and_tried_again(tmp_path):

@@ -43,6 +43,27 @@ def test_views_to_be_matched_do_not_lie_pixel_on_pixel() -> None:
     assert torch.equal(*found.chunk(2))
 
 
+def test_a_view_and_its_picture_differ_in_all_but_the_shift() -> None:
+    """A rectangle in one place, and no pixel elsewhere; and the picture is shifted."""
+    images = torch.randint(256, (60, 2, 3, 32, 32), dtype=torch.uint8)
+    augmentation = Augmentation(shift=5, brightness=0, contrast=0, cutout=12)
+    views, pictures = augmentation.views_and_pictures(images)
+    hidden = (views - pictures).abs().amax(dim=1) > 1e-6
+    assert (hidden.flatten(1).sum(dim=1) > 0).sum() > 80
+    assert hidden.any(dim=1).sum(dim=1).max() <= 12 and hidden.any(dim=2).sum(dim=1).max() <= 12
+    seen = (pictures * 255).round()
+    assert (seen != images.transpose(0, 1).flatten(0, 1)).flatten(1).any(dim=1).sum() > 100
+    for row in range(60):  # both images of a row are shifted alike
+        windows = [window_of(images[row], y, x) for y in range(11) for x in range(11)]
+        assert any(torch.equal(seen[row::60], window) for window in windows)
+
+
+def window_of(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """One of the windows that a shift by up to 5 pixels can show of (k, c, 32, 32)."""
+    padded = torch.nn.functional.pad(images.float(), (5,) * 4, mode="replicate")
+    return padded[..., down : down + 32, right : right + 32]
+
+
 def test_shift_repeats_the_edges_and_keeps_the_rest() -> None:
     images = torch.randint(256, (60, 1, 3, 8, 8), dtype=torch.uint8)
     shifted = random_shift(images, 2)

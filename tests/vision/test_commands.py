@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -82,7 +83,27 @@ def test_other_frames_are_told(
     save_frames(other, moving_squares(episodes=10, length=10, seed=1))
     arguments = ["--frames", str(other), "--supervised-steps", "0", "--threads", "1"]
     assert main(["probe", str(encoder / "encoder.safetensors"), *arguments]) == 0
-    assert "these are not the frames that it was pretrained on" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "these are not the frames that it was pretrained on" in out and "MuJoCo" not in out
+
+
+def test_frames_of_another_simulator_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = moving_squares(episodes=10, length=10)
+    made = {
+        "config": {"objective": "simclr"},
+        "steps": 3,
+        "camera": "front",
+        "frames": {"sha256": "0", "metadata": {"mujoco": "3.1.0"}},
+    }
+    save_encoder(tmp_path / "old.safetensors", Encoder(), made)
+    newer = dataclasses.replace(frames, metadata={**frames.metadata, "mujoco": "3.2.0"})
+    save_frames(tmp_path / "newer.npz", newer)
+    arguments = ["--frames", str(tmp_path / "newer.npz"), "--supervised-steps", "0"]
+    assert main(["probe", str(tmp_path / "old.safetensors"), *arguments, "--threads", "1"]) == 0
+    said = "it was pretrained on frames of MuJoCo 3.1.0, and these are of 3.2.0"
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_collapse_is_warned_of_in_one_line(

@@ -76,6 +76,8 @@ def test_views_see_nothing_else() -> None:
     lighter = encoder.encode_views(images + 0.3)
     torch.testing.assert_close(lighter[1], colour, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(lighter[0], bright, atol=1e-2)
+    mixed = encoder.encode_views(images + 0.3, images)
+    assert torch.equal(mixed[0], lighter[0]) and torch.equal(mixed[1], colour)
 
 
 def test_colours_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.options import options_of
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign
+from lifelong_rl.vision.continual.learner import EncoderLearner
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import to_patches
 from lifelong_rl.vision.losses import instance_discrimination
@@ -31,7 +34,7 @@ from lifelong_rl.vision.objectives.odd_one_out import draw_clip_orders
 from lifelong_rl.vision.objectives.rotation import turn
 from lifelong_rl.vision.objectives.shuffle_and_learn import draw_order
 from lifelong_rl.vision.objectives.split_brain import places as split_places
-from lifelong_rl.vision.pretrain import Sampler, Training
+from lifelong_rl.vision.pretrain import PretrainConfig, Sampler, Training, optimise
 
 BATCH = 16
 QUICK = {"warmup": 1, "refresh": 1, "clusters": 6, "colours": 8, "tokens": 16, "queue": 40}
@@ -40,10 +43,12 @@ TWO_CAMERAS = [("cmc", {"between": "cameras"}), ("tcn", {"between": "cameras"})]
 CASES = [(name, {}) for name in OBJECTIVES.names()] + TWO_CAMERAS
 
 
-def quick(name: str, frames: Frames, **options: object) -> SelfSupervised:
+def quick(
+    name: str, frames: Frames, augmentation: Augmentation | None = None, **options: object
+) -> SelfSupervised:
     known = options_of(OBJECTIVES.get(name))
     small = {option: value for option, value in QUICK.items() if option in known}
-    return make(name, frames, **{**small, **options})
+    return make(name, frames, augmentation, **{**small, **options})
 
 
 def learn(name: str, frames: Frames, steps: int, **options: object) -> tuple[list[float], Tensor]:
@@ -56,7 +61,7 @@ def learn(name: str, frames: Frames, steps: int, **options: object) -> tuple[lis
     losses = []
     for _ in range(steps):
         losses.append(gradient_step(training, sampler.draw(BATCH))["loss"])
-        objective.after_step()
+        objective.after_step(training.optimizer)
         assert 0 < objective.collapse_value(BATCH) < math.inf
     return losses, torch.cat([p.detach().flatten() for p in objective.encoder.parameters()])
 
@@ -90,9 +95,9 @@ class Blind(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return torch.ones(len(images), self.spec.dim)
 
-    def encode_views(self, images: Tensor) -> list[Tensor]:
+    def encode_views(self, *images: Tensor) -> list[Tensor]:
         views = len(self.spec.views)
-        return [torch.ones(len(images), self.spec.dim // views) for _ in range(views)]
+        return [torch.ones(len(images[0]), self.spec.dim // views) for _ in range(views)]
 
 
 @pytest.mark.parametrize("name", ["simclr", "cpc", "atc", "cmc", "tcn"])
@@ -181,6 +186,100 @@ def test_split_brain_by_its_variance(few: Frames) -> None:
     assert found == pytest.approx(objective.collapse_value(96), rel=1e-4) == 2
 
 
+def alike(frames: Frames) -> Frames:
+    """The same frames, all of which show the first one's picture."""
+    return dataclasses.replace(frames, images=frames.images[:1].repeat(len(frames.images), 0))
+
+
+@pytest.mark.parametrize("name", ["inpainting", "mae", "beit", "colorization", "split-brain"])
+def test_what_is_predicted_is_the_picture_before_it_was_changed(name: str, few: Frames) -> None:
+    """Who knows the only picture there is errs by nothing, whatever the encoder is shown."""
+    frames = alike(few)
+    picture = torch.from_numpy(frames.images[:1, 0]) / 255
+    objective = quick(name, frames, Augmentation(0, 0, brightness=0.3, contrast=0.3, cutout=48))
+    shown: list[Tensor] = []
+    objective.encoder.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
+    if name == "split-brain":
+        objective.to_chroma = Constant(split_places(picture, "chroma")[0])
+        objective.to_luminance = Constant(split_places(picture, "luminance")[0])
+        encode_views = objective.encoder.encode_views
+        objective.encoder.encode_views = lambda *args: shown.append(args[0]) or encode_views(*args)
+    elif name in ("inpainting", "mae"):
+        middle = picture[:, :, 16:48, 16:48] if name == "inpainting" else picture
+        objective.decoder = Constant(to_patches(middle, 8)[0])
+    else:
+        targets = to_patches(picture, 8) if name == "beit" else colour_places(picture)
+        centres = objective.codebook if name == "beit" else objective.centres
+        said = nn.functional.one_hot(assign(targets[0], centres), len(centres))
+        objective.decoder = Constant(100.0 * said)
+    with torch.no_grad():
+        loss = objective.loss({"images": torch.from_numpy(frames.images[:BATCH, :1])})
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+    if name != "split-brain":  # which measures its errors in units of the variance
+        assert objective.collapse_value(BATCH) == pytest.approx(0, abs=1e-9)
+    assert ((shown[0] - picture).abs().amax(dim=(1, 2, 3)) > 0.1).all()
+
+
+def test_the_two_views_of_cmc_are_changed_apart(few: Frames) -> None:
+    """What both saw painted over alike would tell them which frame it is."""
+    objective = make("cmc", few, Augmentation(0, 0, 0, 0, cutout=48))
+    shown: dict[str, Tensor] = {}
+    for view, tower in objective.encoder.towers.items():
+        tower.register_forward_pre_hook(
+            lambda _, args, view=view: shown.update({view: args[0]})  # type: ignore[misc]
+        )
+    images = torch.full((40, 1, 3, 64, 64), 128, dtype=torch.uint8)
+    moment = {"episode": torch.arange(40), "position": torch.zeros(40, dtype=torch.int64)}
+    objective.loss({"images": images, **moment})
+    untouched = 128 / 255 - 0.5, 0.0
+    hidden = [
+        (shown[view] - value).abs().amax(dim=1) > 1e-3
+        for view, value in zip(("luminance", "chroma"), untouched, strict=True)
+    ]
+    areas = [mask.sum(dim=(1, 2)) for mask in hidden]
+    assert all((area > 0).sum() > 30 for area in areas)
+    assert (areas[0] != areas[1]).sum() > 30
+
+
+def test_quarters_are_not_painted_over_where_the_whole_is(few: Frames) -> None:
+    """Or rectangles, which are in a quarter as they are in the whole, could be counted."""
+    objective = make("counting", few, Augmentation(0, 0, 0, 0, cutout=48))
+    shown: list[Tensor] = []
+    objective.encoder.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
+    objective.loss({"images": torch.full((40, 1, 3, 64, 64), 128, dtype=torch.uint8)})
+    (images,) = shown
+    whole, *quarters = ((images - 128 / 255).abs().amax(dim=1) > 1e-3).chunk(5)
+    areas = [mask.sum(dim=(1, 2)) for mask in quarters]
+    assert all((area > 0).sum() > 30 for area in areas)
+    assert (whole.sum(dim=(1, 2)) != sum(areas) / 4).sum() > 30
+
+
+@pytest.mark.parametrize("continual", [False, True])
+def test_a_new_classifier_of_deepcluster_begins_with_new_moments(
+    few: Frames, continual: bool
+) -> None:
+    """Its first step is Adam's first, the learning rate each way; the encoder's is not."""
+    objective = make("deepcluster", few, clusters=6, refresh=2)
+    config = PretrainConfig("deepcluster", batch_size=BATCH, lr=1e-3)
+    losses = optimise(objective, few, config)
+    if continual:
+        learner = EncoderLearner(objective, ContinualMethod(), config, num_tasks=1)
+        learner.begin_task(0, few)
+        losses = learner.learn()
+    next(losses)
+    first = objective.head.weight.detach().clone()
+    next(losses)
+    assert (objective.head.weight - first).abs().max() > 0.01  # a new one
+    head, encoder = objective.head.weight, objective.encoder.towers["rgb"][0].weight
+    before = [parameter.detach().clone() for parameter in (head, encoder)]
+    next(losses)
+    of_head, of_encoder = (
+        (now - then).abs() for now, then in zip((head, encoder), before, strict=True)
+    )
+    torch.testing.assert_close(of_head, torch.full_like(of_head, 1e-3), rtol=1e-2, atol=0)
+    assert of_encoder.min() < 0.5e-3
+
+
 def test_moco_momentum_and_queue(few: Frames) -> None:
     objective = quick("moco", few, momentum=0.9)
     slow = [p.clone() for p in objective.slow.parameters()]
@@ -193,7 +292,7 @@ def test_moco_momentum_and_queue(few: Frames) -> None:
             p.add_(1)
         batch = sampler.draw(BATCH)
         objective.loss(batch)
-    objective.after_step()
+    objective.after_step(torch.optim.Adam(objective.network.parameters()))
     for k, before in zip(objective.slow.parameters(), slow, strict=True):
         torch.testing.assert_close(k, before + 0.1)
     assert objective.queue.episodes[:BATCH].tolist() == batch["episode"].tolist()

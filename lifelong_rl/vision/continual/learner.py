@@ -87,7 +87,7 @@ class EncoderLearner:
         while True:
             batch = self._sampler.draw(self.config.batch_size)
             loss = gradient_step(self._component, batch, self.method)["loss"]
-            self.objective.after_step()
+            self.objective.after_step(self._component.optimizer)
             yield loss
 
     def end_task(self, task_id: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Whole
@@ -100,9 +101,9 @@ class Aggregation(InstanceDiscrimination):
         """Bring up to date what `neighbours` asks, from the bank."""
         raise NotImplementedError
 
-    def after_step(self) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Bring the bank up to date, and now and then what is known of neighbours."""
-        super().after_step()
+        super().after_step(optimizer)
         self.steps += 1
         if (
             self.steps >= self.options.warmup

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Share, Whole
@@ -87,6 +88,6 @@ class ATC(SelfSupervised):
         queries = code + self.predictor(code)
         return bilinear_nce(queries, keys, self.weight, near_in_time(batch, self.options.margin))
 
-    def after_step(self) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Let the slow encoder follow."""
         self.slow.follow(self.network)

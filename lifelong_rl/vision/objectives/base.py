@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import DeclaredOptions
 from lifelong_rl.vision.augment import Augmentation
-from lifelong_rl.vision.encoder import Encoder, EncoderSpec
+from lifelong_rl.vision.encoder import Encoder, EncoderSpec, to_float
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.sampling import Rows, Timeline, too_close
 
@@ -117,13 +118,18 @@ class SelfSupervised(nn.Module):
         features: Tensor = self.encoder(self.augmentation.views(images))
         return features.view(images.shape[1], -1, self.dim).transpose(0, 1)
 
-    def sample_views(self, frames: Frames) -> Tensor:
-        """Images of frames, changed, as the loss sees them: float in [0, 1], (n, 3, h, w)."""
+    def sample_pictures(self, frames: Frames) -> Tensor:
+        """Pictures as they are to be predicted: shifted, float in [0, 1], (n, 3, h, w)."""
         chosen = frames.images[:: max(self.num_frames // SAMPLE, 1)][:SAMPLE, :1]
-        return self.augmentation.views(torch.from_numpy(chosen))
+        return to_float(self.augmentation.shifted(torch.from_numpy(chosen)))
 
-    def after_step(self) -> None:
-        """Called after the optimizer has stepped on the batch that `loss` was last given."""
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Called after the optimizer has stepped on the batch that `loss` was last given.
+
+        Args:
+            optimizer: Of this objective. Where parameters are made anew, its moments of the old
+                ones are to be forgotten: `lifelong_rl.learning.parameters.forget_moments`.
+        """
 
 
 def near_in_time(batch: Batch, margin: int) -> Tensor:

@@ -15,9 +15,9 @@ from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.clustering import assign, kmeans
 from lifelong_rl.vision.frames import Frames
-from lifelong_rl.vision.heads import GridDecoder, from_patches, to_patches
+from lifelong_rl.vision.heads import GridDecoder, to_patches
 from lifelong_rl.vision.objectives.base import SelfSupervised
-from lifelong_rl.vision.objectives.mae import GREY, count_masked, random_mask
+from lifelong_rl.vision.objectives.mae import count_masked, hide_patches
 from lifelong_rl.vision.prediction import constant_cross_entropy
 
 SAMPLE = 50_000
@@ -29,11 +29,12 @@ class BEiT(SelfSupervised):
     """Masked token prediction: tell the token of each patch that was hidden.
 
     Tokens are clusters of patches, found by k-means on the training frames; the paper's come from a
-    large pretrained tokenizer, and its encoder is a transformer.
+    large pretrained tokenizer, and its encoder is a transformer. Its implementation changes colours
+    before it takes the tokens; here tokens are of the picture as it was taken.
 
     Args:
         frames: To train on.
-        augmentation: How images are changed.
+        augmentation: How what the encoder sees is changed; what it shall tell is only shifted.
 
     References:
         Bao et al. 2022, BEiT: BERT pre-training of image transformers.
@@ -68,7 +69,7 @@ class BEiT(SelfSupervised):
         super().__init__(frames, augmentation, options, **given)
         tokens, patch = self.options.tokens, self.options.patch
         height, width = frames.images.shape[-2:]
-        patches = to_patches(self.sample_views(frames), patch)
+        patches = to_patches(self.sample_pictures(frames), patch)
         count_masked(patches.shape[1], self.options.masked)
         flat = patches.flatten(0, 1)
         codebook = kmeans(flat[torch.randperm(len(flat))[:SAMPLE]], tokens).centres
@@ -83,10 +84,7 @@ class BEiT(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the hidden patches' tokens."""
-        images = self.augmentation.views(batch["images"])
-        patches = to_patches(images, self.options.patch)
-        mask = random_mask(len(patches), patches.shape[1], self.options.masked)
-        tokens = assign(patches[mask], self.codebook)
-        seen = patches.masked_fill(mask.unsqueeze(2), GREY)
-        features = self.encoder(from_patches(seen, self.options.patch, *images.shape[2:]))
-        return F.cross_entropy(self.decoder(features)[mask], tokens)
+        views, pictures = self.augmentation.views_and_pictures(batch["images"])
+        seen, mask = hide_patches(views, self.options.patch, self.options.masked)
+        tokens = assign(to_patches(pictures, self.options.patch)[mask], self.codebook)
+        return F.cross_entropy(self.decoder(self.encoder(seen))[mask], tokens)

@@ -26,7 +26,8 @@ class CMC(SelfSupervised):
 
     Args:
         frames: To train on.
-        augmentation: How images are changed; all views of a frame are shifted alike.
+        augmentation: How images are changed, each view in its own way; all views of a frame are
+            shifted alike.
 
     Raises:
         UserError: Two cameras are asked for, and the frames have one.
@@ -75,11 +76,12 @@ class CMC(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """The contrastive loss, both ways."""
-        images = self.augmentation.views(batch["images"])
         if self.num_cameras == 2:
+            images = self.augmentation.views(batch["images"])
             features = list(self.encoder(images).chunk(2))
-        else:
-            features = self.encoder.encode_views(images)
+        else:  # a change that both saw would tell which they are of
+            images = self.augmentation.views(batch["images"], copies=2)
+            features = self.encoder.encode_views(*images.chunk(2))
         first, second = (head(f) for head, f in zip(self.projectors, features, strict=True))
         return two_view_nce(
             first, second, self.options.temperature, near_in_time(batch, self.options.margin)

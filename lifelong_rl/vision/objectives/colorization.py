@@ -35,7 +35,7 @@ class Colorization(SelfSupervised):
 
     Args:
         frames: To train on.
-        augmentation: How images are changed.
+        augmentation: How what the encoder sees is changed; what it shall tell is only shifted.
 
     References:
         Zhang et al. 2016, Colorful image colorization.
@@ -68,7 +68,7 @@ class Colorization(SelfSupervised):
     ) -> None:
         super().__init__(frames, augmentation, options, views=("luminance",), **given)
         colours, rebalancing = self.options.colours, self.options.rebalancing
-        found = places(self.sample_views(frames))
+        found = places(self.sample_pictures(frames))
         flat = found.flatten(0, 1)
         centres = kmeans(flat[torch.randperm(len(flat))[:SAMPLE]], colours).centres
         classes = assign(flat, centres)
@@ -85,9 +85,9 @@ class Colorization(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy of the colours."""
-        images = self.augmentation.views(batch["images"])
-        classes = assign(places(images).flatten(0, 1), self.centres)
-        predicted = self.decoder(self.encoder(images)).flatten(0, 1)
+        views, pictures = self.augmentation.views_and_pictures(batch["images"])
+        classes = assign(places(pictures).flatten(0, 1), self.centres)
+        predicted = self.decoder(self.encoder(views)).flatten(0, 1)
         return F.cross_entropy(predicted, classes, self.weight)
 
 

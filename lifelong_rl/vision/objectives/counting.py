@@ -13,6 +13,7 @@ from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive
 from lifelong_rl.registry import OBJECTIVES
 from lifelong_rl.vision.augment import Augmentation
+from lifelong_rl.vision.encoder import to_float
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.heads import mlp
 from lifelong_rl.vision.losses import counting
@@ -28,7 +29,7 @@ class Counting(SelfSupervised):
 
     Args:
         frames: To train on; their sides must be even.
-        augmentation: How images are changed.
+        augmentation: How each of the five images is changed, once they are cut.
 
     Raises:
         ValueError: The frames have odd sides.
@@ -71,8 +72,9 @@ class Counting(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of counting, with the next row's frame as the other one."""
-        images = self.augmentation.views(batch["images"])
-        whole, *parts = self.head(self.encoder(whole_and_quarters(images))).chunk(5)
+        pictures = to_float(self.augmentation.shifted(batch["images"]))
+        images = self.augmentation.view(whole_and_quarters(pictures))  # or it could count cutouts
+        whole, *parts = self.head(self.encoder(images)).chunk(5)
         return counting(
             whole, torch.stack(parts, dim=1), whole.roll(1, dims=0), self.options.distance
         )

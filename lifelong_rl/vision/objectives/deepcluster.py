@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
+from lifelong_rl.learning.parameters import forget_moments
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count
 from lifelong_rl.registry import OBJECTIVES
@@ -84,12 +86,13 @@ class DeepCluster(SelfSupervised):
         logits = self.head(self.encoder(self.augmentation.views(batch["images"])))
         return F.cross_entropy(logits, self.assignment[batch["index"]], self.weight)
 
-    def after_step(self) -> None:
-        """Now and then, find new clusters."""
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Now and then, find new clusters, and begin a new classifier."""
         self.steps += 1
         if self.steps % self.options.refresh == 0:
             self.recluster()
             self.head.reset_parameters()
+            forget_moments(optimizer, self.head.parameters())
 
     def recluster(self) -> None:
         """Cluster the features of all frames."""

@@ -26,7 +26,7 @@ class Inpainting(SelfSupervised):
 
     Args:
         frames: To train on; their sides must be multiples of 32 pixels.
-        augmentation: How images are changed.
+        augmentation: How what the encoder sees is changed; what it shall tell is only shifted.
 
     Raises:
         ValueError: The frames are of another size.
@@ -46,7 +46,8 @@ class Inpainting(SelfSupervised):
         )
         rows, columns = height // 2 // SIDE, width // 2 // SIDE
         self.decoder = GridDecoder(self.dim, rows, columns, 3 * SIDE**2)
-        self._collapse = constant_squared_error(self.sample_views(frames)[:, :, *self.middle])
+        pictures = self.sample_pictures(frames)
+        self._collapse = constant_squared_error(pictures[:, :, *self.middle])
 
     def collapse_value(self, n: int) -> float:
         """The variance of the pixels, each around its own mean."""
@@ -54,7 +55,7 @@ class Inpainting(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the pixels in the middle."""
-        images = self.augmentation.views(batch["images"])
-        hidden = to_patches(images[:, :, *self.middle], SIDE)
-        images[:, :, *self.middle] = GREY
-        return F.mse_loss(self.decoder(self.encoder(images)), hidden)
+        views, pictures = self.augmentation.views_and_pictures(batch["images"])
+        hidden = to_patches(pictures[:, :, *self.middle], SIDE)
+        views[:, :, *self.middle] = GREY
+        return F.mse_loss(self.decoder(self.encoder(views)), hidden)

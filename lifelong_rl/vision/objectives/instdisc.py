@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lifelong_rl.learning.protocols import Batch
 from lifelong_rl.options import Count, Positive, ShareBelowOne, Whole
@@ -104,7 +105,7 @@ class InstanceDiscrimination(SelfSupervised):
         mask = torch.zeros(len(index), self.num_frames, dtype=torch.bool)
         return mask.scatter_(1, self._near[index], True)
 
-    def after_step(self) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Bring the bank up to date."""
         assert self._made is not None
         self.bank.update(*self._made)

@@ -29,7 +29,7 @@ class MAE(SelfSupervised):
 
     Args:
         frames: To train on.
-        augmentation: How images are changed.
+        augmentation: How what the encoder sees is changed; what it shall tell is only shifted.
 
     References:
         He et al. 2022, Masked autoencoders are scalable vision learners.
@@ -60,7 +60,7 @@ class MAE(SelfSupervised):
         super().__init__(frames, augmentation, options, **given)
         patch = self.options.patch
         height, width = frames.images.shape[-2:]
-        patches = to_patches(self.sample_views(frames), patch)
+        patches = to_patches(self.sample_pictures(frames), patch)
         count_masked(patches.shape[1], self.options.masked)
         self.decoder = GridDecoder(self.dim, height // patch, width // patch, 3 * patch**2)
         self._collapse = constant_squared_error(patches)
@@ -71,13 +71,10 @@ class MAE(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the hidden pixels."""
-        images = self.augmentation.views(batch["images"])
-        patches = to_patches(images, self.options.patch)
-        mask = random_mask(len(patches), patches.shape[1], self.options.masked)
-        seen = patches.masked_fill(mask.unsqueeze(2), GREY)
-        features = self.encoder(from_patches(seen, self.options.patch, *images.shape[2:]))
-        painted: Tensor = self.decoder(features)
-        return (painted - patches)[mask].square().mean()
+        views, pictures = self.augmentation.views_and_pictures(batch["images"])
+        seen, mask = hide_patches(views, self.options.patch, self.options.masked)
+        painted: Tensor = self.decoder(self.encoder(seen))
+        return (painted - to_patches(pictures, self.options.patch))[mask].square().mean()
 
 
 def count_masked(places: int, share: float) -> int:
@@ -90,6 +87,22 @@ def count_masked(places: int, share: float) -> int:
     if not 0 < count < places:
         raise ValueError(f"masked must hide some of {places} patches and not all, not {share}")
     return count
+
+
+def hide_patches(images: Tensor, side: int, share: float) -> tuple[Tensor, Tensor]:
+    """Paint patches of images grey, at random.
+
+    Args:
+        images: (n, c, h, w).
+        side: Of a patch.
+        share: Of the patches, which are hidden.
+
+    Returns:
+        The images, and which patches were hidden, (n, places) bool.
+    """
+    patches = to_patches(images, side)
+    mask = random_mask(len(patches), patches.shape[1], share)
+    return from_patches(patches.masked_fill(mask.unsqueeze(2), GREY), side, *images.shape[2:]), mask
 
 
 def random_mask(n: int, places: int, share: float) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.learning.protocols import Batch
@@ -105,7 +106,7 @@ class MoCo(SelfSupervised):
         excluded = near_in_time(batch, max(self.options.margin, 1))  # the row itself
         return info_nce(first, second, second, self.temperature, excluded)
 
-    def after_step(self) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Let the slow encoder follow, and the batch's keys into the queue."""
         assert self._made is not None
         self.slow.follow(self.network)

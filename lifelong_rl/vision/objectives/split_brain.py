@@ -26,7 +26,7 @@ class SplitBrain(SelfSupervised):
 
     Args:
         frames: To train on.
-        augmentation: How images are changed.
+        augmentation: How what the encoder sees is changed; what it shall tell is only shifted.
 
     References:
         Zhang et al. 2017, Split-brain autoencoders: unsupervised learning by cross-channel
@@ -38,7 +38,7 @@ class SplitBrain(SelfSupervised):
         half = self.dim // 2
         self.to_chroma = GridDecoder(half, GRID, GRID, 2)
         self.to_luminance = GridDecoder(half, GRID, GRID, 1)
-        sample = self.sample_views(frames)
+        sample = self.sample_pictures(frames)
         self.variance = {
             view: max(constant_squared_error(places(sample, view)), 1e-8)
             for view in self.encoder.spec.views
@@ -50,10 +50,10 @@ class SplitBrain(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the two predictions' errors."""
-        images = self.augmentation.views(batch["images"])
-        bright, colour = self.encoder.encode_views(images)
-        to_chroma = F.mse_loss(self.to_chroma(bright), places(images, "chroma"))
-        to_luminance = F.mse_loss(self.to_luminance(colour), places(images, "luminance"))
+        views, pictures = self.augmentation.views_and_pictures(batch["images"])
+        bright, colour = self.encoder.encode_views(views)
+        to_chroma = F.mse_loss(self.to_chroma(bright), places(pictures, "chroma"))
+        to_luminance = F.mse_loss(self.to_luminance(colour), places(pictures, "luminance"))
         return to_chroma / self.variance["chroma"] + to_luminance / self.variance["luminance"]
 
 
