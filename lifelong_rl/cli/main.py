@@ -23,7 +23,7 @@ from lifelong_rl.cli.report import Report
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.cli.sweep import Sweep
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import UnknownNameError, UserError, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
 
 COMMANDS: dict[str, type[Command]] = {
@@ -89,7 +89,9 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Parse the arguments of a command and do it."""
     if name not in COMMANDS:
         raise UnknownNameError("command", name, COMMANDS, see="lifelong-rl --help")
-    return COMMANDS[name].parse(name, arguments)()
+    command = COMMANDS[name].parse(name, arguments)  # which ends the program after --help
+    with no_exit():
+        return command()
 
 
 def explain(error: Exception) -> tuple[str, int]:
