@@ -143,7 +143,6 @@ class EnvContract:
                 "observation_space and action_space are spaces of Gymnasium, not "
                 f"{env.observation_space!r} and {env.action_space!r}",
             )
-        self._chooses = hasattr(env.action_space, "n")
         shown = ", ".join(f"{n or 'observations'} {s} {t}" for n, (s, t) in self._shown.items())
         self.spaces = f"{shown}, {env.action_space}"
 
@@ -237,10 +236,9 @@ class EnvContract:
         """
         assert self._taken is not None
         shape = (self._num_envs, *self._taken)
-        kinds, kind = ("iu", "whole numbers") if self._chooses else ("fiu", "numbers")
-        if not _is_array(actions, shape) or actions.dtype.kind not in kinds:
+        if not _is_array(actions, shape) or actions.dtype.kind not in "fiu":
             raise ContractError(
-                agent, f"act() returns {_describe(actions)}, not actions {shape} of {kind}"
+                agent, f"act() returns {_describe(actions)}, not actions {shape} of numbers"
             )
 
     def _check_observations(self, observations: Any, source: str, running: Any) -> None:
