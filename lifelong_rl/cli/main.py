@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import lifelong_rl
 from lifelong_rl.cli.compare import Compare
+from lifelong_rl.cli.completion import Completion
 from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
 from lifelong_rl.cli.eval import Eval
@@ -40,7 +41,9 @@ COMMANDS: dict[str, type[Command]] = {
     "probe": Probe,
     "list": List,
     "doctor": Doctor,
+    "completion": Completion,
 }
+Completion.COMMANDS = COMMANDS
 IN_FOLDERS = ("run", "resume", "sweep")
 """Commands whose results are in folders: they have not failed if what they print is lost."""
 
@@ -118,6 +121,6 @@ def help_text() -> str:
         "commands:",
     ]
     for name, command in COMMANDS.items():
-        lines.append(f"  {name:<8} {(inspect.getdoc(command) or '').partition(chr(10))[0]}")
+        lines.append(f"  {name:<10} {(inspect.getdoc(command) or '').partition(chr(10))[0]}")
     lines += ["", "lifelong-rl COMMAND --help tells the options; --version the version."]
     return "\n".join(lines)

@@ -309,6 +309,7 @@ def test_a_method_that_breaks_its_contract_is_named(
     monkeypatch.setitem(METHODS._registered, "hooked", type("Spoiled", (Hooked,), hooks))
     line = refused(capsys, tmp_path / "run", "--method", "hooked")
     assert told in line and ("the method 'hooked': " in line or "Spoiled" in line)
+    assert (tmp_path / "run").exists() == ("__init__" not in hooks)
 
 
 def test_a_loss_that_is_no_scalar_names_its_component(
