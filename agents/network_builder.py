@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from lifelong_rl.continual import ContinualMethod
+from lifelong_rl.errors import ContractError
 from lifelong_rl.learning import Role
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 
@@ -26,10 +27,20 @@ class NetworkBuilder:
     method: ContinualMethod | None = None
 
     def __call__(self, role: Role, spec: NetworkSpec) -> nn.Module:
-        """Make the network of a component."""
+        """Make the network of a component.
+
+        Raises:
+            ContractError: The method makes something else.
+        """
         if self.method is None or not self.method.acts_on(role):
             return MultiHeadMLP(spec)
-        return self.method.build_network(spec)
+        network = self.method.build_network(spec)
+        if not isinstance(network, nn.Module):
+            raise ContractError(
+                f"the method {type(self.method).__name__}",
+                f"build_network returns {network!r}, not a torch Module",
+            )
+        return network
 
 
 BUILD_PLAINLY = NetworkBuilder()

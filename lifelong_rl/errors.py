@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -47,6 +50,50 @@ class FileError(UserError):
     def __init__(self, path: object, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path} {reason}")
+
+
+class ContractError(UserError):
+    """What came from outside, such as a plug-in, does not do what is asked of its kind.
+
+    Args:
+        owner: What it is, such as "the method 'ewc'".
+        problem: What it does, and what is expected.
+    """
+
+    def __init__(self, owner: str, problem: str) -> None:
+        self.owner, self.problem = owner, problem
+        super().__init__(f"{owner}: {problem}")
+
+
+class ExitError(UserError):
+    """Code that was called, such as a plug-in's, would have ended the program.
+
+    Args:
+        cause: What it raised, `SystemExit` or another exception that is no `Exception`.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        frame = traceback.extract_tb(cause.__traceback__)[-1]
+        asked = f"sys.exit({cause.code!r})" if isinstance(cause, SystemExit) else repr(cause)
+        super().__init__(
+            f"{Path(frame.filename).name}, line {frame.lineno}, ends the program ({asked}); "
+            "raise an error there, or let it go on"
+        )
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Let nothing end the program but Ctrl-C, whatever code is called.
+
+    Raises:
+        ExitError: It was to end.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as cause:
+        raise ExitError(cause) from cause
 
 
 class NonFiniteError(UserError, ArithmeticError):

@@ -22,14 +22,17 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from lifelong_rl import source
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import ContractError, UnknownNameError, UserError, no_exit
 from lifelong_rl.former_names import explain_import_error
 from lifelong_rl.source import ClassSource, Registration
 
 T = TypeVar("T")
+RESERVED = frozenset(" \t\n+,")
+"""What no name may have in it: commands put several names together by these."""
 OURS = "lifelong_rl."
 """What the values of this package's own entry points begin with."""
 
@@ -41,14 +44,20 @@ class Registry:
 
     Args:
         kind: What the table holds, in the singular ("method").
+        is_a: What a thing in it has to be, in words that come after "is not".
+        has: Attributes by which such a thing is known.
         makes: Whether a class in it stands for what it makes without arguments.
 
     Attributes:
         broken: Why files could not be read or imported, one line each, by module.
     """
 
-    def __init__(self, kind: str, *, makes: bool = False) -> None:
+    def __init__(
+        self, kind: str, is_a: str = "", has: tuple[str, ...] = (), *, makes: bool = False
+    ) -> None:
         self.kind = kind
+        self.is_a = is_a
+        self.has = has
         self.makes = makes
         self.broken: dict[str, str] = {}
         self._registered: dict[str, Any] = {}
@@ -71,8 +80,13 @@ class Registry:
         """Return a decorator that adds an object under `name`.
 
         Raises:
-            UserError: `name` is taken by an object of another module.
+            UserError: `name` is no text, or is taken by an object of another module.
         """
+        if not isinstance(name, str) or not name or set(name) & RESERVED:
+            raise UserError(
+                f"a {self.kind} is registered under its name, a text without spaces, '+' and ',', "
+                f'such as @{self.variable}.register("my-{self.kind}"), and not under {name!r}'
+            )
         module = sys._getframe(1).f_globals.get("__name__", "")
 
         def add(thing: T) -> T:
@@ -112,6 +126,7 @@ class Registry:
         Raises:
             UnknownNameError: No such name; the message gives the nearest one.
             UserError: The module that provides it cannot be imported.
+            ContractError: What is registered is of another kind.
         """
         if name not in self._registered:
             self.check(name)
@@ -119,7 +134,7 @@ class Registry:
             found = self._found[name]
             place = f"{found.module}:{found.attribute}" if found.attribute else found.module
             try:
-                module = import_module(found.module)
+                module = _import(found.module)
                 if name not in self._registered:
                     self._registered[name] = getattr(module, found.attribute)
             except Exception as error:
@@ -130,6 +145,12 @@ class Registry:
         thing = self._registered[name]
         if self.makes and isinstance(thing, type):
             thing = self._registered[name] = thing()
+        if not all(hasattr(thing, attribute) for attribute in self.has):
+            known = self._found.get(name)
+            owner = self._owners.get(name, known and known.module)
+            raise ContractError(
+                f"the {self.kind} '{name}' of {owner}", f"{thing!r} is not {self.is_a}"
+            )
         return thing
 
     def describe(self, name: str) -> str:
@@ -248,7 +269,7 @@ class Registry:
         """
         for module in list(self._computing):
             try:
-                import_module(module)
+                _import(module)
             except Exception as error:
                 self.broken[module] = _one_line(error) + explain_import_error(error)
             if module in self._computing:
@@ -265,14 +286,22 @@ def load_plugins(modules: Iterable[str]) -> None:
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
         try:
-            import_module(module)
-        except UserError:
-            raise
+            _import(module)
         except Exception as error:
             raise UserError(
                 f"the plug-in '{module}' cannot be imported: {_one_line(error)}"
                 + explain_import_error(error)
             ) from error
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module, which may be anyone's.
+
+    Raises:
+        Exception: Whatever it raises; it cannot end the program.
+    """
+    with no_exit():
+        return import_module(module)
 
 
 def _points(group: str) -> list[tuple[str, str]]:
@@ -307,18 +336,23 @@ def _whole(found: ClassSource | None) -> ClassSource | None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(told.split())
 
 
-TASKS = Registry("task", makes=True)
-EXPERTS = Registry("expert")
+TASKS = Registry(
+    "task", "a lifelong_rl.envs.task.Task", ("name", "version", "reward_terms"), makes=True
+)
+EXPERTS = Registry("expert", "a function from states to actions", ("__call__",))
 SEQUENCES = Registry("sequence")
-SEQUENCE_MAKERS = Registry("sequence-maker")
+SEQUENCE_MAKERS = Registry("sequence-maker", "a function of a name", ("__call__",))
 """Functions from what stands after "KIND:" in the name of a sequence to a sequence.
 
 A name without a kind, such as "reach,push", is for the maker called "tasks".
 """
-AGENTS = Registry("agent")
-METHODS = Registry("method")
-OBJECTIVES = Registry("objective")
-ENCODER_METHODS = Registry("encoder-method")
+AGENTS = Registry("agent", "a class with a classmethod build", ("build",))
+METHODS = Registry("method", "a subclass of ContinualMethod", ("__mro__", "extend_batch"))
+OBJECTIVES = Registry("objective", "a subclass of SelfSupervised", ("__mro__", "knows_frames"))
+ENCODER_METHODS = Registry(
+    "encoder-method", "a subclass of ContinualMethod", ("__mro__", "extend_batch")
+)

@@ -22,7 +22,7 @@ SAC = "--agent-options learning_starts=32 batch_size=16"
 def read_how_to(page: str) -> tuple[Path, list[str], dict[str, dict[str, str]]]:
     """The file that a page prints, the first command under it and the entry points it names."""
     text = (DOCS / f"{page}.md").read_text()
-    (example,) = re.findall(r"```\{literalinclude\} (\S+)", text)
+    example = re.findall(r"```\{literalinclude\} (\S+)", text)[0]
     command = re.findall(r"^    lifelong-rl (run --plugin .*)$", text, re.MULTILINE)[0]
     (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     return DOCS / example, command.split(), tomllib.loads(toml)["project"]["entry-points"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifelong_rl.cli import main
+from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.envs.sequences import Sequence
 from lifelong_rl.manual import (
     FLAGS,
@@ -163,7 +164,8 @@ def test_sequences_that_are_made_have_manuals(
 
 
 def test_a_class_without_a_file_has_a_manual(fresh_registries: None) -> None:
-    local = type("Local", (), {"__doc__": "Made on the spot.", "__module__": "nowhere"})
+    described = {"__doc__": "Made on the spot.", "__module__": "nowhere"}
+    local = type("Local", (ContinualMethod,), described)
     METHODS.register("local")(local)
     manual = read_manual("methods", "local")
     assert format_manual(manual).startswith("local (method)\n\nMade on the spot.")

@@ -172,7 +172,7 @@ def test_modules_of_the_working_directory_take_no_ones_place(program: Callable[.
 
 def test_what_is_installed_runs_reports_records_and_lists(program: Callable[..., str]) -> None:
     run = ["run", "--sequence", "reach", "--method", "ewc", "--run-dir", "a", *SMALL]
-    assert program("lifelong-rl", *run).startswith("a: average_performance")
+    assert program("lifelong-rl", *run).startswith("a: learned 0 of 1 tasks  average_performance")
     assert "page:   a/report.html" in program("lifelong-rl", "report", "a")
     listed = program("lifelong-rl", "list", "--plugin", "my_method")
     assert "  arm10 " in listed and "  mine " in listed and "broken" not in listed

@@ -84,6 +84,8 @@ from lifelong_rl.registry import AGENTS
 @AGENTS.register("idle")
 class Idle:
     """Does nothing."""
+
+    build = None
 ''',
     "objectives/nothing.py": '''
 from lifelong_rl.registry import OBJECTIVES

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.analysis.estimates import Estimate, describe, estimate, estimate_relative
-from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, refuse_mixtures
+from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, note_mixtures, tell_apart
 from lifelong_rl.analysis.regimes import REGIMES, name_regime, rung
 from lifelong_rl.analysis.runs import LeftOut, Run
 from lifelong_rl.analysis.scores import RELATIVE_SCORES, decay, score_runs
@@ -20,9 +20,8 @@ from lifelong_rl.analysis.statistics import (
     probability_of_improvement,
     rank_correlation,
 )
+from lifelong_rl.metrics.matrix import LEARNED
 
-LEARNED = 0.5
-"""A task counts as learned from this success right after learning it."""
 ADVISED_RUNS = 5
 """Fewer make rough intervals."""
 GAP_SCORES = ("learned_performance", "average_performance", "forgetting", "retention")
@@ -81,7 +80,7 @@ def compare(
     Args:
         runs: Finished runs.
         left_out: What is not compared.
-        mix: Which of `MIXABLE` may differ between runs of a sequence.
+        mix: Which of `MIXABLE` may differ between runs of a section.
         reps: Resamples of the bootstrap.
         seed: Decides them.
 
@@ -90,8 +89,9 @@ def compare(
 
         - "settings": how it was computed;
         - "left_out": the runs that are no part of it, and why;
-        - "sections": for each sequence and order of tasks its "tasks", "regimes", "groups",
-          "gaps", "rank_correlations" and "notes".
+        - "sections": for each sequence and order of tasks, and for each of `MIXABLE` that its runs
+          differ in, its "tasks", "regimes", "groups", "gaps", "rank_correlations" and "notes", and
+          "apart", what it has that other sections of the sequence have not.
 
         Each group and gap has "scores": by name the interquartile mean ("iqm") and the "mean",
         each with the ends of its interval, which are None with fewer than `MINIMUM_RUNS` runs.
@@ -100,11 +100,8 @@ def compare(
         A gap is the score with the learner "to" less that with "from". Both are resampled
         independently: equal seeds make no pairs of runs of different learners. The gap in
         retention is matched: over the tasks that both learners have learned (`LEARNED`).
-
-    Raises:
-        UserError: Two runs differ in what may not differ.
     """
-    notes = refuse_mixtures(runs, mix)
+    sections = group_runs(runs, mix)
     generator = np.random.default_rng(seed)
     return {
         "settings": {
@@ -114,14 +111,19 @@ def compare(
             "minimum_runs": MINIMUM_RUNS,
             "learned": LEARNED,
             "mix": sorted(mix),
-            "notes": notes,
+            "notes": note_mixtures(sections, mix),
         },
-        "sections": [_section(groups, reps, generator) for groups in group_runs(runs)],
+        "sections": [
+            _section(groups, apart, reps, generator)
+            for groups, apart in zip(sections, tell_apart(sections, mix), strict=True)
+        ],
         "left_out": [{"path": str(one.path), "reason": one.reason} for one in left_out],
     }
 
 
-def _section(groups: Sequence[Group], reps: int, generator: np.random.Generator) -> dict[str, Any]:
+def _section(
+    groups: Sequence[Group], apart: str, reps: int, generator: np.random.Generator
+) -> dict[str, Any]:
     scored = [_score(group, groups, reps, generator) for group in groups]
     first = groups[0].runs[0]
     runs = [run for group in groups for run in group.runs]
@@ -129,6 +131,7 @@ def _section(groups: Sequence[Group], reps: int, generator: np.random.Generator)
     return {
         "sequence": first.sequence,
         "order": first.order,
+        "apart": apart,
         "tasks": list(first.tasks),
         "budget": {
             name: _only([run.budget.get(name) for run in runs]) for name in sorted(first.budget)
@@ -308,6 +311,13 @@ def _correlate(one: Sequence[Estimate], other: Sequence[Estimate]) -> dict[str, 
 
 
 def _notes(scored: Sequence[ScoredGroup]) -> Iterator[str]:
+    little = [
+        f"{one.group.method_label} with {one.group.agent_label} ({one.learned_share:.0%} of tasks)"
+        for one in scored
+        if one.learned_little
+    ]
+    if little:
+        yield f"little was learned (!), so there was little to forget: {', '.join(little)}"
     count = len(scored)
     few = sum(len(one.group.runs) < MINIMUM_RUNS for one in scored)
     rough = sum(MINIMUM_RUNS <= len(one.group.runs) < ADVISED_RUNS for one in scored)
@@ -315,13 +325,6 @@ def _notes(scored: Sequence[ScoredGroup]) -> Iterator[str]:
         yield f"{few} of {count} groups have fewer than {MINIMUM_RUNS} runs: no intervals"
     if rough:
         yield f"{rough} of {count} groups have fewer than {ADVISED_RUNS} runs: rough intervals"
-    little = [
-        f"{one.group.method_label} with {one.group.agent_label} ({one.learned_share:.0%} of tasks)"
-        for one in scored
-        if one.learned_little
-    ]
-    if little:
-        yield f"little was learned, so there was little to forget: {', '.join(little)}"
     without = dict.fromkeys(
         one.group.agent_label for one in scored if "forward_transfer_auc" not in one.scores
     )

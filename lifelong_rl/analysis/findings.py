@@ -23,7 +23,7 @@ def describe_findings(section: Mapping[str, Any]) -> list[str]:
     groups = section["groups"]
     if len(groups) == 1:
         return [*_one_group(section, groups[0])]
-    sentences = [_what_was_run(section)]
+    sentences = [_what_was_run(section), *_little(groups, len(section["tasks"]))]
     for regime in section["regimes"]:
         own = [group for group in groups if group["agent_label"] == regime["label"]]
         sentences += _ranking(own, section["statistic"], regime["name"])
@@ -39,13 +39,12 @@ def _one_group(section: Mapping[str, Any], group: Mapping[str, Any]) -> Iterator
         _told(group, name, statistic)
         for name in ("learned_performance", "average_performance", "forgetting")
     )
+    yield from _little([group], len(section["tasks"]))
     yield (
         f"{group['agent_label']} with {group['method_label']} learned the {_count(count, 'task')} "
         f"of {name_section(section)} one after another ({seeds}): success is {learned} right "
         f"after learning a task, and {average} on all tasks at the end."
     )
-    if group["learned_little"]:
-        yield "Little was learned, so there was little to forget."
     if count > 1:
         by_task = group["scores_by_task"]["forgetting"]
         worst = max(by_task, key=lambda task: by_task[task] or 0.0)
@@ -64,6 +63,23 @@ def _one_group(section: Mapping[str, Any], group: Mapping[str, Any]) -> Iterator
                 "just before it is learned, less that before any training."
             )
     yield from _cost([group], statistic)
+
+
+def _little(groups: Sequence[Mapping[str, Any]], count: int) -> Iterator[str]:
+    """Where little was learned: forgetting tells nothing of that."""
+    little = [
+        f"{group['agent_label']} with {group['method_label']} "
+        f"({_learned(group['learned_share'] * count)} of {_count(count, 'task')})"
+        for group in groups
+        if group["learned_little"]
+    ]
+    if little:
+        yield f"Little was learned by {_names(little)}, so there was little to forget."
+
+
+def _learned(tasks: float) -> str:
+    """A number of tasks, mean over runs: "1" or "1.3"."""
+    return f"{round(tasks, 1):g}"
 
 
 def _what_was_run(section: Mapping[str, Any]) -> str:

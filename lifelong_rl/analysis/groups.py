@@ -1,4 +1,4 @@
-"""Which runs belong together: refused or left out where they must not be mixed, and grouped."""
+"""Which runs belong together: kept apart where they must not be mixed, and grouped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifelong_rl.analysis.regimes import rung
-from lifelong_rl.analysis.runs import LeftOut, Run, key_of
-from lifelong_rl.errors import UserError
+from lifelong_rl.analysis.runs import Run, key_of
 
 MIXABLE = ("mujoco", "tasks", "budget")
-"""What runs that are compared must have in common, unless the user says otherwise."""
+"""What runs of a section have in common, unless the user says otherwise."""
 SET_BY_JOINT = ("reset_buffer", "reset_optimizers")
 """Agent options that the method "joint" changes; they make no regime of their own."""
 METHODS_FIRST, METHODS_LAST = ("finetune",), ("joint", "single-task")
@@ -37,90 +36,91 @@ class Group:
     agent_label: str
 
 
-def refuse_mixtures(runs: Sequence[Run], allowed: Collection[str]) -> list[str]:
-    """Check that runs of the same sequence may be compared.
+def group_runs(runs: Iterable[Run], mix: Collection[str] = ()) -> list[list[Group]]:
+    """Groups of runs that differ only in their seeds, in one list for each section.
+
+    A section holds runs of one sequence in one order that have all of `MIXABLE` in common; of
+    several sections of a sequence in one order the one with the most runs is the first. Groups are
+    sorted by method, with fine-tuning first and references last, and then by the rung of their
+    learner.
 
     Args:
         runs: The runs.
-        allowed: Which of `MIXABLE` may differ.
+        mix: Which of `MIXABLE` may differ within a section.
+    """
+    sections: dict[tuple[str, tuple[str, ...]], dict[str, list[Run]]] = {}
+    for run in runs:
+        alike = sections.setdefault((run.sequence, run.tasks), {})
+        alike.setdefault(key_of(_facts(run, mix)), []).append(run)
+    return [
+        _group_section(sections[key][facts])
+        for key in sorted(sections)
+        for facts in sorted(sections[key], key=lambda f: (-len(sections[key][f]), f))
+    ]
+
+
+def tell_apart(sections: Sequence[Sequence[Group]], mix: Collection[str] = ()) -> list[str]:
+    """What each section has that others of its sequence and order have not.
+
+    Args:
+        sections: See `group_runs`.
+        mix: As there.
 
     Returns:
-        A line for each difference that is allowed.
+        For each section the facts, such as "steps_per_task 1000"; empty where it is the only one.
+    """
+    first = [groups[0].runs[0] for groups in sections]
+    told = []
+    for run in first:
+        others = [o for o in first if (o.sequence, o.tasks) == (run.sequence, run.tasks)]
+        facts = [_flat(other, mix) for other in others]
+        own = _flat(run, mix)
+        names = [name for name in own if len({key_of(f.get(name)) for f in facts}) > 1]
+        told.append(", ".join(f"{name} {own[name]}" for name in names))
+    return told
 
-    Raises:
-        UserError: Two runs differ in what is not allowed.
+
+def note_mixtures(sections: Sequence[Sequence[Group]], mix: Collection[str] = ()) -> list[str]:
+    """A line for all that runs of a sequence in one order differ in: put together, or kept apart.
+
+    Args:
+        sections: See `group_runs`.
+        mix: As there.
     """
     lines = []
-    first_of: dict[str, Run] = {}
-    for run in runs:
-        first = first_of.setdefault(run.sequence, run)
+    first_of: dict[tuple[str, tuple[str, ...]], Run] = {}
+    for run in (run for groups in sections for group in groups for run in group.runs):
+        first = first_of.setdefault((run.sequence, run.tasks), run)
         for kind, difference in _differences(first, run).items():
-            if kind not in allowed:
-                raise UserError(
-                    f"the {difference} between {first.path} and {run.path}; compare them apart, "
-                    f"or add --mix {kind}"
-                )
-            lines.append(f"{run.sequence}: the {difference} between runs that are compared")
+            end = (
+                "between runs that are compared"
+                if kind in mix
+                else f"between sections; --mix {kind} puts them together"
+            )
+            lines.append(f"{run.sequence}: the {difference} {end}")
     return list(dict.fromkeys(lines))
 
 
-def leave_out_mixtures(
-    runs: Sequence[Run], allowed: Collection[str]
-) -> tuple[list[Run], list[LeftOut]]:
-    """Of each sequence the largest number of runs that may be compared, and the others.
-
-    Args:
-        runs: The runs.
-        allowed: Which of `MIXABLE` may differ.
-    """
-    alike: dict[str, list[list[Run]]] = {}
-    for run in runs:
-        kinds = alike.setdefault(run.sequence, [])
-        same = [kind for kind in kinds if not set(_differences(kind[0], run)) - set(allowed)]
-        if same:
-            same[0].append(run)
-        else:
-            kinds.append([run])
-    left_out = []
-    for kinds in alike.values():
-        shown = max(kinds, key=len)
-        for run in (run for kind in kinds if kind is not shown for run in kind):
-            kind, difference = next(
-                found for found in _differences(shown[0], run).items() if found[0] not in allowed
-            )
-            others = "1 run that is" if len(shown) == 1 else f"{len(shown)} runs that are"
-            left_out.append(
-                LeftOut(
-                    run.path,
-                    f"the {difference} between {others} shown and this one; show it on a page of "
-                    f"its own, or add --mix {kind}",
-                )
-            )
-    omitted = {one.path for one in left_out}
-    return [run for run in runs if run.path not in omitted], left_out
+def _facts(run: Run, mix: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """What runs of a section have in common, by kind."""
+    facts: dict[str, Mapping[str, Any]] = {
+        "mujoco": {"MuJoCo": run.mujoco},
+        "tasks": run.task_versions,
+        "budget": run.budget,
+    }
+    return {kind: found for kind, found in facts.items() if kind not in mix}
 
 
-def group_runs(runs: Iterable[Run]) -> list[list[Group]]:
-    """Groups of runs that differ only in their seeds, in one list for each order of tasks.
-
-    They are sorted by method, with fine-tuning first and references last, and then by the rung of
-    their learner.
-    """
-    sections: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
-    for run in runs:
-        sections.setdefault((run.sequence, run.tasks), []).append(run)
-    return [_group_section(sections[key]) for key in sorted(sections)]
+def _flat(run: Run, mix: Collection[str]) -> dict[str, Any]:
+    return {name: value for facts in _facts(run, mix).values() for name, value in facts.items()}
 
 
 def _differences(first: Run, run: Run) -> dict[str, str]:
-    """What two runs of a sequence must not differ in, and do: by kind, in words."""
-    facts = {
-        "mujoco": ({"MuJoCo": first.mujoco}, {"MuJoCo": run.mujoco}),
-        "tasks": (first.task_versions, run.task_versions),
-        "budget": (first.budget, run.budget),
-    }
+    """What two runs of a sequence differ in: by kind, in words."""
     found = {}
-    for kind, (one, other) in facts.items():
+    others = _facts(run, ())
+    for kind, one in _facts(first, ()).items():
+        other = others[kind]
         told = [
             f"{name} {one.get(name)} and {other.get(name)}"
             for name in dict.fromkeys((*one, *other))

@@ -118,9 +118,9 @@ def render_document(title: str, body: Iterable[str], *, head: str = "") -> str:
 def _section(section: Mapping[str, Any], number: int) -> Iterator[str]:
     yield f"<h2>{escape(name_section(section))}</h2>"
     yield render_list(describe_section(section))
+    yield render_list(section["notes"])
     for table in make_tables(section):
         yield render_table(table)
-    yield render_list(section["notes"])
     yield '<div class="figures">'
     for count, drawing in enumerate(draw(section, ink=INK)):
         yield _figure(drawing, f"s{number}f{count}-")

@@ -11,7 +11,7 @@ import numpy as np
 
 from lifelong_rl.analysis.comparison import compare, reference_runs
 from lifelong_rl.analysis.findings import describe_findings
-from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, leave_out_mixtures
+from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs
 from lifelong_rl.analysis.reproduction import command, describe_origin
 from lifelong_rl.analysis.runs import LeftOut, Run
 from lifelong_rl.analysis.scores import score_runs
@@ -45,12 +45,12 @@ def make_report(
     reps: int = 5000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Report on runs; those that must not be mixed with the most of their sequence are left out.
+    """Report on runs.
 
     Args:
         runs: Finished runs, at least one.
         left_out: What is not reported on.
-        mix: Which of `MIXABLE` may differ between runs of a sequence.
+        mix: Which of `MIXABLE` may differ between runs of a section.
         reps: Resamples of the bootstrap.
         seed: Decides them.
 
@@ -61,10 +61,9 @@ def make_report(
         "runs_by_seed", "curves", "profiles" and "command". "origin" tells what all runs were
         made with.
     """
-    shown, mixtures = leave_out_mixtures(runs, mix)
-    report = compare(shown, [*left_out, *mixtures], mix=mix, reps=reps, seed=seed)
+    report = compare(runs, left_out, mix=mix, reps=reps, seed=seed)
     generator = np.random.default_rng([seed, 1])
-    for section, groups in zip(report["sections"], group_runs(shown), strict=True):
+    for section, groups in zip(report["sections"], group_runs(runs, mix), strict=True):
         several = any(len(group.runs) >= MINIMUM_RUNS for group in groups)
         section["statistic"] = "iqm" if several else "mean"
         section["steps_per_task"] = groups[0].runs[0].budget["steps_per_task"]
@@ -74,7 +73,7 @@ def make_report(
         section["improvement"] = _improvement(groups, scores, reps, generator)
         section["clips"] = [clip for group in groups for run in group.runs for clip in _clips(run)]
         section["findings"] = describe_findings(section)
-    report["origin"] = describe_origin(shown)
+    report["origin"] = describe_origin(runs)
     return report
 
 

@@ -13,6 +13,7 @@ from lifelong_rl.text import format_table
 CSV_HEADER = (
     "sequence",
     "order",
+    "apart",
     "method",
     "regime",
     "runs",
@@ -25,7 +26,7 @@ CSV_HEADER = (
     "mean_high",
 )
 LITTLE = "!"
-"""Marks what was learned where it was little."""
+"""Marks what was learned, and what is left of it, where it was little."""
 STATISTIC_NAMES = {"iqm": "interquartile mean", "mean": "mean"}
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -180,9 +181,10 @@ def choose_transfer(section: Mapping[str, Any]) -> str:
 
 
 def name_section(section: Mapping[str, Any]) -> str:
-    """Such as "arm3" or "arm10 in order 5"."""
-    order = section["order"]
-    return str(section["sequence"]) + ("" if order is None else f" in order {order}")
+    """Such as "arm3" or "arm10 in order 5, steps_per_task 1000"."""
+    order, apart = section["order"], section.get("apart", "")  # older files have none
+    name = str(section["sequence"]) + ("" if order is None else f" in order {order}")
+    return f"{name}, {apart}" if apart else name
 
 
 def describe_section(section: Mapping[str, Any]) -> list[str]:
@@ -205,9 +207,9 @@ def format_comparison(comparison: Mapping[str, Any]) -> str:
     lines = []
     for section in comparison["sections"]:
         lines += [name_section(section), *(f"  {line}" for line in describe_section(section)), ""]
+        lines += [f"note: {note}" for note in section["notes"]] + [""] * bool(section["notes"])
         for table in make_tables(section):
             lines += [table.title + ":", format_table(table.header, table.rows), ""]
-        lines += [f"note: {note}" for note in section["notes"]] + [""] * bool(section["notes"])
     lines += [f"note: {note}" for note in comparison["settings"]["notes"]]
     left_out = [f"left out: {one['path']}: {one['reason']}" for one in comparison["left_out"]]
     return "\n".join(lines + left_out).rstrip()
@@ -220,7 +222,7 @@ def format_csv(comparison: Mapping[str, Any]) -> str:
     writer.writerow(CSV_HEADER)
     for section in comparison["sections"]:
         for row in _csv_rows(section):
-            writer.writerow([section["sequence"], section["order"], *row])
+            writer.writerow([section["sequence"], section["order"], section["apart"], *row])
     return text.getvalue()
 
 
@@ -246,10 +248,9 @@ def _performance_row(group: Mapping[str, Any], statistic: str) -> tuple[str, ...
         str(len(group["runs"])),
         format_number(group["scores"]["learned_performance"][statistic]["value"])
         + LITTLE * group["learned_little"],
-        *(
-            _interval(group, name, statistic)
-            for name in ("average_performance", "forgetting", "retention")
-        ),
+        *(_interval(group, name, statistic) for name in ("average_performance", "forgetting")),
+        _interval(group, "retention", statistic)
+        + LITTLE * (group["learned_little"] and "retention" in group["scores"]),
     )
 
 

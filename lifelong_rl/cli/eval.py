@@ -54,6 +54,7 @@ class Eval(Command):
             sequence,
             num_episodes=self.episodes or config.eval_episodes,
             num_threads=config.num_threads,
+            agent=setup.agent_name,
             env_options=setup.env_options,
         )
         with closing(evaluator):

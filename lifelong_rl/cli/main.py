@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import lifelong_rl
 from lifelong_rl.cli.compare import Compare
+from lifelong_rl.cli.completion import Completion
 from lifelong_rl.cli.demos import Demos
 from lifelong_rl.cli.doctor import Doctor
 from lifelong_rl.cli.eval import Eval
@@ -23,7 +24,7 @@ from lifelong_rl.cli.report import Report
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.cli.sweep import Sweep
-from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.errors import UnknownNameError, UserError, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
 
 COMMANDS: dict[str, type[Command]] = {
@@ -40,7 +41,9 @@ COMMANDS: dict[str, type[Command]] = {
     "probe": Probe,
     "list": List,
     "doctor": Doctor,
+    "completion": Completion,
 }
+Completion.COMMANDS = COMMANDS
 IN_FOLDERS = ("run", "resume", "sweep")
 """Commands whose results are in folders: they have not failed if what they print is lost."""
 
@@ -89,7 +92,9 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Parse the arguments of a command and do it."""
     if name not in COMMANDS:
         raise UnknownNameError("command", name, COMMANDS, see="lifelong-rl --help")
-    return COMMANDS[name].parse(name, arguments)()
+    command = COMMANDS[name].parse(name, arguments)  # which ends the program after --help
+    with no_exit():
+        return command()
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -116,6 +121,6 @@ def help_text() -> str:
         "commands:",
     ]
     for name, command in COMMANDS.items():
-        lines.append(f"  {name:<8} {(inspect.getdoc(command) or '').partition(chr(10))[0]}")
+        lines.append(f"  {name:<10} {(inspect.getdoc(command) or '').partition(chr(10))[0]}")
     lines += ["", "lifelong-rl COMMAND --help tells the options; --version the version."]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -44,6 +44,9 @@ class Command:
             UserError: An option is unknown, missing or of the wrong kind.
             SystemExit: Help was asked for and printed.
         """
+        for word in arguments:
+            if word.startswith("--tyro-"):  # it would complete a program called as the command
+                raise UserError("for completion see: lifelong-rl completion --help")
         for option in ("--agent-options", "--method-options"):
             if sum(word.partition("=")[0] == option for word in arguments) > 1:
                 raise UserError(f"lifelong-rl {name}: give {option} once, with all its values")
@@ -122,12 +125,27 @@ Repeated = tyro.conf.UseAppendAction[tuple[str, ...]]
 """A field for an option that may be given several times."""
 
 
+def find_options(command: type[Command]) -> dict[str, bool]:
+    """The options of a command but `--help`, and whether each takes a value."""
+    found = {}
+    for name, hint in get_type_hints(command, include_extras=True).items():
+        told = getattr(hint, "__metadata__", ())
+        if get_origin(hint) is ClassVar or tyro.conf.Positional in told:
+            continue
+        given = next((mark.name for mark in told if getattr(mark, "name", None)), name)
+        option = given.replace("_", "-")
+        found[f"--{option}"] = hint is not bool
+        if hint is bool and command.WITH_OPPOSITES:
+            found[f"--no-{option}"] = False
+    return found
+
+
 def _unknown_argument(command: type[Command], name: str, word: str) -> UserError:
     if not word.startswith("-"):
         return UserError(
             f"lifelong-rl {name}: unexpected '{word}' (see: lifelong-rl {name} --help)"
         )
-    known = ["--" + field.name.replace("_", "-") for field in fields(command)]
+    known = find_options(command)
     return UnknownNameError(
         "option", word.partition("=")[0], known, see=f"lifelong-rl {name} --help"
     )

@@ -15,6 +15,9 @@ from lifelong_rl.options import Count, Whole
 if TYPE_CHECKING:
     from lifelong_rl.analysis.runs import LeftOut, Run
 
+FILTERS = ("sequence", "agent", "method")
+"""Options, and what they choose runs by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingCommand(Command):
@@ -23,14 +26,20 @@ class ReadingCommand(Command):
     Attributes:
         run_dirs: Folders of runs, or folders that hold some at any depth.
         overwrite: Replace what is there.
-        mix: Put runs together although they differ in this: mujoco (its version), tasks (their
-            versions) or budget. May be given several times.
+        sequence: Only runs of this sequence. May be given several times.
+        agent: Only runs of this agent. May be given several times.
+        method: Only runs with this method. May be given several times.
+        mix: Put runs of a sequence into one section although they differ in this: mujoco (its
+            version), tasks (their versions) or budget. May be given several times.
         reps: Resamples of the bootstrap.
         seed: Decides the resamples.
     """
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     overwrite: bool = False
+    sequence: Repeated = ()
+    agent: Repeated = ()
+    method: Repeated = ()
     mix: Repeated = ()
     reps: Count = 5000
     seed: Whole = 0
@@ -60,10 +69,11 @@ class ReadingCommand(Command):
         return out
 
     def read(self) -> tuple[list[Run], list[LeftOut]]:
-        """The runs, at least one, and what is left out.
+        """The runs that are asked for, at least one, and what is left out.
 
         Raises:
             UserError: There is none.
+            UnknownNameError: None of them is of a sequence, an agent or a method that is named.
         """
         from lifelong_rl.analysis.runs import find_runs
 
@@ -74,4 +84,17 @@ class ReadingCommand(Command):
                 f"there is nothing to {self.PURPOSE}: {first.path}: {first.reason}"
                 + f" (and {len(more)} more left out)" * bool(more)
             )
-        return runs, left_out
+        for kind in FILTERS:
+            known = {getattr(run, kind) for run in runs}
+            for name in getattr(self, kind):
+                if name not in known:
+                    raise UnknownNameError(f"{kind} of these runs", name, known, see="")
+        chosen = [run for run in runs if all(self._wants(kind, run) for kind in FILTERS)]
+        if not chosen:
+            told = " ".join(f"--{kind} {name}" for kind in FILTERS for name in getattr(self, kind))
+            raise UserError(f"there is nothing to {self.PURPOSE}: no run has all of {told}")
+        return chosen, left_out
+
+    def _wants(self, kind: str, run: Run) -> bool:
+        wanted = getattr(self, kind)
+        return not wanted or getattr(run, kind) in wanted

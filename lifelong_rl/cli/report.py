@@ -44,6 +44,8 @@ class Report(ReadingCommand):
         for section in report["sections"]:
             print(name_section(section))
             print("".join(f"  {sentence}\n" for sentence in section["findings"]))
+        for note in report["settings"]["notes"]:
+            print(f"note: {note}")
         for one in report["left_out"]:
             print(f"left out: {one['path']}: {one['reason']}")
         size = write_page(out, make_report_page(report))

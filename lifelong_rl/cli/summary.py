@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lifelong_rl.metrics.matrix import LEARNED, count_learned, retention_per_task
 from lifelong_rl.text import format_seconds, format_success, quote
 
 SHOWN = (
@@ -20,21 +21,32 @@ SHOWN = (
 def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
     """Print the performance matrix, the metrics, the time and what to do next.
 
+    Where not all tasks were learned it says so first.
+
     Args:
         results: Content of `results.json`.
         path: Folder of the run.
         quiet: Print only one line.
     """
-    metrics, cost = results["metrics"], results["cost"]
+    metrics, cost, matrix = results["metrics"], results["cost"], results["performance_matrix"]
+    count, learned = len(results["tasks"]), count_learned(matrix)
     if quiet:
+        told = f"learned {learned} of {count} tasks  " if learned < count else ""
         shown = "  ".join(f"{name} {_number(metrics[name])}" for name in SHOWN[:3])
-        print(f"{path}: {shown}  {format_seconds(cost['seconds'])}")
+        print(f"{path}: {told}{shown}  {format_seconds(cost['seconds'])}")
         return
     print()
-    print(format_success(results["tasks"], results["performance_matrix"]))
+    print(format_success(results["tasks"], matrix))
     print()
-    for name in SHOWN:
-        print(f"{name.replace('_', ' '):<20} {_number(metrics[name]):>6}")
+    names, words = list(SHOWN), {}
+    if learned < count:  # what was forgotten of the others tells little
+        names.sort(key=lambda name: name != "learned_performance")
+        words["learned_performance"] = f"{learned} of {count} tasks learned to {LEARNED} or more"
+        kept = sum(value is not None for value in retention_per_task(matrix)[:-1])
+        words["retention"] = f"of the {kept} earlier tasks with any success"
+    for name in names:
+        told = f"  {words[name]}" if name in words else ""
+        print(f"{name.replace('_', ' '):<20} {_number(metrics[name]):>6}{told}")
     print(f"{'time':<20} {format_seconds(cost['seconds']):>6}")
     diverged = sum(results["diverged"].values())
     if diverged:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lifelong_rl.continual.chain import Chain, split_options
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.options import check_options
 from lifelong_rl.registry import METHODS, Registry
@@ -47,20 +47,21 @@ def make_from(registry: Registry, name: str, options: Mapping[str, Any]) -> Cont
     Raises:
         UnknownNameError: No such method, or no such option of it.
         UserError: An option has a value that the method does not accept.
+        ContractError: It is no continual method, or its constructor leaves out that of its base.
     """
     factory = registry.get(name)
-    if not (isinstance(factory, type) and issubclass(factory, ContinualMethod)):
-        raise UserError(
-            f"the {registry.kind} '{name}' is not a subclass of ContinualMethod: {factory!r}"
-        )
+    if not issubclass(factory, ContinualMethod):
+        raise ContractError(f"the {registry.kind} '{name}'", f"{factory!r} is not {registry.is_a}")
     owner = f"{registry.kind} '{name}'"
     checked = check_options(factory, options, owner)
     try:
-        return factory(**checked)
+        method: ContinualMethod = factory(**checked)
+        _ = method.options  # there is none unless the base's constructor was called
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{owner}: {error}") from error
+    return method
 
 
 __all__ = ["METHODS", "ContinualMethod", "make", "make_from"]

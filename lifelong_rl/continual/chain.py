@@ -113,6 +113,11 @@ class Chain(ContinualMethod):
             method.load_state_dict(state[name])
 
     @property
+    def reacts(self) -> bool:
+        """Whether one of the methods does anything."""
+        return any(method.reacts for method in self.methods.values())
+
+    @property
     def transforms_gradients(self) -> bool:
         """Whether one of the methods does."""
         return any(method.transforms_gradients for method in self.methods.values())

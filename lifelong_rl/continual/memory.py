@@ -69,7 +69,10 @@ def draw_rows(stream: Iterable[Batch], count: int) -> Batch:
     for batch in stream:
         reservoir.add(batch)
     if not reservoir.seen:
-        raise UserError("a task ended without data: give it at least one step")
+        raise UserError(
+            "there is no data of the task to draw from, as the agent's task_data() is empty: give "
+            "it at least a step, or --method finetune if it keeps no data"
+        )
     return reservoir.rows
 
 

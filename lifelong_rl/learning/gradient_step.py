@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import torch
 from torch import Tensor
 
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.errors import ContractError, NonFiniteError
 from lifelong_rl.learning.parameters import gradients, parameters, trainable
-from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict, StepRecord
+from lifelong_rl.learning.protocols import Batch, Component, Objective, StepRecord
 
 if TYPE_CHECKING:
     from lifelong_rl.learning.method import ContinualMethod
+
+SCALAR = "a scalar tensor that depends on the parameters"
 
 
 @overload
@@ -59,17 +62,25 @@ def gradient_step(
         NonFiniteError: The loss, the penalty, a gradient that the method had a part in or the
             clipped gradient's norm is NaN or infinite.
             The parameters are then as they were before the call.
+        ContractError: A loss is no scalar, or a hook of the method returns something else than it
+            has to; the parameters are as before, too.
     """
     if method is not None and not method.acts_on(component.role):
         method = None
     if method is not None:
         batch = method.extend_batch(component, batch)
+        if not isinstance(batch, dict):
+            _refuse(method, f"extend_batch returns {_describe(batch)}, not a batch")
 
     optimizer = component.optimizer
     own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     for parameter in own:
         parameter.grad = None
     loss = component.loss(batch)
+    if not _is_scalar(loss):
+        raise ContractError(
+            f"the component '{component.name}'", f"loss returns {_describe(loss)}, not {SCALAR}"
+        )
     measured = {"loss": _finite(loss, "loss", component)}
     loss.backward(inputs=own)
 
@@ -81,12 +92,13 @@ def gradient_step(
             )
         penalty = method.penalty(component, batch)
         if penalty is not None:
+            if not _is_scalar(penalty):
+                _refuse(method, f"penalty returns {_describe(penalty)}, not {SCALAR}, nor None")
             measured["penalty"] = _finite(penalty, "penalty", component)
             penalty.backward(inputs=own)  # type: ignore[no-untyped-call]
         if method.transforms_gradients:
-            _assign_gradients(
-                component, method.transform_gradient(component, gradients(component, copy=False))
-            )
+            found = gradients(component, copy=False)
+            _assign_gradients(component, method, method.transform_gradient(component, found))
 
         if penalty is not None or method.transforms_gradients:
             held = [p.grad for p in own if p.grad is not None]
@@ -102,9 +114,36 @@ def gradient_step(
     return measured
 
 
-def _assign_gradients(component: Component, transformed: ParamDict) -> None:
+def _assign_gradients(component: Component, method: ContinualMethod, transformed: Any) -> None:
+    if not isinstance(transformed, Mapping):
+        _refuse(method, f"transform_gradient returns {_describe(transformed)}, not a dict")
     for name, parameter in trainable(component).items():
-        parameter.grad = transformed[name]
+        gradient = transformed.get(name)
+        if not isinstance(gradient, Tensor) or gradient.shape != parameter.shape:
+            _refuse(
+                method,
+                f"transform_gradient returns {_describe(gradient)} for the parameter '{name}', not "
+                f"a tensor of its shape {tuple(parameter.shape)}",
+            )
+        parameter.grad = gradient
+
+
+def _refuse(method: ContinualMethod, problem: str) -> NoReturn:
+    name = type(method).__name__ if method.made_as is None else f"'{method.made_as[0]}'"
+    raise ContractError(f"the method {name}", problem)
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether it is one number that depends on what is learned."""
+    return isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad
+
+
+def _describe(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.numel() == 1:
+        return "a tensor without a gradient"
+    return f"a tensor {tuple(value.shape)}"
 
 
 def _finite(value: Tensor, quantity: str, component: Objective) -> float:

@@ -29,6 +29,18 @@ from lifelong_rl.options import DeclaredOptions, Scope, options_of, plain
 __all__ = ["ContinualMethod", "Scope"]
 
 
+HOOKS = (
+    "build_network",
+    "begin_task",
+    "extend_batch",
+    "penalty",
+    "transform_gradient",
+    "after_step",
+    "end_task",
+)
+"""What a method may do something in."""
+
+
 class MethodAttributeError(UserError, AttributeError):
     """A method keeps an option where methods kept theirs before they had `options`."""
 
@@ -164,6 +176,13 @@ class ContinualMethod:
 
     def load_state_dict(self, state: StateTree) -> None:
         """Take over a state made by `state_dict`."""
+
+    @property
+    def reacts(self) -> bool:
+        """Whether it does anything at all: true where a method overrides a hook."""
+        return any(
+            getattr(type(self), hook) is not getattr(ContinualMethod, hook) for hook in HOOKS
+        )
 
     @property
     def transforms_gradients(self) -> bool:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 Matrix = Sequence[Sequence[float]] | np.ndarray
+LEARNED = 0.5
+"""A task counts as learned from this success right after learning it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def average_performance(matrix: Matrix) -> float:
 def learned_performance(matrix: Matrix) -> float:
     """Mean success of each task right after learning it, (1/T) Σ_j R[j][j]."""
     return float(_learned(_checked(matrix)).mean())
+
+
+def count_learned(matrix: Matrix) -> int:
+    """How many tasks were learned: with success R[j][j] of at least `LEARNED`."""
+    return int((_learned(_checked(matrix)) >= LEARNED).sum())
 
 
 def backward_transfer(matrix: Matrix) -> float | None:

@@ -20,7 +20,8 @@ ROWS = 256
 class Diagnostics:
     """Looks at an agent's components while they learn, and changes nothing.
 
-    A sample of each task's data is kept for it, beside whatever the method keeps.
+    A sample of each task's data is kept for it, beside whatever the method keeps. What an agent
+    without data or without components does not have is left out.
     """
 
     def __init__(self) -> None:
@@ -35,13 +36,11 @@ class Diagnostics:
             `lifelong_rl.networks.features`), and "gradient_cosine/TASK" for each old task, see
             `gradient_cosine`.
         """
-        data = agent.task_data()
-        first = next(data, None)
-        if first is None:
-            return {}  # an on-policy learner's first rollout is not complete yet
         found: dict[str, float] = {}
         with preserved_generators():
-            rows = draw_rows(chain([first], data), ROWS)
+            rows = _draw(agent)
+            if rows is None:
+                return {}  # an on-policy learner's first rollout may not be complete yet
             for name, component in agent.components.items():
                 measured = self._measure_component(component, rows)
                 found |= {f"{name}/{quantity}": value for quantity, value in measured.items()}
@@ -50,7 +49,9 @@ class Diagnostics:
     def end_task(self, label: str, agent: Agent) -> None:
         """Keep rows of a task that ends, while its data is there."""
         with preserved_generators():
-            self._old[label] = draw_rows(agent.task_data(), ROWS)
+            rows = _draw(agent)
+        if rows is not None:
+            self._old[label] = rows
 
     def state_dict(self) -> StateTree:
         """The rows that are kept."""
@@ -77,6 +78,15 @@ class Diagnostics:
                 other = flatten(loss_gradient(component, old))
                 found[f"gradient_cosine/{label}"] = gradient_cosine(gradient, other)
         return found
+
+
+def _draw(agent: Agent) -> Batch | None:
+    """Rows of the agent's current task; None if there are none, or nothing to measure on them."""
+    if not agent.components or not hasattr(agent, "task_data"):
+        return None
+    data = agent.task_data()
+    first = next(data, None)
+    return None if first is None else draw_rows(chain([first], data), ROWS)
 
 
 def gradient_cosine(first: Tensor, second: Tensor) -> float:

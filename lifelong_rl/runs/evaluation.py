@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_rl.errors import NonFiniteError
+from lifelong_rl.errors import ContractError, NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED, preserved_generators
-from lifelong_rl.runs.sequence import Sequence, VecEnvLike
+from lifelong_rl.runs.contract import EnvContract
+from lifelong_rl.runs.sequence import Sequence, VecEnvLike, name_environments
+
+MOST_ENVS = 100
+"""Environments of a task that are built at once; more episodes are run one after the other."""
 
 Act = Callable[[Any], np.ndarray]
 """Observations of n environments, as these show them, to actions (n, action_dim)."""
@@ -42,49 +46,71 @@ class Evaluation:
         return float(self.returns.mean())
 
 
-def evaluate(act: Act, env: VecEnvLike, name: str = "environment") -> Evaluation:
-    """Run one episode in each environment of `env`, always the same ones.
+def evaluate(
+    act: Act,
+    env: VecEnvLike,
+    contract: EnvContract,
+    *,
+    num_episodes: int,
+    name: str = "environment",
+    agent: str = "the agent",
+    task: tuple[int, int] | None = None,
+) -> Evaluation:
+    """Run episodes in the environments of `env`, always the same ones.
 
-    The global random generators are as before afterwards, so that evaluating changes nothing
+    Environment i of n runs episodes i, n + i, 2n + i and so on, each begun where the last one
+    ended. The global random generators are as before afterwards, so that evaluating changes nothing
     about the training around it.
 
     Args:
         act: The policy.
         env: The environments.
-        name: What to call them in an error.
+        contract: What they show and take.
+        num_episodes: Episodes in all, at least as many as there are environments.
+        name: What to call the environments in an error about a number.
+        agent: What to call the agent in an error.
+        task: Number of their task and of all tasks, which their observations end with as a one-hot;
+            None for environments that may show any.
 
     Raises:
         NonFiniteError: An action or a reward is NaN or infinite.
+        ContractError: The environments or the policy return something else than they have to.
     """
-    successes = np.zeros(env.num_envs, dtype=bool)
-    returns = np.zeros(env.num_envs)
+    successes = np.zeros(num_episodes, dtype=bool)
+    returns = np.zeros(num_episodes)
+    episodes = np.arange(env.num_envs)
     running = np.ones(env.num_envs, dtype=bool)
     num_diverged = 0
     with preserved_generators():
         env.seed(EVALUATION_SEED)
-        observations = env.reset()
+        observations = contract.check_reset(env.reset(), *(task or ()))
         while running.any():
             actions = act(observations)
+            contract.check_actions(actions, agent)
             if not np.isfinite(actions).all():
                 raise NonFiniteError("action", name, float("nan"))
-            observations, rewards, dones, infos = env.step(actions)
+            observations, rewards, dones, infos = contract.check_step(env.step(actions), running)
             for row in np.flatnonzero(running & ~np.isfinite(rewards)):
                 raise NonFiniteError("reward", name, float(rewards[row]))
-            returns[running] += rewards[running]
+            returns[episodes[running]] += rewards[running]
             for row in np.flatnonzero(running & dones):
-                successes[row] = infos[row]["episode"]["success"]
+                successes[episodes[row]] = contract.read_success(infos[row])
                 num_diverged += bool(infos[row].get("diverged", False))
-                running[row] = False
+                episodes[row] += env.num_envs
+                running[row] = episodes[row] < num_episodes
     return Evaluation(successes, returns, num_diverged)
 
 
 class Evaluator:
     """Evaluates policies on every task of a sequence, with environments built only once.
 
+    There are as many environments of a task as episodes, up to `MOST_ENVS`.
+
     Args:
         sequence: The tasks.
         num_episodes: Episodes per task.
         num_threads: Threads that step the physics.
+        agent: What to call the agent in an error.
         env_options: More arguments of the sequence's `make_env`, such as what is to be observed.
     """
 
@@ -94,26 +120,53 @@ class Evaluator:
         *,
         num_episodes: int,
         num_threads: int,
+        agent: str = "the agent",
         env_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._make_env: Any = partial(sequence.make_env, **(env_options or {}))
         self._sequence = sequence
         self._num_episodes = num_episodes
-        self._num_threads = min(num_threads, num_episodes)
-        self._envs: dict[int, VecEnvLike] = {}
+        self._num_envs = min(num_episodes, MOST_ENVS)
+        self._num_threads = min(num_threads, self._num_envs)
+        self._agent = agent
+        self._envs: dict[int, tuple[VecEnvLike, EnvContract]] = {}
 
     def evaluate(self, act: Act, task_id: int) -> Evaluation:
-        """Evaluate a policy on task `task_id`."""
+        """Evaluate a policy on task `task_id`.
+
+        Raises:
+            NonFiniteError: See `evaluate`.
+            ContractError: See `evaluate`; or the task shows something else than others do.
+        """
         if task_id not in self._envs:
             with preserved_generators():
-                self._envs[task_id] = self._make_env(
-                    task_id,
-                    num_envs=self._num_episodes,
-                    num_threads=self._num_threads,
-                    seed=EVALUATION_SEED,
+                self._envs[task_id] = self._make(task_id)
+        env, contract = self._envs[task_id]
+        return evaluate(
+            act,
+            env,
+            contract,
+            num_episodes=self._num_episodes,
+            name=f"evaluation of {self._sequence.tasks[task_id]}",
+            agent=self._agent,
+            task=(task_id, self._sequence.num_tasks),
+        )
+
+    def _make(self, task_id: int) -> tuple[VecEnvLike, EnvContract]:
+        env = self._make_env(
+            task_id,
+            num_envs=self._num_envs,
+            num_threads=self._num_threads,
+            seed=EVALUATION_SEED,
+        )
+        owner = name_environments(self._sequence, task_id)
+        contract = EnvContract(env, owner, self._num_envs)
+        for _, other in self._envs.values():
+            if contract.spaces != other.spaces:
+                raise ContractError(
+                    owner, f"shows and takes {contract.spaces}, another task {other.spaces}"
                 )
-        task = self._sequence.tasks[task_id]
-        return evaluate(act, self._envs[task_id], f"evaluation of {task}")
+        return env, contract
 
     def evaluate_all(self, act: Act) -> list[Evaluation]:
         """Evaluate a policy on every task."""
@@ -121,6 +174,6 @@ class Evaluator:
 
     def close(self) -> None:
         """Release the environments."""
-        for env in self._envs.values():
+        for env, _ in self._envs.values():
             env.close()
         self._envs.clear()

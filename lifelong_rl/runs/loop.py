@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from lifelong_rl.errors import NonFiniteError, UserError
+from lifelong_rl.errors import ContractError, NonFiniteError, UserError, no_exit
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
+from lifelong_rl.runs.contract import check_diagnostics
 from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
@@ -112,10 +113,11 @@ class SequenceLoop:
             sequence,
             num_episodes=config.eval_episodes,
             num_threads=config.num_threads,
+            agent=self._setup.agent_name,
             env_options=self._setup.env_options,
         )
         try:
-            with contextlib.closing(self._log), contextlib.closing(self._evaluator):
+            with no_exit(), contextlib.closing(self._log), contextlib.closing(self._evaluator):
                 folder.write_status("running")
                 notes = [*self._setup.notes, *(folder.note_versions() if begun else ())]
                 facts = {"tasks": self._labels, "task_versions": sequence.versions()}
@@ -140,7 +142,8 @@ class SequenceLoop:
             self._note_end("failed", message)
             raise RunFailed(f"stopped in {message}; {self._last_checkpoint}") from error
         except Exception as error:
-            self._note_end("failed", f"{self._where}: {type(error).__name__}: {error}")
+            told = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self._note_end("failed", f"{self._where}: {told}")
             raise
         finally:
             self._reporter.end()
@@ -284,7 +287,8 @@ class SequenceLoop:
         steps, seconds = self._task_step, self._learning.seconds
         speed = (steps - self._mark[0]) / max(seconds - self._mark[1], 1e-9)
         self._mark = steps, seconds
-        measured = {f"train/{k}": v for k, v in self._agent.diagnostics().items()}
+        told = check_diagnostics(self._agent.diagnostics(), self._setup.agent_name)
+        measured = {f"train/{name}": value for name, value in told.items()}
         self._log.write(
             "train",
             self._global_step,
@@ -303,7 +307,14 @@ class SequenceLoop:
         if self._diagnostics is not None:
             state["diagnostics"] = self._diagnostics.state_dict()
         path = self._folder.checkpoint(self._measured.tasks_done)
-        save_checkpoint(path, state, self._setup.identity)
+        try:
+            save_checkpoint(path, state, self._setup.identity)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise ContractError(
+                self._setup.agent_name, f"its state_dict() cannot be saved: {error}"
+            ) from error
 
 
 class _Stopwatch:

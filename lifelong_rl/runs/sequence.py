@@ -10,6 +10,7 @@ import numpy as np
 
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.registry import SEQUENCE_MAKERS, SEQUENCES, TASKS
+from lifelong_rl.runs.contract import check_sequence
 from lifelong_rl.storage.dataset_cache import get_dataset
 
 DEFAULT_STEPS_PER_TASK = 10_000
@@ -22,10 +23,11 @@ class VecEnvLike(Protocol):
     Observations end with the task one-hot. `seed(s)` followed by `reset()` starts exactly the
     same episodes again. An environment whose episode ends is reset by `step`; its info then
     holds `"episode"`: {"r": return, "l": length, "success": whether it succeeded at any step},
-    and `"diverged": True` where the simulation became unstable.
+    and `"diverged": True` where the simulation became unstable. What is evaluated is held to this,
+    see `lifelong_rl.runs.contract`.
 
     Attributes:
-        num_envs: Number of environments.
+        num_envs: Number of environments, as many as were asked for.
         observation_space: Of one environment.
         action_space: Of one environment.
     """
@@ -39,11 +41,15 @@ class VecEnvLike(Protocol):
         ...
 
     def reset(self) -> Any:
-        """Start an episode in every environment: observations (n, obs_dim)."""
+        """Start an episode in every environment.
+
+        Returns:
+            Observations (n, obs_dim), as `observation_space` says and all finite.
+        """
         ...
 
     def step(self, actions: np.ndarray) -> Any:
-        """Observations (n, obs_dim), rewards (n,), dones (n,) and one info per environment."""
+        """Observations (n, obs_dim), rewards (n,), dones (n,) of bool, and an info for each."""
         ...
 
     def close(self) -> None:
@@ -101,17 +107,15 @@ def load_sequence(name: str, order: int | None = None) -> Sequence:
 
     Raises:
         UnknownNameError: No such sequence.
-        UserError: What is registered is not a sequence, names a task that does not exist, or
-            cannot be reordered.
+        ContractError: What is registered is not a sequence.
+        UserError: It names a task that does not exist, or cannot be reordered.
     """
     found: Any = SEQUENCES.get(name) if name in SEQUENCES else _make_sequence(name)
-    if isinstance(found, type) or not hasattr(found, "make_env"):
-        if not callable(found):
-            raise UserError(f"the sequence '{name}' has no make_env: {found!r}")
+    if isinstance(found, type) or (callable(found) and not hasattr(found, "make_env")):
         found = found()
     sequence: Sequence = found.with_store(get_dataset) if hasattr(found, "with_store") else found
     try:
-        sequence.versions()
+        check_sequence(sequence, name)
     except ValueError as error:
         raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
     if order is None:
@@ -135,6 +139,11 @@ def _make_sequence(name: str) -> Any:
         raise
     except ValueError as error:
         raise UserError(f"the sequence '{name}' cannot be used: {error}") from error
+
+
+def name_environments(sequence: Sequence, task_id: int) -> str:
+    """What to call the environments of a task in an error."""
+    return f"task '{sequence.tasks[task_id]}' of the sequence '{sequence.name}'"
 
 
 def steps_needed(sequence: Sequence) -> int:

@@ -26,7 +26,14 @@ from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
-from lifelong_rl.runs.sequence import Sequence, VecEnvLike, load_sequence, steps_needed
+from lifelong_rl.runs.contract import EnvContract, check_agent
+from lifelong_rl.runs.sequence import (
+    Sequence,
+    VecEnvLike,
+    load_sequence,
+    name_environments,
+    steps_needed,
+)
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -59,6 +66,11 @@ class Setup:
         """Environment steps per task, all environments together."""
         assert self.config.steps_per_task is not None
         return self.config.steps_per_task
+
+    @property
+    def agent_name(self) -> str:
+        """What to call the agent in an error."""
+        return f"the agent '{self.config.agent}'"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -135,6 +147,7 @@ class Setup:
 
         Raises:
             UserError: They cannot show what the agent observes.
+            ContractError: They are no environments.
         """
         sequence: Any = self.sequence
         make = sequence.make_joint_env if self.interleaves else partial(sequence.make_env, task_id)
@@ -146,12 +159,14 @@ class Setup:
         env: VecEnvLike
         if self.eyes is None:
             env = make(**arguments)
-            return env
-        try:
-            env = make(**arguments, **self.env_options)
-            env.reset()  # opens the cameras, which not every machine can
-        except (ValueError, RuntimeError) as error:
-            raise UserError(str(error)) from error
+        else:
+            try:
+                env = make(**arguments, **self.env_options)
+                env.reset()  # opens the cameras, which not every machine can
+            except (ValueError, RuntimeError) as error:
+                raise UserError(str(error)) from error
+        owner = name_environments(sequence, task_id)
+        EnvContract(env, owner, self.config.num_envs, at_least=self.interleaves)
         return env
 
     def env_seed(self, task_id: int) -> int:
@@ -165,11 +180,14 @@ class Setup:
 
         Raises:
             UserError: An option has a value that the agent or the method does not accept, or the
-                method has nothing to act on.
+                method has nothing to act on, or reacts around the learning of networks where
+                there are none.
+            ContractError: What the agent's `build` returns is no agent.
         """
         seed_everything(self.config.seed, 0)
         method = continual.make(self.config.method, **self.config.method_options)
         agent = self._build(env, method)
+        check_agent(agent, self.agent_name, self.config.method if method.reacts else None)
         method.check_components(agent)
         if state is not None:
             agent.load_state_dict(self.update_state(agent, state))
@@ -227,8 +245,6 @@ def prepare(config: RunConfig) -> Setup:
     sequence = load_sequence(config.sequence, config.order)
     _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
-    if not hasattr(agent_class, "build"):
-        raise UserError(f"the agent '{config.agent}' has no classmethod build: {agent_class!r}")
     owner = f"agent '{config.agent}'"
     agent_options = resolve_options(agent_class, config.agent_options, owner)
     method_options, interleaves = _resolve_method(config)

@@ -12,7 +12,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import UserError, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
 from lifelong_rl.runs.loop import Reporter, run_to_end
 from lifelong_rl.runs.restore import finished_results, open_loop
@@ -30,7 +30,8 @@ def run_cell(path: Path) -> int:
         folder.lock()
         try:
             if not finished_results(folder):
-                run_to_end(open_loop(folder), folder, Reporter())
+                with no_exit():
+                    run_to_end(open_loop(folder), folder, Reporter())
         finally:
             folder.unlock()
         return 0

@@ -4,19 +4,19 @@ import csv
 import io
 import shlex
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from made_runs import TASKS, make_results, write_run, write_study
 
 from lifelong_rl.analysis.comparison import compare
-from lifelong_rl.analysis.groups import leave_out_mixtures
 from lifelong_rl.analysis.report import THRESHOLDS, make_report
 from lifelong_rl.analysis.report_figures import draw_report
 from lifelong_rl.analysis.report_page import make_report_page
 from lifelong_rl.analysis.reproduction import command, describe_origin
 from lifelong_rl.analysis.runs import find_runs
-from lifelong_rl.analysis.tables import Table, format_interval, make_report_tables
+from lifelong_rl.analysis.tables import Table, format_interval, make_report_tables, name_section
 from lifelong_rl.cli.run import Run
 from lifelong_rl.runs.config import RunConfig
 
@@ -136,31 +136,28 @@ def test_findings_tell_what_differs_and_what_does_not(tmp_path):
     assert f"clone ({gaps['clone']})" in same and f"replay ({gaps['replay']})" in same
 
 
-def test_the_largest_of_the_kinds_that_must_not_be_mixed_is_shown(tmp_path):
+def test_each_of_the_kinds_that_must_not_be_mixed_has_a_section(tmp_path):
     for seed in range(3):
         write_run(tmp_path / f"new-{seed}", make_results(MATRIX, seed=seed))
     write_run(tmp_path / "a-old", make_results(MATRIX, seed=3, mujoco="3.16.0"))
     write_run(tmp_path / "b-short", make_results(MATRIX, seed=4, steps_per_task=7))
     write_run(tmp_path / "other", make_results(MATRIX, seed=4, sequence="mine", steps_per_task=7))
-    runs, _ = find_runs([tmp_path])
-    shown, left_out = leave_out_mixtures(runs, ())
-    assert [run.path.name for run in shown] == ["new-0", "new-1", "new-2", "other"]
-    assert [(one.path.name, one.reason) for one in left_out] == [
-        (
-            "a-old",
-            "the mujoco differs (MuJoCo 3.17.0 and 3.16.0) between 3 runs that are shown and this "
-            "one; show it on a page of its own, or add --mix mujoco",
-        ),
-        (
-            "b-short",
-            "the budget differs (steps_per_task 1000 and 7) between 3 runs that are shown and this "
-            "one; show it on a page of its own, or add --mix budget",
-        ),
+    report = report_on(tmp_path)
+    assert report["left_out"] == []
+    found = [
+        (name_section(section), [Path(path).name for path in section["groups"][0]["runs"]])
+        for section in report["sections"]
     ]
-    assert leave_out_mixtures(runs, ("mujoco", "budget")) == (runs, [])
+    assert found == [
+        ("arm3, MuJoCo 3.17.0, steps_per_task 1000", ["new-0", "new-1", "new-2"]),
+        ("arm3, MuJoCo 3.16.0, steps_per_task 1000", ["a-old"]),
+        ("arm3, MuJoCo 3.17.0, steps_per_task 7", ["b-short"]),
+        ("mine", ["other"]),
+    ]
+    assert len(report["settings"]["notes"]) == 2
+    assert [section["steps_per_task"] for section in report["sections"]] == [1000, 1000, 7, 7]
     report = report_on(tmp_path, mix=("mujoco",))
-    assert [one["path"] for one in report["left_out"]] == [str(tmp_path / "b-short")]
-    assert len(report["sections"][0]["groups"][0]["runs"]) == 4
+    assert [len(section["groups"][0]["runs"]) for section in report["sections"]] == [4, 1, 1]
 
 
 @pytest.mark.parametrize(

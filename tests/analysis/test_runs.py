@@ -1,4 +1,4 @@
-"""Runs on disk: found and left out, refused where they differ, grouped by what they are."""
+"""Runs on disk: found and left out, kept apart where they differ, grouped by what they are."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_runs import TASKS, make_results, write_run
 
-from lifelong_rl.analysis.groups import group_runs, refuse_mixtures
+from lifelong_rl.analysis.groups import group_runs, note_mixtures, tell_apart
 from lifelong_rl.analysis.runs import find_runs
 from lifelong_rl.errors import UserError
 
@@ -215,25 +215,39 @@ def test_a_folder_that_is_not_there(tmp_path):
         ("budget", {}, {"steps_per_task": 2000}, "steps_per_task 1000 and 2000"),
     ],
 )
-def test_what_differs_is_not_mixed_unless_allowed(add, tmp_path, kind, one, other, told):
+def test_what_differs_has_sections_unless_it_may_be_mixed(add, tmp_path, kind, one, other, told):
     add("a", agent="bc", **one)
     add("b", agent="sac", **other)
+    add("c", agent="sac", **one)
     add("elsewhere", sequence="arm10", **other)
     runs, _ = find_runs([tmp_path])
     others = [name for name in ("mujoco", "tasks", "budget") if name != kind]
-    with pytest.raises(UserError) as caught:
-        refuse_mixtures(runs, others)
-    message = str(caught.value)
-    assert told in message and f"--mix {kind}" in message and len(message.splitlines()) == 1
-    assert str(tmp_path / "a") in message and str(tmp_path / "b") in message
-    (line,) = refuse_mixtures(runs, [kind])
-    assert line.startswith("arm3: ") and told in line
+    for mix in ((), others):
+        sections = group_runs(runs, mix)
+        found = [{run.path.name for group in groups for run in group.runs} for groups in sections]
+        assert found == [{"elsewhere"}, {"a", "c"}, {"b"}]
+        (line,) = note_mixtures(sections, mix)
+        assert line.startswith("arm3: the ") and told in line and f"--mix {kind}" in line
+        alone, first, second = tell_apart(sections, mix)
+        assert alone == ""
+        names, values = zip(*(part.rsplit(" ", 1) for part in first.split(", ")), strict=True)
+        assert [f"{n} {v}" for n, v in zip(names, values, strict=True)] == first.split(", ")
+        for name, value, other_value in zip(
+            names, values, (part.rsplit(" ", 1)[1] for part in second.split(", ")), strict=True
+        ):
+            assert f"{name} {value} and {other_value}" in line
+    sections = group_runs(runs, [kind])
+    assert [sum(len(group.runs) for group in groups) for groups in sections] == [1, 3]
+    (line,) = note_mixtures(sections, [kind])
+    assert line.startswith("arm3: ") and told in line and "--mix" not in line
+    assert tell_apart(sections, [kind]) == ["", ""]
 
 
 def test_different_sequences_need_not_have_the_same_budget(add, tmp_path):
     add("a")
     add("b", sequence="arm10", steps_per_task=20000)
-    assert refuse_mixtures(find_runs([tmp_path])[0], []) == []
+    sections = group_runs(find_runs([tmp_path])[0])
+    assert note_mixtures(sections) == [] and tell_apart(sections) == ["", ""]
 
 
 def test_groups_hold_runs_that_differ_in_their_seed_only(add, tmp_path):

@@ -71,7 +71,7 @@ def test_the_files(study, capsys):
     content = json.loads(Path("er.json").read_text())
     assert len(content["sections"][0]["groups"]) == 6
     assert Path("deep/er.html").read_text().startswith("<!doctype html>")
-    assert Path("er.csv").read_text().startswith("sequence,order,method,regime,")
+    assert Path("er.csv").read_text().startswith("sequence,order,apart,method,regime,")
     names = {path.name for path in Path("figures").iterdir()}
     assert {"arm3-forgetting.svg", "arm3-forgetting.png", "arm3-scatter-bc-sac.png"} <= names
     assert f"{len(names) // 2} in figures" in shown
@@ -83,14 +83,65 @@ def test_the_files(study, capsys):
     assert Path("er.json").read_bytes() != before
 
 
-def test_mixtures_are_refused_unless_told(study, capsys):
+def headings(out):
+    return [line for line in out.splitlines() if line.startswith("arm3")]
+
+
+def test_what_must_not_be_mixed_has_a_section_of_its_own(study, capsys):
     ones = [[0.0] * 3, [1.0] * 3, [1.0] * 3, [1.0] * 3]
     write_run(Path("other"), make_results(ones, seed=9, steps_per_task=7))
-    line = refused(capsys, study, "other")
-    assert "budget differs (steps_per_task 1000 and 7)" in line and "--mix budget" in line
-    assert "budget differs" in refused(capsys, study, "other", "--mix", "mujoco", "--mix", "tasks")
+    arguments = ["--out", "c.csv", "--out", "c.json", "--out", "c.html", "--figures", "figures"]
+    assert compare(study, "other", *arguments) == 0
+    out = capsys.readouterr().out
+    assert headings(out) == ["arm3, steps_per_task 1000", "arm3, steps_per_task 7"]
+    note = "note: arm3: the budget differs (steps_per_task 1000 and 7) between sections; --mix"
+    assert note in out
+    rows = Path("c.csv").read_text().splitlines()
+    assert len(rows) == len({tuple(row.split(",")[:7]) for row in rows})  # no row twice
+    assert "<h2>arm3, steps_per_task 7</h2>" in Path("c.html").read_text()
+    names = {path.name for path in Path("figures").iterdir()}
+    assert {f"arm3-steps_per_task-{steps}-forgetting.svg" for steps in (7, 1000)} <= names
+    assert compare(study, "other", "--mix", "mujoco", "--mix", "tasks") == 0
+    assert len(headings(capsys.readouterr().out)) == 2
     assert compare(study, "other", "--mix", "budget") == 0
-    assert "note: arm3: the budget differs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert headings(out) == ["arm3"]
+    assert "note: arm3: the budget differs (steps_per_task 1000 and 7) between runs that" in out
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_runs_are_chosen_by_sequence_agent_and_method(command, study, capsys):
+    ones = [[0.0] * 3, [1.0] * 3, [1.0] * 3, [1.0] * 3]
+    write_run(Path("runs") / "mine", make_results(ones, sequence="mine", method="clone"))
+
+    def groups(*arguments):
+        Path("out.json").unlink(missing_ok=True)
+        if command == "report":
+            from lifelong_rl.analysis import files
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(
+                    "lifelong_rl.analysis.report_page.make_report_page",
+                    lambda report: json.dumps(report["sections"]),
+                )
+                patch.setattr(
+                    files, "write_page", lambda out, page: Path("out.json").write_text(page)
+                )
+                assert main(["report", "runs", "--reps", "9", "--out", "o.html", *arguments]) == 0
+            sections = json.loads(Path("out.json").read_text())
+        else:
+            assert main(["compare", "runs", "--reps", "9", "--out", "out.json", *arguments]) == 0
+            sections = json.loads(Path("out.json").read_text())["sections"]
+        return {(s["sequence"], g["agent"], g["method"]) for s in sections for g in s["groups"]}
+
+    everything = groups()
+    assert len(everything) == 7
+    assert groups("--sequence", "mine") == {("mine", "sac", "clone")}
+    assert groups("--agent", "bc") == {found for found in everything if found[1] == "bc"}
+    assert groups("--method", "ewc", "--method", "clone", "--agent", "sac") == {
+        ("arm3", "sac", "ewc"),
+        ("mine", "sac", "clone"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,6 +151,8 @@ def test_mixtures_are_refused_unless_told(study, capsys):
         (["nowhere"], "there is no folder nowhere"),
         (["runs", "nowhere"], "there is no folder nowhere"),
         (["runs", "--out", "x.txt"], "--out must end in .html, .json, .csv, not 'x.txt'"),
+        (["runs", "--method", "ewk"], "unknown method of these runs 'ewk'; did you mean 'ewc'?"),
+        (["runs", "--agent", "ppo"], "unknown agent of these runs 'ppo'; known: bc, sac"),
         (["runs", "--mix", "mujocco"], "unknown kind of mixture 'mujocco'; did you mean 'mujoco'?"),
         (["runs", "--reps", "0"], "reps must be a whole number of at least 1, not 0"),
         (["runs", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),

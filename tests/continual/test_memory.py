@@ -77,7 +77,7 @@ def test_the_stream_may_reuse_its_tensors():
 
 
 def test_empty_stream():
-    with pytest.raises(UserError, match="without data"):
+    with pytest.raises(UserError, match="no data of the task"):
         draw_rows(iter(()), 4)
 
 

@@ -41,6 +41,8 @@ def test_what_declares_nothing_is_not_judged(fresh_registries: None) -> None:
     class Silent:
         """Says nothing."""
 
+        build = None
+
     @METHODS.register("plain")
     class Plain(ContinualMethod):
         """Needs nothing."""

@@ -3,6 +3,7 @@
 
 import random
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,8 @@ import toy_plugin
 
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED
+from lifelong_rl.runs import evaluation
+from lifelong_rl.runs.contract import EnvContract
 from lifelong_rl.runs.evaluation import Evaluator, evaluate
 
 
@@ -20,7 +23,7 @@ class ScriptedEnv:
     SUCCESS_AT = np.array([1, 1, 9])
 
     num_envs = 3
-    observation_space = action_space = None
+    observation_space = action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
 
     def __init__(self):
         self.seeds = []
@@ -49,9 +52,13 @@ class ScriptedEnv:
         pass
 
 
+def run(act, env, num_episodes=3):
+    return evaluate(act, env, EnvContract(env, "scripted", 3), num_episodes=num_episodes)
+
+
 def test_one_episode_per_row_with_success_at_any_step():
     env = ScriptedEnv()
-    found = evaluate(lambda observations: observations, env)
+    found = run(lambda observations: observations, env)
     assert found.successes.tolist() == [True, True, False]
     assert found.returns.tolist() == [1, 2, 3]
     assert (found.success, found.mean_return, found.num_diverged) == (2 / 3, 2, 1)
@@ -63,7 +70,7 @@ def test_a_reward_that_is_not_finite_stops_the_run(value):
     env = ScriptedEnv()
     env.rewards[2] = value
     with pytest.raises(NonFiniteError, match="the reward of 'environment' is"):
-        evaluate(lambda observations: observations, env)
+        run(lambda observations: observations, env)
 
 
 def test_a_reward_after_the_end_of_a_row_is_not_looked_at():
@@ -77,7 +84,7 @@ def test_a_reward_after_the_end_of_a_row_is_not_looked_at():
         return observations + 1, rewards, dones, infos
 
     env.step = spoiled
-    assert evaluate(lambda observations: observations, env).returns.tolist() == [1, 2, 3]
+    assert run(lambda observations: observations, env).returns.tolist() == [1, 2, 3]
 
 
 def test_global_generators_are_as_before():
@@ -86,7 +93,7 @@ def test_global_generators_are_as_before():
         return observations
 
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    evaluate(draw, ScriptedEnv())
+    run(draw, ScriptedEnv())
     after = random.random(), np.random.normal(), torch.randn(1)
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     assert after == (random.random(), np.random.normal(), torch.randn(1))
@@ -103,6 +110,32 @@ def test_the_same_episodes_every_time_and_a_prefix_with_more_of_them():
     assert few.evaluate(rough, 0).returns.tolist() == first.returns.tolist()
     assert many.evaluate(rough, 0).returns[:4].tolist() == first.returns.tolist()
     assert len(set(first.returns)) == 4
+
+
+def test_more_episodes_than_environments_go_on_where_the_last_ones_ended():
+    """Row i of three runs episodes i, 3 + i and so on; those of ScriptedEnv are all alike."""
+    env = ScriptedEnv()
+    found = run(lambda observations: observations, env, num_episodes=8)
+    assert found.returns.tolist() == [1, 2, 3, 1, 2, 3, 1, 2]
+    assert found.successes.tolist() == [True, True, False, True, True, False, True, True]
+    assert found.num_diverged == 3
+    assert env.seeds == [EVALUATION_SEED]
+
+
+def test_no_more_environments_are_built_than_are_needed_at_once(monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_ENVS", 4)
+
+    def rough(observations):
+        return toy_plugin.TARGETS[0] + 0.3 * observations[:, 1:2]
+
+    sequence, counts = toy_plugin.ToySequence(), []
+    make_env = sequence.make_env
+    sequence.make_env = lambda *a, **k: (counts.append(k["num_envs"]), make_env(*a, **k))[1]
+    few = Evaluator(sequence, num_episodes=4, num_threads=9).evaluate(rough, 0)
+    many = Evaluator(sequence, num_episodes=10, num_threads=9).evaluate(rough, 0)
+    assert counts == [4, 4]
+    assert many.returns[:4].tolist() == few.returns.tolist()
+    assert len(set(many.returns)) == 10  # no episode twice
 
 
 def test_evaluator_closes_what_it_made(monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.options import check_options
 from lifelong_rl.registry import OBJECTIVES
 
@@ -38,16 +38,17 @@ def make(
     from lifelong_rl.vision.objectives.base import SelfSupervised
 
     factory = OBJECTIVES.get(name)
-    if not (isinstance(factory, type) and issubclass(factory, SelfSupervised)):
-        raise UserError(f"the objective '{name}' is not a subclass of SelfSupervised: {factory!r}")
+    if not issubclass(factory, SelfSupervised):
+        raise ContractError(f"the objective '{name}'", f"{factory!r} is not {OBJECTIVES.is_a}")
     owner = f"objective '{name}'"
     checked = check_options(factory, options, owner)
     try:
-        return factory(frames, augmentation or Augmentation(), **checked)
+        objective: SelfSupervised = factory(frames, augmentation or Augmentation(), **checked)
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{owner}: {error}") from error
+    return objective
 
 
 __all__ = ["OBJECTIVES", "make"]
