@@ -28,7 +28,7 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
     """
     reporter = Reporter() if quiet else BarReporter() if sys.stdout.isatty() else LineReporter()
     results = run_to_end(loop, folder, reporter)
-    print_summary(results, folder.path, quiet=quiet)
+    print_summary(results, folder, quiet=quiet)
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.text import format_seconds, format_success, quote
 
 SHOWN = (
@@ -17,14 +17,15 @@ SHOWN = (
 )
 
 
-def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
+def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) -> None:
     """Print the performance matrix, the metrics, the time and what to do next.
 
     Args:
         results: Content of `results.json`.
-        path: Folder of the run.
+        folder: Of the run.
         quiet: Print only one line.
     """
+    path = folder.path
     metrics, cost = results["metrics"], results["cost"]
     if quiet:
         shown = "  ".join(f"{name} {_number(metrics[name])}" for name in SHOWN[:3])
@@ -43,7 +44,7 @@ def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
     print(f"results:   {path / 'results.json'}")
     print(f"report:    lifelong-rl report {quote(path)}")
     print(f"curves:    tensorboard --logdir {quote(path)}")
-    print(f"evaluate:  lifelong-rl eval {quote(path)} --episodes 100")
+    print(f"evaluate:  {folder.command('eval', '--episodes', '100')}")
 
 
 def _number(value: float | None) -> str:

@@ -24,7 +24,6 @@ from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
-from lifelong_rl.text import quote
 
 
 class Reporter:
@@ -331,7 +330,7 @@ def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dic
             return loop.run(folder, reporter)
     except KeyboardInterrupt as error:
         raise RunStopped(
-            f"stopped; go on with: lifelong-rl resume {quote(folder.path)}",
+            f"stopped; go on with: {folder.command('resume')}",
             143 if isinstance(error, Terminated) else 130,
         ) from error
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,6 @@ from lifelong_rl.storage.json_file import Shape, read_json
 from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session
-from lifelong_rl.text import quote
 
 State = Literal["running", "finished", "failed", "interrupted"]
 STATUS: Shape = {"status": str, "message": str}
@@ -109,6 +109,11 @@ class RunFolder:
                 else f"there is no folder {path}"
             )
         return cls(path, RunConfig(**read_config(path / "config.yaml")))
+
+    def command(self, name: str, *words: str) -> str:
+        """A command about this run that can be copied into a shell; it names the plug-ins."""
+        plugins = [word for module in self.config.plugin for word in ("--plugin", module)]
+        return shlex.join(["lifelong-rl", name, str(self.path), *words, *plugins])
 
     def lock(self) -> None:
         """Keep other processes from writing to the folder while this one lives.
@@ -260,10 +265,10 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
         )
     if there.results():
         raise UserError(
-            f"{path} holds this run, finished; see it with: lifelong-rl eval {quote(path)}, "
+            f"{path} holds this run, finished; see it with: {there.command('eval')}, "
             "or choose another --run-dir"
         )
     raise UserError(
-        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {quote(path)}, "
+        f"{path} holds this run, unfinished; go on with: {there.command('resume')}, "
         "or choose another --run-dir"
     )

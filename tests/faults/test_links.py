@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_runs import run_toy, snapshot
+from toy_runs import PLUGIN, run_toy, snapshot
 
 from lifelong_rl.cli import main
 
@@ -52,7 +52,7 @@ def test_links_that_would_be_written_through_are_refused(run, victim, capsys, na
         target = victim / "thesis"
     put(run / name, target)
     before = snapshot(victim)
-    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 2
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     if not (name == "metrics.jsonl" or (name, dangling) == ("checkpoints", True)):
         assert f"{run / name} is a link to '{target}'" in line
@@ -76,7 +76,7 @@ def test_links_that_would_be_written_through_are_refused(run, victim, capsys, na
 def test_other_links_are_replaced_or_removed(run, victim, name, target):
     put(run / name, victim / target)
     before = snapshot(victim)
-    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 0
     assert snapshot(victim) == before and (victim / "task-009.tmp").is_dir()
     assert not [path for path in run.rglob("*") if path.is_symlink()]
 
@@ -87,7 +87,7 @@ def test_a_pipe_is_not_waited_for(run, capsys):
         shutil.copytree(run, copy)
         (copy / name).unlink()
         os.mkfifo(copy / name)
-        code = main(["resume", str(copy), "--quiet"])
+        code = main(["resume", *PLUGIN, str(copy), "--quiet"])
         assert code == (0 if name == "status.json" else 2), name
         assert len(capsys.readouterr().err.splitlines()) == (code > 0)
         shutil.rmtree(copy)
