@@ -23,7 +23,7 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
     """Run a loop to its end with progress on the screen, and print the summary.
 
     Raises:
-        RunStopped: Ctrl-C or SIGTERM.
+        RunStopped: Ctrl-C, SIGTERM or SIGHUP.
         RunFailed: The run cannot go on.
     """
     reporter = Reporter() if quiet else BarReporter() if sys.stdout.isatty() else LineReporter()

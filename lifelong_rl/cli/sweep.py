@@ -12,7 +12,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, Number, OptionalPath, Repeated
 from lifelong_rl.options import Count
-from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.runs.endings import RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.text import quote
 
 
@@ -71,12 +71,12 @@ class Sweep(Command):
             return 0
         lively = TableReporter if sys.stdout.isatty() else LineReporter
         try:
-            with raise_on_sigterm():
+            with raise_when_stopped():
                 loop.run(SweepReporter() if self.quiet else lively())
         except KeyboardInterrupt as error:
             raise RunStopped(
                 f"stopped; {count_states(loop, study.runs)}; go on with: {self._again()}",
-                143 if isinstance(error, Terminated) else 130,
+                stopping_exit_code(error),
             ) from error
         print(count_states(loop, study.runs))
         print(explain_states(loop), end="")
