@@ -9,15 +9,17 @@ entry points of installed packages, of this one too, in a group for each table
   without being imported, so names are literals; a file that computes its names is imported.
 - `NAME = "package.module:Attribute"`: the one thing, which then need not be registered.
 
-A module given by `--plugin` registers what it has when it is imported.
+A module given by `--plugin` registers what it has when it is imported. A plug-in is code: none is
+imported because a file names it.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -277,16 +279,22 @@ class Registry:
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register something; the current folder is searched too.
+    """Import modules that register something.
+
+    The current folder is searched last, and only for a module that is nowhere else: it may be
+    somebody else's, and what is searched once is searched for every later import.
+
+    Args:
+        modules: Named by whoever runs this, never by a file alone: see `refuse_unnamed`.
 
     Raises:
         UserError: A module cannot be imported.
     """
     for module in modules:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
         try:
-            _import(module)
+            _import_plugin(module)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f"the plug-in '{module}' cannot be imported: {_one_line(error)}"
@@ -302,6 +310,35 @@ def _import(module: str) -> ModuleType:
     """
     with no_exit():
         return import_module(module)
+
+
+def refuse_unnamed(plugins: Iterable[str], named: Collection[str]) -> None:
+    """Raise UserError if a file names a plug-in that the user does not.
+
+    Args:
+        plugins: What a file names, which may be somebody else's.
+        named: What the user has named.
+    """
+    for module in plugins:
+        if not re.fullmatch(r"\w[\w.-]*", module):
+            raise UserError(f"the plug-in {module!r} is no name of a module")
+    unnamed = [module for module in plugins if module not in named]
+    if unnamed:
+        words = " ".join(f"--plugin {module}" for module in unnamed)
+        raise UserError(
+            f"the plug-in {', '.join(map(repr, unnamed))} is named by a file alone, and importing "
+            f"it runs its code; if you trust it, name it yourself: add {words}"
+        )
+
+
+def _import_plugin(module: str) -> None:
+    try:
+        _import(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0] or os.getcwd() in sys.path:
+            raise
+        sys.path.append(os.getcwd())
+        _import(module)
 
 
 def _points(group: str) -> list[tuple[str, str]]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -53,6 +55,22 @@ STYLE: dict[Any, Any] = {
 }
 
 
+@contextmanager
+def styled(more: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Draw in the block with `STYLE` over matplotlib's own defaults.
+
+    A file `matplotlibrc` changes nothing: one that lies in the working directory is read, and may
+    be somebody else's.
+
+    Args:
+        more: Goes before `STYLE`.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**STYLE, **more})
+        yield
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure and what it is.
@@ -75,7 +93,7 @@ class Drawing:
             background: A colour, or "none".
         """
         content = io.BytesIO()
-        with matplotlib.rc_context(STYLE):
+        with styled():
             self.figure.savefig(
                 content,
                 format=kind,
@@ -104,7 +122,7 @@ def draw(
         "xtick.color",
         "ytick.color",
     )
-    with matplotlib.rc_context({**STYLE, **dict.fromkeys(inks, ink)}):
+    with styled(dict.fromkeys(inks, ink)):
         return [
             *_bars(section, statistic, colours, ink),
             *_scatters(section, statistic, ink),

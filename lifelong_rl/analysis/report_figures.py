@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lifelong_rl.analysis.figures import PALETTE, STYLE, WIDTH, Drawing, draw, file_name
+from lifelong_rl.analysis.figures import PALETTE, WIDTH, Drawing, draw, file_name, styled
 from lifelong_rl.analysis.run_figures import CROWDED, draw_matrix, draw_success
 from lifelong_rl.metrics.matrix import Curve
 
@@ -19,7 +18,7 @@ DASHES = ("-", "--", ":", "-.")
 
 def draw_report(section: Mapping[str, Any]) -> list[Drawing]:
     """All figures of a section of a report, one after another."""
-    with matplotlib.rc_context(STYLE):
+    with styled():
         own = [
             *_matrices(section),
             *_successes(section),

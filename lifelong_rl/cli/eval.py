@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command, Number
+from lifelong_rl.cli.options import Command, Number, Repeated
 from lifelong_rl.options import Count
 
 
@@ -22,6 +22,7 @@ class Eval(Command):
         checkpoint: Which one, such as task-001 (after the first task); by default the last.
         episodes: Episodes per task; by default as many as the run was evaluated on.
         task: Only this task.
+        plugin: Module to import first; those that the run names must be named here too.
         json: Print JSON.
     """
 
@@ -29,6 +30,7 @@ class Eval(Command):
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
     episodes: Annotated[Count | None, Number] = None
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
+    plugin: Repeated = ()
     json: bool = False
 
     def __call__(self) -> int:
@@ -44,7 +46,7 @@ class Eval(Command):
         from lifelong_rl.text import format_table
 
         folder = RunFolder.open(self.run_dir)
-        setup = prepare(folder.config)
+        setup = prepare(folder.config, self.plugin)
         config, sequence = setup.config, setup.sequence
         labels = task_labels(sequence.tasks)
         if self.task is not None and self.task not in labels:

@@ -23,12 +23,12 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
     """Run a loop to its end with progress on the screen, and print the summary.
 
     Raises:
-        RunStopped: Ctrl-C or SIGTERM.
+        RunStopped: Ctrl-C, SIGTERM or SIGHUP.
         RunFailed: The run cannot go on.
     """
     loud = BarReporter if sys.stdout.isatty() else LineReporter
     results = run_to_end(loop, folder, QuietReporter() if quiet else loud())
-    print_summary(results, folder.path, quiet=quiet)
+    print_summary(results, folder, quiet=quiet)
     return 0
 
 

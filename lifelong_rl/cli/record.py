@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lifelong_rl.cli.options import Command, OptionalName, OptionalPath
+from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Count, Whole
 
@@ -48,6 +48,7 @@ class Record(Command):
         height: Of the picture, in pixels.
         quality: Render shadows and smooth shapes, which takes many times as long.
         overwrite: Replace clips that are there.
+        plugin: Module to import first; those that the run names must be named here too.
     """
 
     expert: bool = False
@@ -63,6 +64,7 @@ class Record(Command):
     height: int = 360
     quality: bool = False
     overwrite: bool = False
+    plugin: Repeated = ()
 
     def __call__(self) -> int:
         """Film, and print a line for each clip."""
@@ -74,7 +76,7 @@ class Record(Command):
         if self.run_dir is None:
             rollouts, step = experts(), 0
         else:
-            rollouts, step = learned(self.run_dir, self.checkpoint)
+            rollouts, step = learned(self.run_dir, self.checkpoint, self.plugin)
         if self.task is not None and self.task not in rollouts:
             where = "lifelong-rl list tasks" if self.expert else f"{self.run_dir}/config.yaml"
             raise UnknownNameError("task", self.task, rollouts, see=where)
@@ -169,7 +171,9 @@ def experts() -> dict[str, MakeRollout]:
     return {task: partial(expert_rollout, task) for task in EXPERTS}
 
 
-def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, MakeRollout], int]:
+def learned(
+    run_dir: Path, checkpoint: str | None, plugins: Collection[str]
+) -> tuple[dict[str, MakeRollout], int]:
     """The rollouts of a run's tasks, with what it had learned by a checkpoint, by task.
 
     Besides them the environment steps that it had learned for.
@@ -177,6 +181,7 @@ def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, MakeRollou
     Args:
         run_dir: Folder of the run.
         checkpoint: Name of the checkpoint, None for the last.
+        plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
 
     Raises:
         UserError: There is no such run or checkpoint, or its tasks cannot be seen.
@@ -188,7 +193,7 @@ def learned(run_dir: Path, checkpoint: str | None) -> tuple[dict[str, MakeRollou
     from lifelong_rl.runs.setup import prepare
 
     folder = RunFolder.open(run_dir)
-    setup = prepare(folder.config)
+    setup = prepare(folder.config, plugins)
     agent, tasks_done = load_agent(setup, folder, checkpoint)
     make_env: Any = partial(setup.sequence.make_env, **setup.env_options)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command
+from lifelong_rl.cli.options import Command, Repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,13 @@ class Resume(Command):
     Attributes:
         run_dir: Folder of the run.
         checkpoint: Go on from this one, such as task-001, and remove those after it.
+        plugin: Module to import first; those that the run names must be named here too.
         quiet: Print only the summary at the end.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     checkpoint: Annotated[str | None, tyro.conf.arg(name="from", metavar="CHECKPOINT")] = None
+    plugin: Repeated = ()
     quiet: bool = False
 
     def __call__(self) -> int:
@@ -40,9 +42,9 @@ class Resume(Command):
             results = None if self.checkpoint is not None else finished_results(folder)
             if results:
                 print(f"{folder.path} is finished; nothing to resume")
-                print_summary(results, folder.path, quiet=self.quiet)
+                print_summary(results, folder, quiet=self.quiet)
                 return 0
-            loop = open_loop(folder, self.checkpoint)
+            loop = open_loop(folder, self.checkpoint, self.plugin)
             return follow(loop, folder, quiet=self.quiet)
         finally:
             folder.unlock()

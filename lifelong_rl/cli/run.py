@@ -13,6 +13,7 @@ import tyro
 from lifelong_rl.cli.options import Choice, Command, Number, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, Whole
+from lifelong_rl.registry import refuse_unnamed
 from lifelong_rl.runs.config import RunConfig, read_config
 
 RENAMED = {"--finetune": "--encoder-mode finetune", "--freeze": "--encoder-mode frozen"}
@@ -27,7 +28,7 @@ class Run(RunConfig, Command):
         run_dir: New folder of the run; by default
             runs/SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
         config: YAML file of options, such as the config.yaml of a run; the command line goes
-            before it.
+            before it. Plug-ins that it names must be named on the command line too.
         quiet: Print only the summary at the end.
     """
 
@@ -55,6 +56,10 @@ class Run(RunConfig, Command):
         if given.config is None:
             return given
         content = read_config(given.config)
+        try:
+            refuse_unnamed(content.get("plugin", ()), given.plugin)
+        except UserError as error:
+            raise UserError(f"{given.config}: {error}") from error
         if (
             given.encoder
             and given.encoder_mode is None
@@ -70,7 +75,8 @@ class Run(RunConfig, Command):
             # the options of another method or agent than the file's are not its options
             others = content.get(f"{kind}_options", {}) if same else {}
             options[f"{kind}_options"] = {**others, **own}
-        return dataclasses.replace(on_top, **options)
+        plugins = dict.fromkeys((*content.get("plugin", ()), *given.plugin))
+        return dataclasses.replace(on_top, **options, plugin=tuple(plugins))
 
     def __call__(self) -> int:
         """Run, and print the summary."""
@@ -82,7 +88,7 @@ class Run(RunConfig, Command):
         values: dict[str, Any] = {
             entry.name: getattr(self, entry.name) for entry in dataclasses.fields(RunConfig)
         }
-        setup = prepare(RunConfig(**values))
+        setup = prepare(RunConfig(**values), self.plugin)
         config = setup.config
         path = self.run_dir or Path("runs") / config.folder_name
         loop = SequenceLoop(setup)

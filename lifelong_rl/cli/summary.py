@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lifelong_rl.metrics.matrix import LEARNED, count_learned, retention_per_task
+from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.text import format_seconds, format_success, quote
 
 SHOWN = (
@@ -18,16 +18,17 @@ SHOWN = (
 )
 
 
-def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
+def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) -> None:
     """Print the performance matrix, the metrics, the time and what to do next.
 
     Where not all tasks were learned it says so first.
 
     Args:
         results: Content of `results.json`.
-        path: Folder of the run.
+        folder: Of the run.
         quiet: Print only one line.
     """
+    path = folder.path
     metrics, cost, matrix = results["metrics"], results["cost"], results["performance_matrix"]
     count, learned = len(results["tasks"]), count_learned(matrix)
     if quiet:
@@ -55,7 +56,7 @@ def print_summary(results: dict[str, Any], path: Path, *, quiet: bool) -> None:
     print(f"results:   {path / 'results.json'}")
     print(f"report:    lifelong-rl report {quote(path)}")
     print(f"curves:    tensorboard --logdir {quote(path)}")
-    print(f"evaluate:  lifelong-rl eval {quote(path)} --episodes 100")
+    print(f"evaluate:  {folder.command('eval', '--episodes', '100')}")
 
 
 def _number(value: float | None) -> str:

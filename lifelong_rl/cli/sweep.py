@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command, Number, OptionalPath
+from lifelong_rl.cli.options import Command, Number, OptionalPath, Repeated
 from lifelong_rl.options import Count
-from lifelong_rl.runs.endings import RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.runs.endings import RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.text import quote
 
 
@@ -29,6 +29,7 @@ class Sweep(Command):
         runs: Folder of the cells, each a run in SEQUENCE[-orderM]-AGENT-METHOD-seedN; by default
             what the file says.
         processes: Cells at a time, one core each; by default as many as there are cores.
+        plugin: Module to import first; those that the file names must be named here too.
         dry_run: Only list the cells, how they stand and how long they may take.
         quiet: Print only the summary at the end.
     """
@@ -36,6 +37,7 @@ class Sweep(Command):
     study: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
     runs: OptionalPath = None
     processes: Annotated[Count | None, Number] = None
+    plugin: Repeated = ()
     dry_run: bool = False
     quiet: bool = False
 
@@ -57,8 +59,8 @@ class Sweep(Command):
 
         processes = cpu_count() if self.processes is None else self.processes
         torch.set_num_threads(1)  # the little that is done here is no faster with more
-        study = read_study(self.study, self.runs)
-        loop = SweepLoop(study.cells, CELL, processes)
+        study = read_study(self.study, self.runs, self.plugin)
+        loop = SweepLoop(study.cells, [*CELL, *self._plugins()], processes)
         if self.dry_run:
             print(list_cells(loop), end="\n\n")
         if self.dry_run or not self.quiet:
@@ -69,12 +71,12 @@ class Sweep(Command):
             return 0
         lively = TableReporter if sys.stdout.isatty() else LineReporter
         try:
-            with raise_on_sigterm():
+            with raise_when_stopped():
                 loop.run(SweepReporter() if self.quiet else lively())
         except KeyboardInterrupt as error:
             raise RunStopped(
                 f"stopped; {count_states(loop, study.runs)}; go on with: {self._again()}",
-                143 if isinstance(error, Terminated) else 130,
+                stopping_exit_code(error),
             ) from error
         print(count_states(loop, study.runs))
         print(explain_states(loop), end="")
@@ -90,4 +92,7 @@ class Sweep(Command):
         for name in ("runs", "processes"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", str(getattr(self, name))]
-        return shlex.join(words)
+        return shlex.join([*words, *self._plugins()])
+
+    def _plugins(self) -> list[str]:
+        return [word for module in self.plugin for word in ("--plugin", module)]

@@ -17,7 +17,7 @@ class RunStopped(Exception):
 
     Args:
         message: One line.
-        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+        exit_code: See `stopping_exit_code`.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -26,18 +26,39 @@ class RunStopped(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program is."""
+    """SIGTERM or SIGHUP, raised where the program is.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def stopping_exit_code(error: KeyboardInterrupt) -> int:
+    """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
 
 
 @contextmanager
-def raise_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception, as Ctrl-C is."""
+def raise_when_stopped() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, as Ctrl-C is.
+
+    A terminal that is closed sends SIGHUP; under `nohup` it is ignored, and stays so.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,7 +16,7 @@ from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.contract import check_diagnostics
 from lifelong_rl.runs.diagnostics import Diagnostics
-from lifelong_rl.runs.endings import RunFailed, RunStopped, Terminated, raise_on_sigterm
+from lifelong_rl.runs.endings import RunFailed, RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
 from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
 from lifelong_rl.runs.run_folder import RunFolder
@@ -25,7 +25,6 @@ from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
-from lifelong_rl.text import quote
 
 
 class Reporter:
@@ -341,16 +340,16 @@ def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dic
     """Run a loop to its end, unlock its folder, and return the results.
 
     Raises:
-        RunStopped: Ctrl-C or SIGTERM.
+        RunStopped: Ctrl-C, SIGTERM or SIGHUP.
         RunFailed: The run cannot go on.
     """
     try:
-        with raise_on_sigterm():
+        with raise_when_stopped():
             return loop.run(folder, reporter)
     except KeyboardInterrupt as error:
         raise RunStopped(
-            f"stopped; go on with: lifelong-rl resume {quote(folder.path)}",
-            143 if isinstance(error, Terminated) else 130,
+            f"stopped; go on with: {folder.command('resume')}",
+            stopping_exit_code(error),
         ) from error
     finally:
         folder.unlock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from typing import Any
 
@@ -15,7 +16,6 @@ from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
 from lifelong_rl.storage.json_file import Shape
 from lifelong_rl.storage.metrics_log import refuse_cut_off
-from lifelong_rl.text import quote
 
 STATE: Shape = {
     "agent": dict,
@@ -25,18 +25,21 @@ STATE: Shape = {
 """Shape of a run's state: what is read of it before the agent is built."""
 
 
-def open_loop(folder: RunFolder, checkpoint: str | None = None) -> SequenceLoop:
+def open_loop(
+    folder: RunFolder, checkpoint: str | None = None, plugins: Collection[str] = ()
+) -> SequenceLoop:
     """The loop of a run, as it stood at a checkpoint.
 
     Args:
         folder: Locked by the caller.
         checkpoint: Go on from this one, and remove those after it; by default from the last, or
             from the beginning where there is none.
+        plugins: Modules to import first, see `prepare`.
 
     Raises:
         UserError: The configuration or the checkpoint cannot be used; nothing is removed then.
     """
-    setup = prepare(folder.config)
+    setup = prepare(folder.config, plugins)
     state = load_state(setup, folder, checkpoint)
     loop = SequenceLoop(setup, state)
     if state is not None:
@@ -77,7 +80,7 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
             raise CheckpointError(
                 error.path,
                 f"{error.reason}; '{earlier}' is good, so put the file back or go on from there: "
-                f"lifelong-rl resume {quote(folder.path)} --from {earlier}",
+                + folder.command("resume", "--from", earlier),
             ) from error
         raise
 
@@ -97,8 +100,7 @@ def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent
     state = load_state(setup, folder, name)
     if state is None:
         raise UserError(
-            f"{folder.path} has no checkpoint yet; go on with: "
-            f"lifelong-rl resume {quote(folder.path)}"
+            f"{folder.path} has no checkpoint yet; go on with: {folder.command('resume')}"
         )
     torch.set_num_threads(setup.config.threads)
     tasks_done = len(state["record"]["performance"]) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +113,11 @@ class RunFolder:
             )
         fields = update_fields(read_config(path / "config.yaml"), complete=True)
         return cls(path, RunConfig(**fields))
+
+    def command(self, name: str, *words: str) -> str:
+        """A command about this run that can be copied into a shell; it names the plug-ins."""
+        plugins = [word for module in self.config.plugin for word in ("--plugin", module)]
+        return shlex.join(["lifelong-rl", name, str(self.path), *words, *plugins])
 
     def lock(self) -> None:
         """Keep other processes from writing to the folder while this one lives.
@@ -295,10 +301,10 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
         )
     if there.results():
         raise UserError(
-            f"{path} holds this run, finished; see it with: lifelong-rl eval {quote(path)}, "
+            f"{path} holds this run, finished; see it with: {there.command('eval')}, "
             "or choose another --run-dir"
         )
     raise UserError(
-        f"{path} holds this run, unfinished; go on with: lifelong-rl resume {quote(path)}, "
+        f"{path} holds this run, unfinished; go on with: {there.command('resume')}, "
         "or choose another --run-dir"
     )

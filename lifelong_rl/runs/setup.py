@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,7 @@ from lifelong_rl.learning import Agent, StateTree
 from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
-from lifelong_rl.registry import AGENTS, load_plugins
+from lifelong_rl.registry import AGENTS, load_plugins, refuse_unnamed
 from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
 from lifelong_rl.runs.contract import EnvContract, check_agent
 from lifelong_rl.runs.sequence import (
@@ -231,14 +232,20 @@ class Setup:
         return agent
 
 
-def prepare(config: RunConfig) -> Setup:
+def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     """Import the plug-ins and find what the configuration names.
 
+    Args:
+        config: Of a run; it may be from somebody else.
+        plugins: Modules to import first: those that the configuration names must be among them.
+            They run their code, so give none that only a file has named.
+
     Raises:
-        UserError: A name, an option or a number is wrong.
+        UserError: A name, an option or a number is wrong, or a plug-in is not among `plugins`.
     """
     config = config.checked()
-    load_plugins(config.plugin)
+    refuse_unnamed(config.plugin, plugins)
+    load_plugins(plugins)
     AGENTS.check(config.agent)
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)

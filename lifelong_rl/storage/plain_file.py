@@ -14,11 +14,13 @@ from lifelong_rl.errors import UserError
 
 
 class NotPlainError(UserError):
-    """A link, pipe or device stands where a file or folder should."""
+    """A link, pipe or device stands where a file or folder should, or a file has other names."""
 
 
 def open_plain(path: Path, flags: int) -> int:
     """Open a regular file, or make it; a link is never followed.
+
+    One that is to be written has no other name (a hard link), under which it would change too.
 
     Args:
         path: The file; links on the way to it are the user's own.
@@ -28,15 +30,22 @@ def open_plain(path: Path, flags: int) -> int:
         A descriptor.
 
     Raises:
-        NotPlainError: It is something else.
+        NotPlainError: It is something else, or has another name.
         OSError: It cannot be opened.
     """
     refuse_link(path)
     always = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags | always, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise NotPlainError(f"{path} is not a regular file; move it away")
+    if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+        os.close(descriptor)
+        raise NotPlainError(
+            f"{path} is a hard link: the file has other names, under which it would change too; "
+            "put a copy in its place, or move it away"
+        )
     return descriptor
 
 

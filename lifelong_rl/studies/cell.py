@@ -1,15 +1,19 @@
-"""The process of one cell of a sweep: `python -m lifelong_rl.studies.cell RUN_DIR`.
+"""The process of one cell of a sweep.
+
+    python -m lifelong_rl.studies.cell [--plugin MODULE] RUN_DIR
 
 It runs or resumes the run in a folder, and ends when the sweep does, however that ended.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 from lifelong_rl.errors import UserError, no_exit
@@ -19,10 +23,14 @@ from lifelong_rl.runs.restore import finished_results, open_loop
 from lifelong_rl.runs.run_folder import RunFolder
 
 
-def run_cell(path: Path) -> int:
+def run_cell(path: Path, plugins: Collection[str]) -> int:
     """Run or resume, and return the exit code.
 
     What goes wrong is told on stderr with its traceback; the last line says it in short.
+
+    Args:
+        path: Folder of the run.
+        plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
     """
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     try:
@@ -31,7 +39,7 @@ def run_cell(path: Path) -> int:
         try:
             if not finished_results(folder):
                 with no_exit():
-                    run_to_end(open_loop(folder), folder, Reporter())
+                    run_to_end(open_loop(folder, plugins=plugins), folder, Reporter())
         finally:
             folder.unlock()
         return 0
@@ -50,4 +58,8 @@ def _end_with_sweep() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cell(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("run_dir", type=Path)
+    given = parser.parse_args()
+    sys.exit(run_cell(given.run_dir, given.plugin))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
@@ -116,7 +116,9 @@ class Cell:
             config: Of the run in the folder.
             results: Of the run in the folder; empty unless it has finished.
         """
-        there, here = _flat(prepare(config).config), _flat(self.setup.config)
+        there, here = {"plugin": [*config.plugin]}, _flat(self.setup.config)
+        if {*config.plugin} <= {*self.setup.config.plugin}:  # others are not imported for this
+            there = _flat(prepare(config, config.plugin).config)
         if results:  # for the others, their checkpoints are checked when they go on
             there |= {"tasks": results["task_versions"], "MuJoCo": results["versions"]["mujoco"]}
             here |= {"tasks": self.setup.sequence.versions(), "MuJoCo": installed("mujoco")}
@@ -144,7 +146,7 @@ class Study:
     cells: tuple[Cell, ...]
 
 
-def read_study(path: Path, runs: Path | None = None) -> Study:
+def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = ()) -> Study:
     """Read a study file.
 
     It is YAML, with either dashes or underscores in its names. A block has the lists `sequences`,
@@ -161,6 +163,7 @@ def read_study(path: Path, runs: Path | None = None) -> Study:
         path: The file.
         runs: Folder of the cells' folders, relative to the working directory; by default what the
             file says in `runs`, or else runs/STUDY.
+        plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
 
     Raises:
         UserError: The file cannot be read, or asks for what is not there or contradicts itself.
@@ -179,7 +182,7 @@ def read_study(path: Path, runs: Path | None = None) -> Study:
         own = with_underscores(block, path)
         _check_names(own, (*LISTS, *OPTIONS, *COMMON, "name"), path)
         merged.append({**content, **own})
-        for cell in _read_cells(merged[-1], path, runs or Path(folder)):
+        for cell in _read_cells(merged[-1], path, runs or Path(folder), plugins):
             other = cells.setdefault(cell.name, cell)
             problem = _first_difference(_flat(other.setup.config), _flat(cell.setup.config))
             if problem:
@@ -192,7 +195,9 @@ def read_study(path: Path, runs: Path | None = None) -> Study:
     return Study(path, runs or Path(folder), tuple(by_seed))
 
 
-def _read_cells(block: Mapping[str, Any], path: Path, runs: Path) -> Iterator[Cell]:
+def _read_cells(
+    block: Mapping[str, Any], path: Path, runs: Path, plugins: Collection[str]
+) -> Iterator[Cell]:
     """The cells of a block.
 
     Raises:
@@ -214,7 +219,7 @@ def _read_cells(block: Mapping[str, Any], path: Path, runs: Path) -> Iterator[Ce
         config = RunConfig(**check_fields({**DEFAULTS, **common, **chosen}, path))
         folder = config.folder_name + ("" if name is None else f"-{name}")
         try:
-            yield Cell(runs / folder, prepare(config))
+            yield Cell(runs / folder, prepare(config, plugins))
         except UserError as error:
             raise UserError(f"{path}: {folder}: {error}") from error
 

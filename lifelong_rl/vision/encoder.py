@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lifelong_rl.errors import FileError
 from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.storage.json_file import Shape, check_shape, parse_json
+from lifelong_rl.storage.plain_file import read_bytes
 from lifelong_rl.vision.colour import chroma, luminance
 
 FORMAT = "lifelong-rl encoder 1"
@@ -237,9 +238,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The document and the tensors of a file, both unchecked."""
     foreign = "is not an encoder of lifelong-rl (make one with: lifelong-rl pretrain)"
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        if start[8:] != b"{":  # a safetensors file begins with a length and a JSON object
+        if (
+            read_bytes(path)[8:9] != b"{"
+        ):  # a safetensors file begins with a length and a JSON object
             raise EncoderFileError(path, foreign)
         with safetensors.safe_open(path, framework="pt") as opened:
             header = opened.metadata() or {}

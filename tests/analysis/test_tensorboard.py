@@ -15,7 +15,7 @@ from chromium import find_chromium, open_page
 
 sys.path.append(str(Path(__file__).parents[1] / "toy"))
 
-from toy_runs import metric_lines, run_toy
+from toy_runs import PLUGIN, metric_lines, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs.evaluation import Evaluator
@@ -44,7 +44,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Evaluator, "evaluate", stop)
         assert run_toy(folder / "stopped", "--quiet", "--seed", "1") == 130
-    assert main(["resume", str(folder / "stopped"), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(folder / "stopped"), "--quiet"]) == 0
     return folder
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy_runs import SMALL, TOY, results, run_toy, snapshot
+from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs import setup
@@ -14,7 +14,8 @@ from lifelong_rl.runs import setup
 def refused(capsys, *arguments):
     """The line on stderr, after checking that it is one and that the exit code is 2."""
     capsys.readouterr()
-    assert main([str(a) for a in arguments]) == 2
+    named = PLUGIN if arguments[0] in ("resume", "eval") else []
+    assert main([*(str(a) for a in arguments), *named]) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert captured.out == "" and "Traceback" not in line
@@ -131,13 +132,13 @@ def test_resume_and_eval_of_a_truncated_checkpoint_name_the_file_and_a_way_on(fi
         assert f"lifelong-rl resume {finished} --from task-001" in line
     before.pop(".lock"), (after := snapshot(finished)).pop(".lock")
     assert after == before
-    assert main(["resume", str(finished), "--from", "task-001", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(finished), "--from", "task-001", "--quiet"]) == 0
 
 
 def test_the_way_on_leads_to_the_same_results(finished, original):
     unfinish(finished)
     (finished / "checkpoints" / "task-002" / "state.json").write_text("")
-    assert main(["resume", str(finished), "--from", "task-001", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(finished), "--from", "task-001", "--quiet"]) == 0
     assert results(finished)["return_matrix"] == results(original)["return_matrix"]
 
 
@@ -173,7 +174,7 @@ def test_threads_may_be_changed(finished):
     unfinish(finished)
     config = yaml.safe_load((finished / "config.yaml").read_text())
     (finished / "config.yaml").write_text(yaml.safe_dump({**config, "num_threads": 1}))
-    assert main(["resume", str(finished), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(finished), "--quiet"]) == 0
 
 
 @pytest.mark.parametrize("command", ["resume", "eval"])
@@ -274,5 +275,5 @@ def test_options_given_twice_are_refused(capsys):
 def test_a_killed_write_of_the_status_is_made_good(finished, capsys):
     status = json.loads((finished / "status.json").read_text())
     (finished / "status.json").write_text(json.dumps({**status, "status": "running"}))
-    assert main(["resume", str(finished), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(finished), "--quiet"]) == 0
     assert json.loads((finished / "status.json").read_text())["status"] == "finished"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from toy_runs import results, run_toy, snapshot
+from toy_runs import PLUGIN, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs import installation
@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
 def test_eval_gives_the_rows_of_the_matrix_and_changes_nothing(finished, capsys):
     before = snapshot(finished)
     for name in ("task-000", "task-001", "task-003"):
-        assert main(["eval", str(finished), "--checkpoint", name, "--json"]) == 0
+        assert main(["eval", *PLUGIN, str(finished), "--checkpoint", name, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         row = int(name[-3:])
         assert found["tasks_learned"] == row
@@ -37,7 +37,7 @@ def test_eval_gives_the_rows_of_the_matrix_and_changes_nothing(finished, capsys)
 
 
 def test_eval_table(finished, capsys):
-    assert main(["eval", str(finished), "--episodes", "9"]) == 0
+    assert main(["eval", *PLUGIN, str(finished), "--episodes", "9"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("after 3 of 3 tasks")
     assert lines[1].split() == ["task", "success", "return", "episodes"]
@@ -46,13 +46,13 @@ def test_eval_table(finished, capsys):
 
 
 def test_eval_of_one_task(finished, capsys):
-    assert main(["eval", str(finished), "--task", "up", "--json"]) == 0
+    assert main(["eval", *PLUGIN, str(finished), "--task", "up", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["tasks"]) == ["up"]
 
 
 def test_resume_of_a_finished_run_shows_it_and_changes_nothing(finished, capsys):
     before = snapshot(finished)
-    assert main(["resume", str(finished)]) == 0
+    assert main(["resume", *PLUGIN, str(finished)]) == 0
     out = capsys.readouterr().out
     assert "is finished; nothing to resume" in out and "average performance" in out
     before.pop(".lock"), (after := snapshot(finished)).pop(".lock")
@@ -63,7 +63,7 @@ def test_resume_from_an_earlier_checkpoint_comes_to_the_same_end(tmp_path):
     path = tmp_path / "run"
     run_toy(path, "--quiet")
     before = results(path)
-    assert main(["resume", str(path), "--from", "task-001", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--from", "task-001", "--quiet"]) == 0
     assert results(path)["return_matrix"] == before["return_matrix"]
     assert results(path)["success_curves"] == before["success_curves"]
 
@@ -73,7 +73,7 @@ def test_resume_writes_results_that_were_lost(tmp_path):
     run_toy(path, "--quiet")
     before = results(path)
     (path / "results.json").unlink()
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
     assert results(path) == before
 
 

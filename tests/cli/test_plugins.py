@@ -41,7 +41,7 @@ def test_a_method_from_a_file_in_the_current_folder(
     assert main(["run", *arguments, "--run-dir", "weak", "--method-options", "strength=0"]) == 0
     strong = results(tmp_path / "strong")["metrics"]["learned_performance"]
     assert strong < results(tmp_path / "weak")["metrics"]["learned_performance"]
-    assert main(["eval", "weak"]) == 0
+    assert main(["eval", "weak", *plugins]) == 0
 
 
 def test_entry_points(tmp_path, monkeypatch, fresh_registries, capsys):
@@ -146,4 +146,4 @@ def test_an_agent_that_keeps_the_one_hot_in_observations_works_or_is_told_what_t
         assert code == 2
     else:
         assert code == 0
-        assert main(["eval", "run"]) == 0
+        assert main(["eval", "run", *plugins]) == 0

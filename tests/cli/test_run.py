@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_runs import SMALL, TOY, metric_lines, results, run_toy, without_speed
+from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, run_toy, without_speed
 
 from lifelong_rl.cli import main
 from lifelong_rl.cli.run import Run
@@ -111,7 +111,8 @@ def test_the_config_of_a_run_makes_the_same_run(finished, tmp_path):
     assert config["agent_options"] == {"hidden": 8, "lr": 0.02}
     assert config["method_options"]["strength"] == 100.0
     again = tmp_path / "again"
-    assert main(["run", "--config", str(finished / "config.yaml"), "--run-dir", str(again)]) == 0
+    file = str(finished / "config.yaml")
+    assert main(["run", "--config", file, *PLUGIN, "--run-dir", str(again)]) == 0
     a, b = results(finished), results(again)
     for key in ("performance_matrix", "return_matrix", "success_curves"):
         assert a[key] == b[key]
@@ -149,8 +150,9 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_defaults(
     )
     path = tmp_path / "run"
     arguments = ["--config", str(file), "--run-dir", str(path), "--quiet"]
-    assert main(["run", *arguments, "--seed", "6", "--agent-options", "lr=0.5"]) == 0
+    assert main(["run", *arguments, *PLUGIN, "--seed", "6", "--agent-options", "lr=0.5"]) == 0
     config = yaml.safe_load((path / "config.yaml").read_text())
+    assert config["plugin"] == ["toy_plugin"]  # and not twice
     assert (config["seed"], config["steps_per_task"], config["num_threads"]) == (6, 20, 2)
     assert config["agent_options"] == {"hidden": 3, "lr": 0.5}
 
@@ -238,5 +240,5 @@ def test_frozen_parameters_are_not_trainable(tmp_path, monkeypatch):
 def test_options_of_another_method_than_the_files_are_left_out(finished, tmp_path):
     path = tmp_path / "run"
     arguments = ["--config", str(finished / "config.yaml"), "--run-dir", str(path), "--quiet"]
-    assert main(["run", *arguments, "--method", "replay"]) == 0
+    assert main(["run", *arguments, *PLUGIN, "--method", "replay"]) == 0
     assert "strength" not in yaml.safe_load((path / "config.yaml").read_text())["method_options"]

@@ -7,6 +7,10 @@ import pytest
 
 from lifelong_rl.cli.summary import print_summary
 from lifelong_rl.metrics.matrix import Curve, compute_metrics
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_folder import RunFolder
+
+FOLDER = RunFolder(Path("runs/demo"), RunConfig())
 
 
 def results_of(matrix):
@@ -24,7 +28,7 @@ def results_of(matrix):
 @pytest.mark.parametrize("count", [1, 3, 8, 9, 20])
 def test_it_fits_a_screen(capsys, count):
     matrix = np.tril(np.full((count + 1, count), 0.5), -1).tolist()
-    print_summary(results_of(matrix), Path("runs/demo"), quiet=False)
+    print_summary(results_of(matrix), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
     assert "report:    lifelong-rl report runs/demo" in lines
@@ -34,7 +38,7 @@ def test_of_many_tasks_it_shows_those_of_which_most_was_forgotten(capsys):
     count = 10
     matrix = np.tril(np.ones((count + 1, count)), -1)
     matrix[-1] = 1.0 - np.array([0, 9, 1, 8, 2, 7, 3, 6, 4, 0]) / 10
-    print_summary(results_of(matrix.tolist()), Path("runs/demo"), quiet=False)
+    print_summary(results_of(matrix.tolist()), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines if "window-slide" in line]
     assert [row[0] for row in rows] == ["2", "3", "4", "5", "6", "7", "8", "9"]

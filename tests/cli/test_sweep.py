@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from toy_results import make_results
-from toy_runs import SMALL, TOY, results, run_toy, snapshot
+from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs.run_folder import RunFolder
@@ -47,7 +47,7 @@ def quick(study, monkeypatch):
 def sweep(capsys, *arguments):
     """The exit code and the lines on stdout."""
     capsys.readouterr()
-    code = main(["sweep", "s.yaml", *arguments])
+    code = main(["sweep", *PLUGIN, "s.yaml", *arguments])
     return code, capsys.readouterr().out.splitlines()
 
 
@@ -92,7 +92,7 @@ def test_a_line_for_each_event_and_a_summary(quick, capsys):
         "3/4 toy3-toy-ewc-seed1 finished in 1 min 00 s, about 0 s left",
         "4 cells in found: 3 finished, 1 failed",
         f"failed: toy3-toy-ewc-seed0: the loss of 'policy' is nan (more in {log})",
-        "try again: lifelong-rl sweep s.yaml --processes 1",
+        "try again: lifelong-rl sweep s.yaml --processes 1 --plugin toy_plugin",
     ]
     Path("found/plan.json").unlink()
     code, lines = sweep(capsys, "--processes", "1", "--quiet")
@@ -166,12 +166,13 @@ def test_table_on_a_terminal(quick, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sweep_progress.TableReporter, "REFRESH_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stdout", Terminal())
-    assert main(["sweep", "s.yaml", "--processes", "2"]) == 1
+    assert main(["sweep", *PLUGIN, "s.yaml", "--processes", "2"]) == 1
     shown = sys.stdout.getvalue()
     assert "toy3 toy" in shown and "━━━" in shown and "  0% " in shown
     assert "3/4" in shown and "was there enough memory?" in shown
     assert "3 min 00 s left" not in shown and "about 1 min 00 s left" in shown
-    assert shown.splitlines()[-1] == "try again: lifelong-rl sweep s.yaml --processes 2"
+    again = "lifelong-rl sweep s.yaml --processes 2 --plugin toy_plugin"
+    assert shown.splitlines()[-1] == f"try again: {again}"
 
 
 @pytest.mark.parametrize(
@@ -184,8 +185,11 @@ def test_table_on_a_terminal(quick, monkeypatch):
             "processes must be a whole number of at least 1, not 0",
         ),
         (["sweep", "s.yaml", "--proceses", "2"], "did you mean '--processes'?"),
-        (["sweep", "bad.yaml"], "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?"),
-        (["sweep", "negative.yaml"], "seed0: agent 'toy': lr must be positive, not -1"),
+        (
+            ["sweep", *PLUGIN, "bad.yaml"],
+            "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?",
+        ),
+        (["sweep", *PLUGIN, "negative.yaml"], "seed0: agent 'toy': lr must be positive, not -1"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_run(study, capsys, arguments, expected):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import toy_plugin
-from toy_runs import TOY, results, run_toy
+from toy_runs import PLUGIN, TOY, results, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.storage import atomic, lock
@@ -45,7 +45,7 @@ def test_full_disk(tmp_path, monkeypatch, capsys, undisturbed, calls):
     monkeypatch.undo()
     assert json.loads((path / "status.json").read_text())["status"] == "failed"
     assert not list(path.rglob("*.tmp"))
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
     assert results(path)["return_matrix"] == results(undisturbed)["return_matrix"]
 
 
@@ -111,7 +111,7 @@ def test_full_while_events_are_written(tmp_path, monkeypatch, capfd, writes):
     assert f"cannot write {path / 'tb'}: No space left on device" in line
     assert json.loads((path / "status.json").read_text())["status"] == "failed"
     monkeypatch.undo()
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
 
 
 def test_a_folder_that_is_removed_meanwhile_is_not_made_again(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_runs import SMALL, TOY, metric_lines, results, run_toy, without_speed
+from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, run_toy, without_speed
 
 from lifelong_rl.cli import main
 
@@ -44,7 +44,7 @@ def test_killed_in_the_middle_of_task_2(tmp_path, undisturbed, reads_events):
     assert killed.returncode == -signal.SIGKILL
     assert metric_lines(path)[-1]["step"] == 240 + 120  # there is something to cut off
     assert not (path / "results.json").exists()
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
     check_equal(path, undisturbed)
 
     events = EventAccumulator(str(path / "tb")).Reload()
@@ -87,6 +87,6 @@ def test_killed_at_every_write(tmp_path, undisturbed):
         while run_in_child(arguments, stride + deaths):
             deaths += 1
             if (path / "config.yaml").exists():
-                arguments = ["resume", str(path), "--quiet"]
+                arguments = ["resume", *PLUGIN, str(path), "--quiet"]
         assert deaths > 3
         check_equal(path, undisturbed)

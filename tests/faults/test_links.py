@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_runs import run_toy, snapshot
+from toy_runs import PLUGIN, run_toy, snapshot
 
 from lifelong_rl.cli import main
 
@@ -52,7 +52,7 @@ def test_links_that_would_be_written_through_are_refused(run, victim, capsys, na
         target = victim / "thesis"
     put(run / name, target)
     before = snapshot(victim)
-    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 2
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     if not (name == "metrics.jsonl" or (name, dangling) == ("checkpoints", True)):
         assert f"{run / name} is a link to '{target}'" in line
@@ -76,9 +76,45 @@ def test_links_that_would_be_written_through_are_refused(run, victim, capsys, na
 def test_other_links_are_replaced_or_removed(run, victim, name, target):
     put(run / name, victim / target)
     before = snapshot(victim)
-    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 0
     assert snapshot(victim) == before and (victim / "task-009.tmp").is_dir()
     assert not [path for path in run.rglob("*") if path.is_symlink()]
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl"])
+def test_hard_links_that_would_be_written_through_are_refused(run, victim, capsys, name):
+    (run / name).unlink()
+    os.link(victim / "thesis", run / name)
+    before = snapshot(victim)
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    if name == ".lock":  # the other is shorter than the checkpoint tells
+        assert f"{run / name} is a hard link: the file has other names" in line
+    assert snapshot(victim) == before
+
+
+def test_a_longer_file_that_is_a_hard_link_is_not_cut_off(run, victim, capsys):
+    """As after `cp --link`, where the copy is to stay as it is."""
+    os.link(run / "metrics.jsonl", victim / "metrics.jsonl")
+    before = snapshot(victim)
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 2
+    assert "metrics.jsonl is a hard link" in capsys.readouterr().err
+    assert snapshot(victim) == before
+
+
+@pytest.mark.parametrize("name", ["status.json", "status.json.tmp", "checkpoints/odd.tmp"])
+def test_other_hard_links_are_replaced_or_removed(run, victim, name):
+    (run / name).unlink(missing_ok=True)
+    os.link(victim / "thesis", run / name)
+    before = snapshot(victim)
+    assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 0
+    assert snapshot(victim) == before
+
+
+def test_a_pipe_in_place_of_an_encoder_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "encoder")
+    assert main(["probe", str(tmp_path / "encoder"), "--frames", "frames.npz"]) == 2
+    assert "it is not a regular file" in capsys.readouterr().err
 
 
 def test_a_pipe_is_not_waited_for(run, capsys):
@@ -87,7 +123,7 @@ def test_a_pipe_is_not_waited_for(run, capsys):
         shutil.copytree(run, copy)
         (copy / name).unlink()
         os.mkfifo(copy / name)
-        code = main(["resume", str(copy), "--quiet"])
+        code = main(["resume", *PLUGIN, str(copy), "--quiet"])
         assert code == (0 if name == "status.json" else 2), name
         assert len(capsys.readouterr().err.splitlines()) == (code > 0)
         shutil.rmtree(copy)

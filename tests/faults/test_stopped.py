@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import toy_plugin
-from toy_runs import metric_lines, results, run_toy, snapshot, without_speed
+from toy_runs import PLUGIN, metric_lines, results, run_toy, snapshot, without_speed
 
 from lifelong_rl.cli import main
 
@@ -37,7 +37,7 @@ def test_a_signal_leaves_a_folder_that_goes_on(
     monkeypatch.setattr(toy_plugin, "on_step", stop)
     assert run_toy(path, "--method", "ewc") == exit_code
     assert capsys.readouterr().err == (
-        f"lifelong-rl: stopped; go on with: lifelong-rl resume {path}\n"
+        f"lifelong-rl: stopped; go on with: lifelong-rl resume {path} --plugin toy_plugin\n"
     )
     assert status(path)["status"] == "interrupted"
     assert status(path)["message"] == "stopped in task 2 of 3 'right' at step 96"
@@ -45,7 +45,7 @@ def test_a_signal_leaves_a_folder_that_goes_on(
     assert signal.getsignal(signal.SIGTERM) is before
 
     monkeypatch.undo()
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
     assert status(path)["status"] == "finished"
     for key in ("performance_matrix", "return_matrix", "success_curves", "metrics"):
         assert results(path)[key] == results(undisturbed)[key]
@@ -65,13 +65,13 @@ def test_printed_commands_can_be_copied(tmp_path, monkeypatch, capsys):
     for text in shown:
         _, _, after = text.partition("go on with: ")
         command = after.strip().removesuffix(", or choose another --run-dir")
-        assert shlex.split(command) == ["lifelong-rl", "resume", str(path)]
+        assert shlex.split(command) == ["lifelong-rl", "resume", str(path), *PLUGIN]
     (path / "checkpoints" / "task-001" / "state.json").write_text("")
-    assert main(["resume", str(path)]) == 2
+    assert main(["resume", *PLUGIN, str(path)]) == 2
     _, _, command = capsys.readouterr().err.partition("go on from there: ")
     assert main([*shlex.split(command)[1:], "--quiet"]) == 0
     capsys.readouterr()
-    assert main(["resume", str(path)]) == 0
+    assert main(["resume", *PLUGIN, str(path)]) == 0
     for line in capsys.readouterr().out.splitlines()[-3:]:
         assert str(path) in shlex.split(line)
 
@@ -107,7 +107,7 @@ def test_nan_in_a_loss_names_task_step_and_component(tmp_path, monkeypatch, caps
     assert "task 2 of 3 'right' at step 100" in status(path)["message"]
 
     monkeypatch.undo()
-    assert main(["resume", str(path), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
     assert results(path)["return_matrix"] == results(undisturbed)["return_matrix"]
 
 
@@ -132,7 +132,7 @@ def test_failing_to_load_leaves_everything_as_it_was(tmp_path, monkeypatch, caps
     assert run_toy(path, "--quiet") == 130
     before = snapshot(path)
     monkeypatch.setattr(toy_plugin.ToyAgent, "load_state_dict", lambda self, state: state["lost"])
-    assert main(["resume", str(path)]) == 1
+    assert main(["resume", *PLUGIN, str(path)]) == 1
     before.pop(".lock"), (after := snapshot(path)).pop(".lock")
     assert after == before
 
@@ -151,7 +151,7 @@ def test_an_agent_that_plays_while_it_is_built_is_resumed_to_the_same_end(tmp_pa
             toy_plugin, "on_step", lambda task, step: task and os.kill(os.getpid(), signal.SIGINT)
         )
         assert run_toy(tmp_path / "parts", "--quiet") == 130
-    assert main(["resume", str(tmp_path / "parts"), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(tmp_path / "parts"), "--quiet"]) == 0
     assert (
         results(tmp_path / "parts")["return_matrix"] == results(tmp_path / "whole")["return_matrix"]
     )

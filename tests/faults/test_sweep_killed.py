@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_runs import SMALL, TOY, metric_lines, results, without_speed
+from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, without_speed
 
 from lifelong_rl.cli import main
 from lifelong_rl.storage.lock import is_locked
@@ -61,7 +61,7 @@ class ForkedSweep:
     def __init__(self, study, runs):
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(main(["sweep", str(study), "--runs", str(runs), "--processes", "2"]))
+            os._exit(main(["sweep", *PLUGIN, str(study), "--runs", str(runs), "--processes", "2"]))
 
     def signal(self, number):
         os.kill(self.pid, number)
@@ -164,5 +164,5 @@ def test_a_signal_stops_all_and_tells_how_to_go_on(
     assert sweep.wait() == exit_code
     assert capfd.readouterr().err == (
         f"lifelong-rl: stopped; 6 cells in {runs}: 1 finished, 5 to do; "
-        f"go on with: lifelong-rl sweep {study} --runs {runs} --processes 2\n"
+        f"go on with: lifelong-rl sweep {study} --runs {runs} --processes 2 --plugin toy_plugin\n"
     )

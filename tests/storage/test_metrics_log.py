@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
-from toy_runs import metric_lines, results, run_toy
+from toy_runs import PLUGIN, metric_lines, results, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.errors import UserError
@@ -116,7 +116,7 @@ def test_events_are_those_of_the_file_also_after_a_run_was_stopped(tmp_path, mon
     assert run_toy(tmp_path / "stopped", "--quiet") == 130
     assert metric_lines(tmp_path / "stopped")[-1]["task"] == "up"  # cut off again below
     monkeypatch.undo()
-    assert main(["resume", str(tmp_path / "stopped"), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(tmp_path / "stopped"), "--quiet"]) == 0
     assert len(list((tmp_path / "stopped" / "tb").iterdir())) == 2
 
     found = [events_of(tmp_path / name) for name in ("whole", "stopped")]

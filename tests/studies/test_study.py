@@ -132,7 +132,7 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY + "blocks:\n- name: a/b\n", "the name of a block must be letters"),
         (TOY + "runs: [x]\n", "runs must be a folder"),
         (TOY + "eval-points: 1\neval_points: 2\n", "sets eval_points twice"),
-        (TOY + "plugin: no_such_module\n", "the plug-in 'no_such_module' cannot be imported"),
+        (TOY + "plugin: no_such_module\n", "the plug-in 'no_such_module' is named by a"),
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(tmp_path, text, message):

@@ -31,7 +31,7 @@ QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"
 def cells(folder, seeds, **fields):
     fields = {"sequence": "toy3", "agent": "toy", "plugin": ("toy_plugin",), **fields}
     configs = [RunConfig(seed=seed, **fields) for seed in seeds]
-    return [Cell(folder / c.folder_name, prepare(c)) for c in configs]
+    return [Cell(folder / c.folder_name, prepare(c, c.plugin)) for c in configs]
 
 
 def loop(folder, seeds=range(4), processes=2, **plan):

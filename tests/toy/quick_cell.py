@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toy_results import make_results
 
-path = Path(sys.argv[1])
+path = Path(sys.argv[-1])
 plan = path.parent / "plan.json"
 action = json.loads(plan.read_text()).get(path.name) if plan.exists() else None
 

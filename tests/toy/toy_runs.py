@@ -8,7 +8,8 @@ from typing import Any
 
 from lifelong_rl.cli import main
 
-TOY = ["--plugin", "toy_plugin", "--sequence", "toy3", "--agent", "toy"]
+PLUGIN = ["--plugin", "toy_plugin"]
+TOY = [*PLUGIN, "--sequence", "toy3", "--agent", "toy"]
 SMALL = ["--steps-per-task", "240", "--num-envs", "4", "--eval-episodes", "6", "--eval-points", "4"]
 
 
