@@ -18,11 +18,11 @@ class NotPlainError(UserError):
 
 
 def open_plain(path: Path, flags: int) -> int:
-    """Open a regular file, or make it; a link is never followed.
+    """Open a regular file, or make it; a link is never followed, nor a hard one written through.
 
     Args:
         path: The file; links on the way to it are the user's own.
-        flags: Of `os.open`.
+        flags: Of `os.open`, without `O_TRUNC`: a hard link would be empty before it is refused.
 
     Returns:
         A descriptor.
@@ -34,9 +34,16 @@ def open_plain(path: Path, flags: int) -> int:
     refuse_link(path)
     always = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags | always, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise NotPlainError(f"{path} is not a regular file; move it away")
+    if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+        os.close(descriptor)
+        raise NotPlainError(
+            f"{path} is also a file elsewhere (a hard link), which writing would change; put a "
+            "copy in its place"
+        )
     return descriptor
 
 

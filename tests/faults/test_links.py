@@ -44,6 +44,22 @@ def put(place, target):
     place.symlink_to(target)
 
 
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl"])
+def test_hard_links_are_not_written_through_either(run, victim, capsys, name):
+    """As a backup that shares files with the original, or a stranger's archive, has them."""
+    (run / name).unlink()
+    os.link(victim / "thesis", run / name)
+    if name == "metrics.jsonl":
+        (victim / "thesis").write_text("x" * 100_000)  # as long as the checkpoint wants it
+    before, run_before = snapshot(victim), snapshot(run)
+    assert main(["resume", str(run), "--from", "task-001", "--quiet"]) == 2
+    run_before.pop(".lock")
+    assert run_before.items() <= snapshot(run).items()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{run / name} is also a file elsewhere (a hard link)" in line
+    assert snapshot(victim) == before
+
+
 @pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "checkpoints", "tb"])
 @pytest.mark.parametrize("dangling", [False, True])
 def test_links_that_would_be_written_through_are_refused(run, victim, capsys, name, dangling):
