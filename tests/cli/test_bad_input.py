@@ -74,7 +74,7 @@ def refused(capsys, *arguments):
         (["record", "--expert", "--out", "clips", "--format", ""], "--format is given an empty"),
         (
             ["run", "--sequence", "a\nb"],
-            "sequence must be text, not 'a\\nb' (there is a control ch",
+            "sequence must be text, not 'a\\nb' (there is a control",
         ),
         (["run", "--agent", "\x1b[2J"], "agent must be text, not '\\x1b[2J' (there is a control"),
         (["eval", "a\0b"], "run-dir must be a path, not PosixPath('a\\x00b') (no path has a NUL"),
