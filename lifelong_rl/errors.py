@@ -110,6 +110,12 @@ class NonFiniteError(UserError, ArithmeticError):
         super().__init__(f"the {quantity} of '{component}' is {value}")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether more memory was asked for than there is: by Python, NumPy, torch or MuJoCo."""
+    spoken = ("allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in spoken)
+
+
 def lookup(kind: str, name: str, table: Mapping[str, T], see: str | None = None) -> T:
     """`table[name]`, or an error with the nearest name that the table has.
 

@@ -49,6 +49,7 @@ from annotated_types import (
 )
 
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.text import is_one_line, shorten
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,13 @@ OpenShare = Annotated[float, Interval(gt=0, lt=1)]
 Count = Annotated[int, Ge(1)]
 """A whole number of at least 1."""
 Whole = Annotated[int, Ge(0)]
-"""A whole number of at least 0, such as a seed."""
+"""A whole number of at least 0."""
+Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
+"""What every generator takes as a seed: NumPy's old one, the least capable, has 32 bits."""
+Threads = Annotated[int, Interval(ge=1, le=1024)]
+"""Threads of one pool; the libraries crash, without a word, where the system refuses a thread."""
+Together = Annotated[int, Interval(ge=1, le=1_000_000)]
+"""A number of simulations that are there at the same time."""
 Layers = Annotated[tuple[Count, ...], Len(1)]
 """The units of each hidden layer."""
 Scope = Literal["policy", "value", "both"]
@@ -118,6 +125,7 @@ class OptionError(UserError, ValueError):
         allowed: What is allowed, in words.
         value: The value that was given.
         names: The allowed names, if the values are names; the message gives the nearest one.
+        reason: Why the value is not allowed, where what is allowed does not tell.
     """
 
     def __init__(
@@ -127,14 +135,16 @@ class OptionError(UserError, ValueError):
         allowed: str,
         value: object,
         names: Sequence[str] = (),
+        reason: str = "",
     ) -> None:
         if owner:
             named = f"the option '{option}' of {owner}"
         else:  # what need not be given on a command line cannot be given as null
             named, allowed = option.replace("_", "-"), allowed.removesuffix(" or null")
-        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5) if names else []
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-        super().__init__(f"{named} must be {allowed}, not {value!r}{hint}")
+        because = f" ({reason})" if reason else ""
+        super().__init__(f"{named} must be {allowed}, not {shorten(value)}{because}{hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,14 +365,14 @@ def _checked(
         option = declared[name]
         try:
             found[name] = _convert(value, option.annotation)
-        except _Unfit:
+        except _Unfit as unfit:
             names = _names(option.annotation)
-            raise OptionError(name, owner, option.allowed, value, names) from None
+            raise OptionError(name, owner, option.allowed, value, names, str(unfit)) from None
     return found
 
 
 class _Unfit(Exception):
-    """A value that an annotation does not allow."""
+    """A value that an annotation does not allow; its text tells why, where that does not."""
 
 
 def _convert(value: Any, annotation: Any) -> Any:
@@ -397,12 +407,13 @@ def _convert(value: Any, annotation: Any) -> Any:
 
 def _convert_to_one(value: Any, members: Sequence[Any]) -> Any:
     """The plain form for the first of several annotations that fits, one of its own type first."""
+    reasons = []
     for member in sorted(members, key=lambda member: _parts(member)[0] is not type(value)):
         try:
             return _convert(value, member)
-        except _Unfit:
-            continue
-    raise _Unfit
+        except _Unfit as unfit:
+            reasons.append(str(unfit))
+    raise _Unfit(max(reasons, key=bool))
 
 
 def _convert_sequence(value: Any, kind: Any, entries: Sequence[Any]) -> Any:
@@ -431,6 +442,8 @@ def _to_bool(value: Any) -> bool:
 def _to_int(value: Any) -> int:
     if type(value) is not int:
         raise _Unfit
+    if not -(2**63) <= value < 2**63:
+        raise _Unfit("it does not fit into 64 bits")
     return value
 
 
@@ -449,13 +462,20 @@ def _to_float(value: Any) -> float:
 def _to_str(value: Any) -> str:
     if not isinstance(value, str):
         raise _Unfit
+    if not is_one_line(value):
+        raise _Unfit("there is a control character in it")
     return str(value)
 
 
 def _to_path(value: Any) -> Path:
     if not isinstance(value, (str, Path)):
         raise _Unfit
-    return Path(value)
+    if "\0" in str(value):
+        raise _Unfit("no path has a NUL in it")
+    try:
+        return Path(value).expanduser()  # shells leave the ~ of --run-dir=~/run as it is
+    except RuntimeError:
+        raise _Unfit("there is no such home folder") from None
 
 
 def _to_none(value: Any) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that break a line, steer a terminal or cannot be written."""
 
 FITTING = 8
 """Tasks of which the matrix fits on a screen of 80 by 24, with all that is below it."""
@@ -19,6 +23,26 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in [header, *rows]
     )
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text is one line and neither steers a terminal nor holds half a character."""
+    return _CONTROL.search(text) is None
+
+
+def one_line(text: str) -> str:
+    """A text as one line: escapes for characters that `is_one_line` refuses."""
+    joined = " ".join(line.strip() for line in text.splitlines())
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], joined)
+
+
+def shorten(value: object, most: int = 100) -> str:
+    """The `repr` of a value as one line of at most so many letters."""
+    try:
+        shown = " ".join(repr(value).split())
+    except ValueError:  # Python spells no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
 def quote(word: object) -> str:

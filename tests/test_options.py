@@ -42,8 +42,9 @@ from lifelong_rl.options import (
     resolve_options,
 )
 from lifelong_rl.registry import AGENTS, Registry
-from lifelong_rl.runs.config import RunConfig, dump_yaml, parse_value, read_config
+from lifelong_rl.runs.config import RunConfig, parse_value, read_config
 from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.yaml_file import dump_yaml
 from lifelong_rl.vision.continual import ENCODER_METHODS
 from lifelong_rl.vision.objectives import OBJECTIVES
 
@@ -98,7 +99,7 @@ def allowed(annotation: Any) -> st.SearchStrategy[Any]:
         return st.none()
     low, low_open, high, high_open = bounds(limits)
     if base is int:
-        return st.integers(low, high)
+        return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
     if base is float:
         exclude = {"exclude_min": low_open, "exclude_max": high_open}
         return st.floats(low, high, allow_nan=False, allow_infinity=False, **exclude)
@@ -122,7 +123,8 @@ def outside(annotation: Any) -> list[Any]:
         return []
     low, low_open, high, high_open = bounds(limits)
     if base is int:
-        return [True, 1.5, "1", None, *([low - 1] if low is not None else [])]
+        found = [True, 1.5, "1", None, 2**63 if high is None else high + 1]
+        return [*found, *([low - 1] if low is not None else [])]
     if base is float:
         found = [True, math.nan, math.inf, "1", None]
         if low is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from lifelong_rl.cli.options import OptionalPath, Repeated
+from lifelong_rl.cli.options import OptionalPath, RepeatedPath
 from lifelong_rl.cli.reading import ReadingCommand
 from lifelong_rl.errors import UserError
 
@@ -22,7 +21,7 @@ class Compare(ReadingCommand):
         figures: Write the figures into this folder, as SVG and PNG.
     """
 
-    out: Repeated = ()
+    out: RepeatedPath = ()
     figures: OptionalPath = None
 
     PURPOSE = "compare"
@@ -34,7 +33,7 @@ class Compare(ReadingCommand):
         from lifelong_rl.analysis.tables import format_comparison
 
         self.check()
-        outs = [self.check_out(Path(out), ENDINGS) for out in self.out]
+        outs = [self.check_out(out, ENDINGS) for out in self.out]
         if self.figures is not None and self.figures.is_file():
             raise UserError(f"{self.figures} is a file; give a folder for --figures")
         runs, left_out = self.read()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import Count, NonNegative, Whole
+from lifelong_rl.options import Count, NonNegative, Seed, Threads
 
 if TYPE_CHECKING:
     from lifelong_rl.storage.demonstration_file import Demonstrations
@@ -44,14 +44,14 @@ class Demos(Command):
     task: Repeated = ()
     sequence: OptionalName = None
     episodes: Count = 100
-    seed: Whole = 0
+    seed: Seed = 0
     noise: NonNegative = 0.0
     out: OptionalPath = None
     overwrite: bool = False
     export: OptionalName = None
     verify: bool = False
     json: OptionalPath = None
-    num_threads: Count = 2
+    num_threads: Threads = 2
 
     def __call__(self) -> int:
         """Demonstrate or verify, and print a line for each task."""

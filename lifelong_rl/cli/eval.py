@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from lifelong_rl.cli.options import Command, Number, Repeated
-from lifelong_rl.options import Count
+from lifelong_rl.options import Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Eval(Command):
 
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
-    episodes: Annotated[Count | None, Number] = None
+    episodes: Annotated[Together | None, Number] = None
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
     plugin: Repeated = ()
     json: bool = False

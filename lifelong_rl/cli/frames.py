@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong_rl.cli.options import Command, OptionalPath
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import Count, Whole
+from lifelong_rl.options import Seed, Threads
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.frames import Frames as FramesOfTasks
@@ -44,9 +44,9 @@ class Frames(Command):
     cameras: tuple[str, ...] = ("front",)
     size: int = 64
     out: OptionalPath = None
-    seed: Whole = 0
+    seed: Seed = 0
     overwrite: bool = False
-    num_threads: Count = 2
+    num_threads: Threads = 2
 
     def __call__(self) -> int:
         """Collect, with a line for each task, or say that they are there already."""

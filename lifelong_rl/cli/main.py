@@ -24,8 +24,9 @@ from lifelong_rl.cli.report import Report
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.cli.sweep import Sweep
-from lifelong_rl.errors import UnknownNameError, UserError, no_exit
+from lifelong_rl.errors import UnknownNameError, UserError, is_out_of_memory, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
+from lifelong_rl.text import one_line
 
 COMMANDS: dict[str, type[Command]] = {
     "run": Run,
@@ -99,6 +100,11 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
 
 def explain(error: Exception) -> tuple[str, int]:
     """One line about an error, and the exit code."""
+    message, exit_code = _explain(error)
+    return one_line(message), exit_code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, UserError):
         return str(error), 2
     if isinstance(error, OSError) and error.filename is not None:
@@ -107,8 +113,9 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, RunFailed):
         return str(error), 1
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"unexpected {message} (add --debug for the traceback)", 1
+    if is_out_of_memory(error):
+        return f"there is not enough memory: {error}; ask for less", 1
+    return f"unexpected {type(error).__name__}: {error} (add --debug for the traceback)", 1
 
 
 def help_text() -> str:

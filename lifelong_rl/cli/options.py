@@ -50,6 +50,12 @@ class Command:
         for option in ("--agent-options", "--method-options"):
             if sum(word.partition("=")[0] == option for word in arguments) > 1:
                 raise UserError(f"lifelong-rl {name}: give {option} once, with all its values")
+        for before, word in zip([f"lifelong-rl {name}", *arguments], arguments, strict=False):
+            if not word or re.fullmatch(r"--[\w-]+=", word):
+                raise UserError(
+                    f"{(word or before).rstrip('=')} is given an empty text; leave it out, or set "
+                    "the variable that was meant"
+                )
         box = io.StringIO()
         parsed: Self
         try:
@@ -123,6 +129,9 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 Repeated = tyro.conf.UseAppendAction[tuple[str, ...]]
 """A field for an option that may be given several times."""
+
+RepeatedPath = tyro.conf.UseAppendAction[tuple[Path, ...]]
+"""A field for a path that may be given several times."""
 
 
 def find_options(command: type[Command]) -> dict[str, bool]:

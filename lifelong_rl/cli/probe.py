@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from lifelong_rl.cli.options import Command, OptionalPath
-from lifelong_rl.options import Count, Whole
+from lifelong_rl.options import Seed, Threads, Whole
 
 HEADER = (
     *("features", "hand R²", "cm", "object R²", "cm", "joints R²", "rad"),
@@ -41,8 +41,8 @@ class Probe(Command):
     encoder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ENCODER")]
     frames: Path
     supervised_steps: Whole = 1000
-    seed: Whole = 0
-    threads: Count = 1
+    seed: Seed = 0
+    threads: Threads = 1
     json: OptionalPath = None
 
     def __call__(self) -> int:

@@ -10,7 +10,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import Count, Whole
+from lifelong_rl.options import Count, Seed
 
 if TYPE_CHECKING:
     from lifelong_rl.analysis.runs import LeftOut, Run
@@ -42,7 +42,7 @@ class ReadingCommand(Command):
     method: Repeated = ()
     mix: Repeated = ()
     reps: Count = 5000
-    seed: Whole = 0
+    seed: Seed = 0
 
     PURPOSE: ClassVar[str]
     """What is done with the runs, in words that come after "to"."""

@@ -13,7 +13,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import Count, Whole
+from lifelong_rl.options import Count, Seed
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.batch_env import BatchEnv
@@ -59,7 +59,7 @@ class Record(Command):
     format: OptionalName = None
     camera: str = "front"
     episodes: Count = 1
-    seed: Whole = 0
+    seed: Seed = 0
     width: int = 480
     height: int = 360
     quality: bool = False

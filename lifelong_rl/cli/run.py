@@ -12,7 +12,7 @@ import tyro
 
 from lifelong_rl.cli.options import Choice, Command, Number, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
-from lifelong_rl.options import Count, Whole
+from lifelong_rl.options import Count, Seed
 from lifelong_rl.registry import refuse_unnamed
 from lifelong_rl.runs.config import RunConfig, read_config
 
@@ -34,7 +34,7 @@ class Run(RunConfig, Command):
 
     agent_options: Options = field(default_factory=dict)
     method_options: Options = field(default_factory=dict)
-    order: Annotated[Whole | None, Number] = None
+    order: Annotated[Seed | None, Number] = None
     steps_per_task: Annotated[Count | None, Number] = None
     observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()

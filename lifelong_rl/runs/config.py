@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.options import Count, Whole, check_options, plain
+from lifelong_rl.options import Count, Seed, Threads, Together, Whole, check_options, plain
+from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
 SPEED_ONLY = ("num_threads", "diagnostics")
 """Fields that change how fast a run is and what it logs, but none of its results."""
@@ -71,16 +69,16 @@ class RunConfig:
     """
 
     sequence: str = "arm3"
-    order: Whole | None = None
+    order: Seed | None = None
     agent: str = "sac"
     method: str = "finetune"
-    seed: Whole = 0
+    seed: Seed = 0
     steps_per_task: Count | None = None
-    num_envs: Count = 16
-    eval_episodes: Count = 50
+    num_envs: Together = 16
+    eval_episodes: Together = 50
     eval_points: Count = 10
-    num_threads: Count = 2
-    threads: Count = 1
+    num_threads: Threads = 2
+    threads: Threads = 1
     diagnostics: bool = True
     observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)
@@ -159,13 +157,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file cannot be read, or holds something else.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    return with_underscores(content, path)
+    return with_underscores(read_yaml(path), path)
 
 
 def with_underscores(content: object, path: Path) -> dict[str, Any]:
@@ -228,31 +220,9 @@ def parse_value(text: str) -> Any:
         UserError: It is not YAML.
     """
     try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value '{text}'") from error
-
-
-def dump_yaml(value: object) -> str:
-    """YAML that `parse_value` and `read_config` read back."""
-    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False)
-    return text
-
-
-class Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number; PyYAML reads it as text, because it has no dot."""
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes what `Loader` reads."""
-
-
-for _class in (Loader, Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )
+        return parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"cannot read the value '{text}': {error}") from error
 
 
 def _spoken(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
+from lifelong_rl.runs.config import RunConfig, read_config
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
     WriteError,
@@ -22,11 +22,11 @@ from lifelong_rl.storage.atomic import (
     write_json,
     writing,
 )
-from lifelong_rl.storage.json_file import Shape, read_json
+from lifelong_rl.storage.json_file import Name, Shape, read_json
 from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session, find_changes, versions
-from lifelong_rl.text import quote
+from lifelong_rl.storage.yaml_file import dump_yaml
 
 State = Literal["running", "finished", "failed", "interrupted"]
 STATUS: Shape = {"status": str, "message": str}
@@ -34,12 +34,12 @@ STATUS: Shape = {"status": str, "message": str}
 MANIFEST: Shape = {"sessions": [dict]}
 """Shape of `manifest.json`."""
 RESULTS: Shape = {
-    "sequence": str,
-    "tasks": [str],
-    "task_versions": {str: str},
-    "agent": str,
+    "sequence": Name,
+    "tasks": [Name],
+    "task_versions": {str: Name},
+    "agent": Name,
     "agent_options": dict,
-    "method": str,
+    "method": Name,
     "method_options": dict,
     "seed": int,
     "performance_matrix": [[float]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -310,7 +311,7 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
     from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
 
     return open_eyes(
-        [Path(path) for path in config.encoder],
+        [Path(os.path.expanduser(path)) for path in config.encoder],
         config.cameras,
         frozen=config.encoder_mode == "frozen",
         shift=config.shift,

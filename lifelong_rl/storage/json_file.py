@@ -3,26 +3,35 @@
 A shape is written as the value it describes: `{"tasks": [str], "cost": {"seconds": float}}`.
 `{"name": shape}` is an object that has at least this entry, `{str: shape}` one whose entries are
 all alike, `[shape]` an array; then there are `str`, `bool`, `int`, `float` (any finite number),
-`dict`, `list`, unions of these such as `str | None`, and `object` for anything.
+`dict`, `list`, unions of these such as `str | None`, `Name` for a text that is one line, and
+`object` for anything. Whole numbers fit into 64 bits.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.plain_file import read_bytes
+from lifelong_rl.text import is_one_line, shorten
 
 Shape = Any
 DEEPEST = 200
 """Levels of arrays and objects; more could exhaust the stack of whoever walks through them."""
 
+
+class Name(str):
+    """Stands in a shape for a text that can be printed in a line."""
+
+
 _NAMES = {
     str: "a text",
+    Name: "a text in one line",
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -57,7 +66,12 @@ def parse_json(content: bytes | str, shape: Shape) -> Any:
     """
     text = content if isinstance(content, str) else content.decode()
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(
+            text,
+            object_pairs_hook=_refuse_repeats,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
     _refuse_depth(value)
@@ -91,9 +105,7 @@ def _check_kind(value: Any, kind: Any, place: str) -> None:
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if not any(_is(value, one) for one in kinds):
         wanted = " or ".join(_NAMES[one] for one in kinds)
-        shown = " ".join(repr(value).split())
-        shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        raise ValueError(f"{place or 'it'} is {shown}, not {wanted}")
+        raise ValueError(f"{place or 'it'} is {shorten(value, 40)}, not {wanted}")
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -102,7 +114,19 @@ def _is(value: Any, kind: type) -> bool:
             return not isinstance(value, bool) and math.isfinite(value)
         except (TypeError, OverflowError):
             return False
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    if kind is Name:
+        return isinstance(value, str) and is_one_line(value)
+    return isinstance(value, kind)
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"it sets {shorten(name, 40)} twice")
+    return found
 
 
 def _refuse_constant(name: str) -> None:

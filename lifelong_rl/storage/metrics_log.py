@@ -139,8 +139,14 @@ class MetricsLog:
 
 
 def refuse_cut_off(path: Path, keep: int) -> None:
-    """Raise UserError if `path` is shorter than the `keep` bytes that a checkpoint counts on."""
-    found = path.stat().st_size if path.exists() else 0
+    """Raise UserError if `path` is shorter than the `keep` bytes that a checkpoint counts on.
+
+    So too if it cannot be appended to.
+    """
+    found = 0
+    if path.exists():
+        with writing(path), open(open_plain(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+            found = file.tell()
     if found < keep:
         raise UserError(
             f"{path} has {found} bytes, but the checkpoint was made when it had {keep}; "

@@ -18,13 +18,13 @@ class NotPlainError(UserError):
 
 
 def open_plain(path: Path, flags: int) -> int:
-    """Open a regular file, or make it; a link is never followed.
+    """Open a regular file, or make it; a link is never followed, nor a hard one written through.
 
     One that is to be written has no other name (a hard link), under which it would change too.
 
     Args:
         path: The file; links on the way to it are the user's own.
-        flags: Of `os.open`.
+        flags: Of `os.open`, without `O_TRUNC`: a hard link would be empty before it is refused.
 
     Returns:
         A descriptor.

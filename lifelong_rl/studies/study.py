@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lifelong_rl import continual
 from lifelong_rl.compatibility import read_offers
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.options import check_options
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
     FORMER,
@@ -171,8 +172,10 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
     content = read_mapping(path)
     folder = content.pop("runs", f"runs/{path.stem}")
     blocks = content.pop("blocks", [{}])
-    if not isinstance(folder, str):
-        raise UserError(f"{path}: runs must be a folder, not {folder!r}")
+    try:
+        folder = check_options(Study, {"runs": folder}, "")["runs"]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if not (isinstance(blocks, list) and blocks):
         raise UserError(f"{path}: blocks must be a list of what the study has, not {blocks!r}")
     _check_names(content, (*LISTS, *OPTIONS, *COMMON, "runs", "blocks"), path)
@@ -182,7 +185,7 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
         own = with_underscores(block, path)
         _check_names(own, (*LISTS, *OPTIONS, *COMMON, "name"), path)
         merged.append({**content, **own})
-        for cell in _read_cells(merged[-1], path, runs or Path(folder), plugins):
+        for cell in _read_cells(merged[-1], path, runs or folder, plugins):
             other = cells.setdefault(cell.name, cell)
             problem = _first_difference(_flat(other.setup.config), _flat(cell.setup.config))
             if problem:
@@ -192,7 +195,7 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
         _check_options(own, merged[-1:], path)
     _check_options(content, merged, path)
     by_seed = sorted(cells.values(), key=lambda cell: cell.setup.config.seed)
-    return Study(path, runs or Path(folder), tuple(by_seed))
+    return Study(path, runs or folder, tuple(by_seed))
 
 
 def _read_cells(

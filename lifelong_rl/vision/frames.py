@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
-from lifelong_rl.storage.json_file import Shape
+from lifelong_rl.storage.json_file import Name, Shape
 
 _LABELS = "labels/"
-_METADATA: Shape = {"tasks": [str], "cameras": [str], "policies": [str]}
+_METADATA: Shape = {"tasks": [Name], "cameras": [Name], "policies": [Name]}
 
 
 class FramesError(ArrayFileError):

@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 
 from lifelong_rl.learning import Batch, gradient_step
 from lifelong_rl.learning.seeding import preserved_generators, seed_everything
-from lifelong_rl.options import Count, Positive, Whole, check_options
+from lifelong_rl.options import Count, Positive, Seed, Threads, check_options
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
@@ -54,8 +54,8 @@ class PretrainConfig:
     minutes: Positive | None = None
     batch_size: Annotated[int, Ge(2)] = 256
     lr: Positive = 1e-3
-    seed: Whole = 0
-    threads: Count = 1
+    seed: Seed = 0
+    threads: Threads = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
     options: Mapping[str, Any] = field(default_factory=dict)
 

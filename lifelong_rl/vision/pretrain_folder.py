@@ -18,7 +18,7 @@ import numpy as np
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.atomic import TEMPORARY, write_file, write_json, writing
 from lifelong_rl.storage.event_file import EventFile
-from lifelong_rl.storage.json_file import Shape
+from lifelong_rl.storage.json_file import Name, Shape
 from lifelong_rl.storage.lock import LOCK, lock_folder
 from lifelong_rl.storage.metrics_log import MetricsLog, wait_for_next_name
 from lifelong_rl.storage.versions import describe_session, versions
@@ -31,9 +31,9 @@ from lifelong_rl.vision.sampling import camera_order, fingerprint, select, split
 ENCODER = "encoder.safetensors"
 MANIFEST = "manifest.json"
 MADE: Shape = {
-    "config": {"objective": str},
+    "config": {"objective": Name},
     "steps": int,
-    "camera": str,
+    "camera": Name,
     "frames": {"sha256": str},
 }
 """What the file of an encoder from here tells of how it was made, see `describe`."""

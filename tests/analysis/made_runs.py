@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from lifelong_rl.metrics.matrix import Curve, compute_metrics
-from lifelong_rl.runs.config import RunConfig, dump_yaml
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.storage.yaml_file import dump_yaml
 
 TASKS = ("reach", "drawer-open", "button-press")
 

@@ -8,7 +8,10 @@ import yaml
 from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
+from lifelong_rl.cli.main import explain
+from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.runs import setup
+from lifelong_rl.runs.run_folder import RunFolder
 
 
 def refused(capsys, *arguments):
@@ -32,11 +35,11 @@ def refused(capsys, *arguments):
         (["run", "--sequence", "rech"], "unknown sequence 'rech'; did you mean 'reach'?"),
         (["run", "--sequence", "reach,pus"], "unknown task 'pus'; did you mean 'push'?"),
         (["run", *TOY, "--order", "1"], "the sequence 'toy3' has only its own order"),
-        (["run", "--order", "-1"], "order must be a whole number of at least 0, not -1"),
+        (["run", "--order", "-1"], "order must be a whole number in [0, 4294967295], not -1"),
         (["run", "--sed", "3"], "unknown option '--sed'; did you mean '--seed'?"),
         (["run", "--seed=x"], "invalid literal for int() with base 10: 'x'"),
         (["run", "--seed"], "Missing value for argument '--seed'"),
-        (["run", "--seed", "-3"], "seed must be a whole number of at least 0, not -3"),
+        (["run", "--seed", "-3"], "seed must be a whole number in [0, 4294967295], not -3"),
         (["run", "--steps-per-task", "0"], "steps-per-task must be a whole number of at least 1"),
         (["run", "somewhere"], "unexpected 'somewhere'"),
         (["run", "--agent-options", "lr"], "options are given as key=value, not 'lr'"),
@@ -55,6 +58,35 @@ def refused(capsys, *arguments):
         (["eval", "nowhere"], "there is no folder nowhere"),
         (["list", "agent"], "unknown name 'agent'; did you mean 'agents'?"),
         (["doctor", "--fix"], "unknown option '--fix'"),
+        (["run", "--seed", str(2**32)], "seed must be a whole number in [0, 4294967295], not 4294"),
+        (["run", "--order", "9" * 30], "order must be a whole number in [0, 4294967295], not 9999"),
+        (["run", "--steps-per-task", "9" * 30], "(it does not fit into 64 bits)"),
+        (["run", "--steps-per-task", "9" * 5000], "Exceeds the limit (4300 digits)"),
+        (["run", "--threads", "100000"], "threads must be a whole number in [1, 1024], not 100000"),
+        (["run", "--num-threads", "100000"], "num-threads must be a whole number in [1, 1024]"),
+        (["run", "--num-envs", "9999999"], "num-envs must be a whole number in [1, 1000000]"),
+        (["run", "--eval-episodes", "9999999"], "eval-episodes must be a whole number in [1, "),
+        (["probe", "e", "--frames", "f", "--threads", "9999"], "threads must be a whole number in"),
+        (["demos", "--task", "reach", "--num-threads", "9999"], "num-threads must be a whole numb"),
+        (["pretrain", "--frames", "f", "--threads", "9999"], "threads must be a whole number in"),
+        (["run", "--run-dir", ""], "--run-dir is given an empty text; leave it out, or set the"),
+        (["run", "--run-dir="], "--run-dir is given an empty text"),
+        (["eval", ""], "lifelong-rl eval is given an empty text"),
+        (["record", "--expert", "--out", "clips", "--format", ""], "--format is given an empty"),
+        (
+            ["run", "--sequence", "a\nb"],
+            "sequence must be text, not 'a\\nb' (there is a control",
+        ),
+        (["run", "--agent", "\x1b[2J"], "agent must be text, not '\\x1b[2J' (there is a control"),
+        (["eval", "a\0b"], "run-dir must be a path, not PosixPath('a\\x00b') (no path has a NUL"),
+        (["run", "--method-options", "a=!!set {b}"], "the tag !!set is not allowed in it"),
+        (["run", "--method-options", "a=&x [*x]"], "an alias in it contains itself"),
+        (["run", "--method-options", "a={b: 1, b: 2}"], "it sets 'b' twice"),
+        (["run", "--agent-options", "a=0x_"], "'0x_' is no int"),
+        (
+            ["run", "--agent-options", "gamma=0x" + "f" * 5000],
+            "not a number of thousands of digits",
+        ),
     ],
 )
 def test_one_line_and_nothing_written(tmp_path, monkeypatch, capsys, arguments, expected):
@@ -198,7 +230,7 @@ def test_unknown_task_and_checkpoint(finished, capsys):
     assert "unknown checkpoint 'task-004'; did you mean 'task-00" in refused(
         capsys, "eval", finished, "--checkpoint", "task-004"
     )
-    assert "episodes must be a whole number of at least 1" in refused(
+    assert "episodes must be a whole number in [1, 1000000]" in refused(
         capsys, "eval", finished, "--episodes", "0"
     )
 
@@ -209,9 +241,9 @@ def test_an_empty_name_is_not_the_last_checkpoint(finished, capsys, command):
     before = snapshot(finished)
     before.pop(".lock")
     command, option = command.split()
-    assert "unknown checkpoint ''; known: task-000" in refused(
-        capsys, command, finished, option, ""
-    )
+    assert f"{option} is given an empty text" in refused(capsys, command, finished, option, "")
+    with pytest.raises(UnknownNameError, match="unknown checkpoint ''; known: task-000"):
+        RunFolder.open(finished).find_checkpoint("")
     (after := snapshot(finished)).pop(".lock")
     assert after == before
 
@@ -228,8 +260,6 @@ def test_metrics_that_were_cut_off(finished, capsys):
 
 
 def test_a_run_that_is_running(finished, capsys):
-    from lifelong_rl.runs.run_folder import RunFolder
-
     unfinish(finished)
     holder = RunFolder.open(finished)
     holder.lock()
@@ -277,3 +307,35 @@ def test_a_killed_write_of_the_status_is_made_good(finished, capsys):
     (finished / "status.json").write_text(json.dumps({**status, "status": "running"}))
     assert main(["resume", *PLUGIN, str(finished), "--quiet"]) == 0
     assert json.loads((finished / "status.json").read_text())["status"] == "finished"
+
+
+def test_a_tilde_that_the_shell_left_alone_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *TOY, *SMALL, "--quiet", "--run-dir=~/runs/first"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert main(["compare", "~/runs/first", "--reps=9", "--out=~/page.json"]) == 0
+    assert (tmp_path / "home" / "page.json").exists() and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (MemoryError("Unable to allocate 745. GiB"), "not enough memory: Unable to allocate 745."),
+        (RuntimeError("Storage size calculation overflowed with sizes=[9]"), "not enough memory"),
+        (ValueError("Could not allocate memory"), "not enough memory"),
+        (TypeError("of two\nlines \x1b[1m"), r"unexpected TypeError: of two lines \x1b[1m (add"),
+        (UserError("a\x85b\ud800\n"), r"a b\ud800"),
+    ],
+)
+def test_every_error_is_told_in_one_printable_line(error, told):
+    message, exit_code = explain(error)
+    assert told in message and message.isprintable()
+    assert exit_code == (2 if isinstance(error, UserError) else 1)
+
+
+def test_a_network_that_no_memory_holds(tmp_path, capsys):
+    path = tmp_path / "run"
+    assert run_toy(path, "--agent-options", "hidden=9000000000000000000") == 1
+    assert "there is not enough memory: " in capsys.readouterr().err
+    assert not path.exists()

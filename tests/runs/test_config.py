@@ -11,10 +11,10 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import resolve_options
 from lifelong_rl.runs.config import (
     RunConfig,
-    dump_yaml,
     parse_value,
     read_config,
 )
+from lifelong_rl.storage.yaml_file import dump_yaml
 from lifelong_rl.vision.eyes import DEFAULT_SIZE, Eyes
 
 

@@ -6,10 +6,17 @@ import os
 import pytest
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.storage.json_file import DEEPEST, check_shape, parse_json, read_json
+from lifelong_rl.storage.json_file import DEEPEST, Name, check_shape, parse_json, read_json
 
-SHAPE = {"name": str, "rows": [[float]], "sizes": {str: int}, "note": str | None}
-GOOD = {"name": "x", "rows": [[1, 2.5], []], "sizes": {"a": 3}, "note": None, "more": [{}]}
+SHAPE = {"name": str, "title": Name, "rows": [[float]], "sizes": {str: int}, "note": str | None}
+GOOD = {
+    "name": "x\ny",
+    "title": "x y",
+    "rows": [[1, 2.5], []],
+    "sizes": {"a": 3},
+    "note": None,
+    "more": [{}],
+}
 
 
 def changed(**values):
@@ -47,6 +54,11 @@ def test_what_has_the_shape_is_read(tmp_path):
         ("[" * 100_000, "more than 200 levels"),
         ('{"a":' * 100_000, "more than 200 levels"),
         ("\ufeff{}", "BOM"),
+        (changed(sizes={"a": 2**63}), "sizes.a is 9223372036854775808, not a whole number"),
+        (changed()[:-1] + ', "name": "y"}', "it sets 'name' twice"),
+        (changed(more=[]).replace("[]", '{"a": 1, "b": 2, "a": 1}'), "it sets 'a' twice"),
+        (changed(title="a\nb"), "title is 'a.*b', not a text in one line"),
+        (changed(title="\x1b[2J"), "not a text in one line"),
     ],
 )
 def test_anything_else_is_one_line(tmp_path, text, problem):

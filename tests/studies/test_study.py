@@ -10,9 +10,10 @@ import toy_plugin
 from toy_results import make_results
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.runs.config import RunConfig, dump_yaml
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.yaml_file import dump_yaml
 from lifelong_rl.studies.study import Cell, read_study
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +117,10 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY.replace("ewc", "ecw"), "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'"),
         (TOY.replace("toy\n", "tyo\n"), "toy3-tyo-finetune-seed0: unknown agent 'tyo'; did you me"),
         (TOY.replace("toy3", "toy33"), "unknown sequence 'toy33'; did you mean 'toy3'"),
-        (TOY.replace("[0, 1]", "[0, x]"), "seed must be a whole number of at least 0, not 'x'"),
+        (
+            TOY.replace("[0, 1]", "[0, x]"),
+            "seed must be a whole number in .0, 4294967295., not",
+        ),
         (TOY.replace("[0, 1]", "[]"), "small.yaml has a block without seeds; list at least one"),
         ("sequences: toy3\n", "has a block without agents"),
         (TOY.replace("agents: toy", "agents: [[toy]]"), "agent must be text"),
@@ -130,7 +134,7 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY + "blocks: []\n", "blocks must be a list"),
         (TOY + "blocks: [3]\n", "does not hold options as 'name: value' lines"),
         (TOY + "blocks:\n- name: a/b\n", "the name of a block must be letters"),
-        (TOY + "runs: [x]\n", "runs must be a folder"),
+        (TOY + "runs: [x]\n", "runs must be a path, not ..x"),
         (TOY + "eval-points: 1\neval_points: 2\n", "sets eval_points twice"),
         (TOY + "plugin: no_such_module\n", "the plug-in 'no_such_module' is named by a"),
     ],
