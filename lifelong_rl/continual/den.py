@@ -48,9 +48,9 @@ class DEN(ContinualMethod):
     At the defaults there is little selection and no splitting. On the first three tasks of
     `split-digits` with `classifier`, seed 0, 138 of 138 and 131 of 138 units of the two layers are
     selected in the second task, 148 of 148 and 144 of 146 in the third, and none is split. A
-    `threshold` of 0.3 leaves 138 and 96, then 120 and 99, and one of 0.5 138 and 52, then 39 and 71,
-    with every task at 1.00 at the end. On `permuted-digits` all units are selected and none is
-    split. With `split` at 0.01 or `drift` at 0.05, and `threshold` at 0.3, still no unit of
+    `threshold` of 0.3 leaves 138 and 96, then 120 and 99, and one of 0.5 leaves 138 and 52, then
+    39 and 71, with every task at 1.00 at the end. On `permuted-digits` all units are selected and
+    none is split. With `split` at 0.01 or `drift` at 0.05, and `threshold` at 0.3, still no unit of
     `split-digits` is.
 
     References:
