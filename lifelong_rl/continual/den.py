@@ -45,6 +45,14 @@ class DEN(ContinualMethod):
     number of units that a task can add is bounded. What a component has beside its network is not
     held.
 
+    At the defaults there is little selection and no splitting. On the first three tasks of
+    `split-digits` with `classifier`, seed 0, 138 of 138 and 131 of 138 units of the two layers are
+    selected in the second task, 148 of 148 and 144 of 146 in the third, and none is split. A
+    `threshold` of 0.3 leaves 138 and 96, then 120 and 99, and one of 0.5 leaves 138 and 52, then
+    39 and 71, with every task at 1.00 at the end. On `permuted-digits` all units are selected and
+    none is split. With `split` at 0.01 or `drift` at 0.05, and `threshold` at 0.3, still no unit of
+    `split-digits` is.
+
     References:
         Yoon et al. 2018, Lifelong learning with dynamically expandable networks.
     """
@@ -57,14 +65,16 @@ class DEN(ContinualMethod):
 
         Attributes:
             growth: Units that a task may add to each hidden layer: half at its beginning, the
-                others by splitting. The authors' code adds 10 at a time.
+                others by splitting. The authors' code adds 10 at a time, so here 20 are 10 and 10.
             l1: Weight of the L1 penalty (authors' code: 1e-5).
             group: Weight of the group sparsity (authors' code: 1e-3).
             drift: λ of the penalty on drift (authors' code: 0.5).
             split: Least drift of a unit that is split (authors' code: 0.05).
             threshold: Weights below this share of their layer's largest, and new units with less
-                input than this share of older ones, count as zero.
-            selection_updates: Updates of the head alone at the beginning of a task.
+                input than this share of older ones, count as zero. The authors' code needs none,
+                as its proximal steps make exact zeros; 0.01 is a guess, see above.
+            selection_updates: Updates of the head alone at the beginning of a task. A guess: a head
+                is linear, and Adam moves a weight by up to 0.1 in 100 updates.
             retrain_share: Gradient steps after splitting, with no new data, as a share of those
                 that the task took, as many as `PackNet`'s.
         """

@@ -40,7 +40,8 @@ class EWC(Consolidation):
                 runs: `arm3` with `bc`, seed 1, ends at 1.00, .88, 1.00 with it, at 0.00, 1.00,
                 1.00 without, and at 1.00, 1.00, 1.00 with 1e-7.
             decay: γ in [0, 1] of the online form; null for the offline form, as in Continual World.
-            samples: Rows of the task's data, drawn uniformly, that F is averaged over.
+            samples: Rows of the task's data, drawn uniformly, that F is averaged over (Continual
+                World: 2560).
             scope: Which components it acts on; Continual World regularises the policy only.
         """
 

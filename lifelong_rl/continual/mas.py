@@ -34,7 +34,8 @@ class MAS(Consolidation):
             strength: Weight of the penalty. Continual World's 1e4, which has no ½ in front of it,
                 is 2e4 here.
             floor: Least Ω of what tasks share, as much as `EWC`'s.
-            samples: Rows of the task's data, drawn uniformly, that Ω is averaged over.
+            samples: Rows of the task's data, drawn uniformly, that Ω is averaged over (Continual
+                World: 2560).
             scope: Which components it acts on; Continual World regularises the policy only.
         """
 

@@ -54,8 +54,8 @@ class VCL(ContinualMethod):
         Attributes:
             strength: Weight of the KL divergence; 1 is the paper's objective.
             data_size: N, the rows that a task's data counts as. By default as many as a data set
-                has, and 1000 where the data comes while it is learned from. Continual World uses 1.
-                Less holds old tasks more firmly.
+                has, and 1000, which is not measured yet, where the data comes while it is learned
+                from. Continual World uses 1. Less holds old tasks more firmly.
             prior_std: Standard deviation of the prior N(0, prior_std²) of the first task and of
                 every head (paper: 1); by default they have none, as in Continual World.
             initial_std: Standard deviation of the weights before training (Continual World: e⁻³, a

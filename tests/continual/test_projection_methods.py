@@ -34,7 +34,7 @@ from lifelong_rl.continual.replay import Replay
 from lifelong_rl.continual.rgo import RGO, projector
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
-from lifelong_rl.learning.parameters import flatten
+from lifelong_rl.learning.parameters import flatten, loss_gradient
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.encoded import EncodedMLP, FeatureEncoding
 
@@ -80,6 +80,24 @@ def test_gem_with_one_memory_is_agem(seed):
     )
     torch.testing.assert_close(project_gem(gradient.float(), rows.float()), expected.float())
     assert project_gem(gradient, -rows, margin=0.5) is gradient, "no conflict, no change"
+
+
+def test_gem_with_one_old_task_is_agem_by_default(classifier):
+    """With a margin it would add the old task's gradient to what the projection leaves."""
+    turned = []
+    for method in (GEM(batch_size=64), AGEM(batch_size=64)):
+        learner = classifier(None)
+        (component,) = learner.components.values()
+        torch.manual_seed(0)
+        method.end_task(learner, 0)
+        learner.task_id = 1
+        torch.manual_seed(1)
+        reference = loss_gradient(component, method.memory.sample(64))
+        grads = {name: -0.1 * gradient for name, gradient in reference.items()}
+        method.memory.sample_task = lambda task, n, held=method.memory: held.sample(n)
+        torch.manual_seed(1)
+        turned.append(flatten(method.transform_gradient(component, grads)))
+    torch.testing.assert_close(*turned, rtol=0, atol=1e-6)
 
 
 def test_gem_hands_on_what_is_not_finite():
