@@ -203,10 +203,13 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             yield split_batch(batch, self.num_tasks)
 
     def memory_bytes(self, steps_per_task: int, num_tasks: int) -> int:
-        """What the replay buffer takes once it is as full as it becomes."""
+        """What the replay buffer takes once it is as full as it becomes.
+
+        A step of it holds a transition of each environment.
+        """
         kept = steps_per_task * (1 if self.reset_buffer else num_tasks)
         buffer = self.replay_buffer
-        a_step: int = sum(getattr(buffer, name)[:1].nbytes for name in ARRAYS)  # of all environments
+        a_step: int = sum(getattr(buffer, name)[:1].nbytes for name in ARRAYS)
         return a_step * min(-(-kept // self.n_envs), int(buffer.buffer_size))
 
     def state_dict(self) -> StateTree:
