@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_rl.agents.buffers import (
+    ARRAYS,
     PixelReplayBuffer,
     buffer_state,
     load_buffer_state,
@@ -200,6 +201,16 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         """The current task's transitions that the replay buffer still holds, oldest first."""
         for batch in stream(self.replay_buffer, self._task_steps, batch_size):
             yield split_batch(batch, self.num_tasks)
+
+    def memory_bytes(self, steps_per_task: int, num_tasks: int) -> int:
+        """What the replay buffer takes once it is as full as it becomes.
+
+        A step of it holds a transition of each environment.
+        """
+        kept = steps_per_task * (1 if self.reset_buffer else num_tasks)
+        buffer = self.replay_buffer
+        a_step: int = sum(getattr(buffer, name)[:1].nbytes for name in ARRAYS)
+        return a_step * min(-(-kept // self.n_envs), int(buffer.buffer_size))
 
     def state_dict(self) -> StateTree:
         """Networks, optimizers, method, and the replay buffer if it is kept."""

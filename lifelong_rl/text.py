@@ -1,4 +1,4 @@
-"""Text for terminals and reports: tables, durations, matrices and words of commands."""
+"""Text for terminals and reports: tables, sizes, durations, matrices and words of commands."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def shorten(value: object, most: int = 100) -> str:
 def quote(word: object) -> str:
     """A word, such as a path, as it stands in a command that can be copied into a shell."""
     return shlex.quote(str(word))
+
+
+def format_size(count: float) -> str:
+    """Bytes, such as "7.7 MB" or "36.9 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def format_seconds(seconds: float) -> str:

@@ -57,6 +57,10 @@ class LineReporter(QuietReporter):
         if tasks_done:
             self.write(f"going on after {tasks_done} of {len(self._labels)} tasks")
 
+    def note(self, line: str) -> None:
+        """Write it."""
+        self.write(line)
+
     def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
         """Write a line."""
         left = format_seconds(self.seconds_left(task_id, steps))

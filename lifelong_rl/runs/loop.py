@@ -18,6 +18,7 @@ from lifelong_rl.runs.contract import check_diagnostics
 from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
+from lifelong_rl.runs.machine_memory import check_memory
 from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.sequence import VecEnvLike, task_labels
@@ -36,6 +37,9 @@ class Reporter:
     def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
         """The run in folder `path` begins, or goes on after so many tasks."""
 
+    def note(self, line: str) -> None:
+        """Something is worth knowing that is no error."""
+
     def step(self, task_id: int, steps: int) -> None:
         """So many environment steps of the task are done."""
 
@@ -52,8 +56,8 @@ class Reporter:
 class SequenceLoop:
     """Learns a sequence from its first task, or from a checkpoint, to its last.
 
-    The constructor builds everything and writes nothing, so that it can refuse bad options
-    before there is a folder.
+    The constructor builds everything and writes nothing, so that it can refuse bad options, and
+    more experience than there is memory for, before there is a folder.
 
     Args:
         setup: What to run.
@@ -74,10 +78,14 @@ class SequenceLoop:
         self._task_step = 0
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
         self._env: VecEnvLike | None = None
+        self._memory: str | None = None
         if self._task_id < setup.sequence.num_tasks:
             self._env = setup.make_env(self._task_id)
             self._agent, self._method = setup.build_agent(
                 self._env, None if state is None else state["agent"]
+            )
+            self._memory = check_memory(
+                self._agent, setup.agent_name, setup.steps_per_task, setup.sequence.num_tasks
             )
             if self._diagnostics is not None and state is not None:
                 rows = setup.update_state(self._agent, state.get("diagnostics", {}))
@@ -124,6 +132,8 @@ class SequenceLoop:
                 for note in notes:
                     self._reporter.note(note)
                 self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
+                if self._memory is not None:
+                    self._reporter.note(self._memory)
                 if not begun:
                     self._log.describe(describe_run(config), METRICS)
                     self._evaluate_all()

@@ -226,7 +226,7 @@ class Setup:
                 **seeing,
                 **config.agent_options,
             )
-        except (TypeError, ValueError, AssertionError) as error:
+        except (TypeError, ValueError, AssertionError, MemoryError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"agent '{config.agent}': {error}") from error
