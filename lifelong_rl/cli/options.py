@@ -146,10 +146,10 @@ def _first_sentence(box: str) -> str:
     """What tyro says in its error box up to the first rule, as one line."""
     lines = []
     for line in box.splitlines():
-        text = line.strip().strip("│").strip()
-        if text.startswith("╭"):
+        text = line.strip().strip("│|").strip()  # ASCII where the terminal has no other
+        if text.startswith(("╭", "+-")) and not lines:
             continue
-        if re.match(r"^[─├╰]", text):
+        if re.match(r"^[─├╰]|^\+?---", text):
             break
         lines.append(text)
     return " ".join(" ".join(lines).split())
