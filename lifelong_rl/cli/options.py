@@ -144,7 +144,7 @@ def _unknown_argument(command: type[Command], name: str, word: str) -> UserError
 
 def _first_sentence(box: str) -> str:
     """What tyro says in its error box up to the first rule, as one line."""
-    lines = []
+    lines: list[str] = []
     for line in box.splitlines():
         text = line.strip().strip("│|").strip()  # ASCII where the terminal has no other
         if text.startswith(("╭", "+-")) and not lines:
