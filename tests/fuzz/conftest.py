@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from lifelong_rl.storage.versions import versions
+
 HERE = str(Path(__file__).parent)
 if HERE not in sys.path:
     sys.path.append(HERE)
+
+
+KINDS = ("inputs", "accepted", "refused", "failed")
 
 
 @dataclass
@@ -22,7 +27,7 @@ class Fuzzing:
         inputs: At most so many of each command.
         seconds: For all commands together; 0 for as long as it takes.
         seed: Decides the inputs.
-        keep_going: Whether to go on after a failure.
+        path: Where to write the counts; one failure of a command is no reason to stop then.
         counts: By command.
         told: Of the failures.
     """
@@ -30,9 +35,31 @@ class Fuzzing:
     inputs: int
     seconds: float
     seed: int
-    keep_going: bool
+    path: Path | None
     counts: dict[str, dict[str, int]]
     told: list[str] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Write the counts; those of commands that were not tried this time stay.
+
+        So the table can be made in parts, with -k: the inputs of a command depend on nothing else.
+        """
+        if self.path is None:
+            return
+        commands = json.loads(self.path.read_text())["commands"] if self.path.exists() else {}
+        commands |= {name: one for name, one in self.counts.items() if one["inputs"]}
+        content = {
+            "command": f"python -m pytest -m fuzz --fuzz-inputs {self.inputs} --fuzz-seconds 0 "
+            f"--fuzz-seed {self.seed} --fuzz-json {self.path}",
+            "versions": versions(),
+            "seed": self.seed,
+            "commands": commands,
+            "total": {kind: sum(one[kind] for one in commands.values()) for kind in KINDS},
+        }
+        self.path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+KEY = pytest.StashKey[Fuzzing]()
 
 
 @pytest.fixture(scope="session")
@@ -40,45 +67,16 @@ def fuzz(request):
     from inputs import COMMANDS
 
     option = request.config.getoption
-    kinds = ("inputs", "accepted", "refused", "failed")
+    path = option("--fuzz-json")
     fuzzing = Fuzzing(
         option("--fuzz-inputs"),
         option("--fuzz-seconds"),
         option("--fuzz-seed"),
-        option("--fuzz-json") is not None,
-        {command: dict.fromkeys(kinds, 0) for command in COMMANDS},
+        None if path is None else Path(path),
+        {command: dict.fromkeys(KINDS, 0) for command in COMMANDS},
     )
     request.config.stash[KEY] = fuzzing
-    yield fuzzing
-    if option("--fuzz-json") is not None:
-        write(Path(option("--fuzz-json")), fuzzing)
-
-
-KEY = pytest.StashKey[Fuzzing]()
-
-
-def write(path: Path, fuzzing: Fuzzing) -> None:
-    """Write the counts; those of commands that were not tried this time stay.
-
-    So the table can be made in parts, with -k: what a command is given depends on the seed alone.
-    """
-    from lifelong_rl.storage.versions import versions
-
-    commands = json.loads(path.read_text())["commands"] if path.exists() else {}
-    commands |= {name: one for name, one in fuzzing.counts.items() if one["inputs"]}
-    total = {
-        kind: sum(one[kind] for one in commands.values())
-        for kind in ("inputs", "accepted", "refused", "failed")
-    }
-    content = {
-        "command": f"python -m pytest -m fuzz --fuzz-inputs {fuzzing.inputs} --fuzz-seconds 0 "
-        f"--fuzz-seed {fuzzing.seed} --fuzz-json {path}",
-        "versions": versions(),
-        "seed": fuzzing.seed,
-        "commands": commands,
-        "total": total,
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    return fuzzing
 
 
 def pytest_terminal_summary(terminalreporter, config):

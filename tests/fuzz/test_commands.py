@@ -59,7 +59,7 @@ def test_it_works_or_says_one_line(command, world, fuzz):
     def check(made: Input) -> None:
         if counts["inputs"] >= fuzz.inputs or time.monotonic() > deadline:
             raise Enough
-        if counts["failed"] and not fuzz.keep_going:
+        if counts["failed"] and fuzz.path is None:
             raise Enough
         if repr(made) in seen:
             return
@@ -75,6 +75,7 @@ def test_it_works_or_says_one_line(command, world, fuzz):
 
     with suppress(Enough):
         check()
+    fuzz.write()
     assert counts["failed"] == 0, "\n\n".join(fuzz.told)
 
 
