@@ -47,7 +47,7 @@ class Input:
 # numbers that are refused, or small: what is large and allowed would be learned for hours
 NUMBERS = ["-1", "0", "1", "2", "1.5", "-0.0", "1e-320", "1e400", ".inf", "-.inf", ".nan", "nan"]
 NUMBERS += [str(2**63), str(-(2**63) - 1), str(10**30), "9" * 5000, "0x_", "1_0_", "0b2", "1:30"]
-PATHS = ["", " ", "~", "~nobody/x", ".", "/dev/null", "/proc/self/mem", "-", "--", "x" * 300]
+PATHS = ["", " ", "~", "~no-such-user/x", ".", "/dev/null", "/proc/self/mem", "-", "--", "x" * 300]
 YAML = ["null", "true", "off", "[]", "{}", "[", "[[1]]", "{a: b}", "{a: 1, a: 2}", "[" * 400, "#"]
 YAML += ["!!set {a}", "!!int x", "&a [*a]", "*a", "2026-99-99", "<<", "=", "a=b", "a=", "'", "%s"]
 LETTERS = ["a\nb", "\x1b[2J", "a\0b", "\udcff", "é", "漢", "\u2028", "\u202e", "<!--<script>", "\\"]
