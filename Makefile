@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install quickstart lint test test-processors test-wheel test-slow bench study docs clean
+.PHONY: install quickstart lint test test-fuzz test-processors test-wheel test-slow bench study docs clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto
+
+# A minute of random input for every command; longer by hand, see tests/fuzz/test_commands.py.
+test-fuzz: install
+	$(BIN)/python -m pytest -m fuzz --fuzz-seconds 60
 
 # The tests that compare with committed numbers, as on processors with fewer instructions.
 test-processors: install

@@ -18,6 +18,15 @@ torch.set_num_threads(1)  # networks here are small: threads would only wait for
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the fuzzer, see tests/fuzz."""
+    group = parser.getgroup("fuzz")
+    group.addoption("--fuzz-seconds", type=float, default=20.0, help="for all; 0: no limit")
+    group.addoption("--fuzz-inputs", type=int, default=1000, help="of each command, at most")
+    group.addoption("--fuzz-seed", type=int, default=0)
+    group.addoption("--fuzz-json", help="go on after failures, and write the counts here")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither use nor fill the user's cache of datasets."""

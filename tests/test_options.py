@@ -6,7 +6,6 @@ import dataclasses
 import importlib.util
 import math
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -195,6 +194,32 @@ def test_every_option_survives_a_file(kind: str, data: st.DataObject) -> None:
     }
 
 
+NAMES = st.text(
+    st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=9
+).filter(lambda name: not name.startswith("-"))
+"""Names and paths as users have them; one that begins with a dash is an option to any command."""
+
+
+@st.composite
+def whole_configs(draw: Any) -> RunConfig:
+    """Configurations in which any field may be set."""
+    fields = {
+        name: st.lists(NAMES, min_size=1, max_size=3).map(tuple)
+        if get_origin(parts(one.annotation)[0]) is tuple
+        else NAMES
+        if parts(one.annotation)[0] is str
+        else allowed(one.annotation)
+        for name, one in options_of(RunConfig).items()
+        if name not in ("agent", "method", "agent_options", "method_options")
+    }
+    chosen = draw(st.fixed_dictionaries({}, optional=fields))
+    for kind in ("agent", "method"):
+        chosen[kind], options = draw(of_kind(kind))
+        factory = FACTORIES[f"{kind} {chosen[kind]}"]
+        chosen[f"{kind}_options"] = resolve_options(factory, options, kind)
+    return RunConfig(**chosen)
+
+
 @given(of_kind("agent"), of_kind("method"))
 @REPEATED
 def test_every_option_survives_the_command_that_a_report_prints(
@@ -209,17 +234,9 @@ def test_every_option_survives_the_command_that_a_report_prints(
     assert parsed(command(config, [config.seed])) == config
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"cameras": ("front", "wrist"), "encoder": ("a b", "c"), "encoder_mode": "finetune"},
-        {"encoder_mode": "scratch", "frame_stack": 2, "proprioception": False},
-    ],
-)
-def test_every_field_of_a_run_survives_the_command(fields: Mapping[str, Any]) -> None:
-    config = RunConfig(
-        observation="pixels", plugin=("a", "b"), order=3, diagnostics=False, **fields
-    )
+@given(whole_configs())
+@REPEATED
+def test_every_field_of_a_run_survives_the_command(config: RunConfig) -> None:
     assert parsed(command(config, [config.seed])) == config
 
 
@@ -230,17 +247,11 @@ def parsed(line: str) -> RunConfig:
     return RunConfig(**{f.name: getattr(run, f.name) for f in dataclasses.fields(RunConfig)})
 
 
-@given(data=st.data())
+@given(config=whole_configs())
 @REPEATED
-def test_fields_of_a_run_survive_its_file(data: st.DataObject, tmp_path_factory: Any) -> None:
-    numbers = {
-        name: allowed(one.annotation)
-        for name, one in options_of(RunConfig).items()
-        if parts(one.annotation)[0] in (int, bool) or one.default is None
-    }
-    config = RunConfig(**data.draw(st.fixed_dictionaries({}, optional=numbers)))
+def test_every_field_of_a_run_survives_its_file(config: RunConfig, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.mktemp("configs") / "config.yaml"
-    path.write_text(dump_yaml(config.as_dict()))
+    path.write_text(dump_yaml(config.as_dict()), encoding="utf-8")
     assert RunConfig(**read_config(path)) == config
 
 

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
 
@@ -161,13 +162,14 @@ def _unknown_argument(command: type[Command], name: str, word: str) -> UserError
 
 
 def _first_sentence(box: str) -> str:
-    """What tyro says in its error box up to the first rule, as one line."""
-    lines = []
-    for line in box.splitlines():
-        text = line.strip().strip("│").strip()
-        if text.startswith("╭"):
-            continue
-        if re.match(r"^[─├╰]", text):
-            break
-        lines.append(text)
-    return " ".join(" ".join(lines).split())
+    """What tyro says in its error box up to the next rule, as one line."""
+    texts = [text for line in box.splitlines() if (text := line.strip(" │"))]
+    if len(texts) > 1 and _is_rule(texts[1]):  # where the terminal has ASCII only
+        texts = texts[2:]
+    elif texts and texts[0].startswith("╭"):
+        texts = texts[1:]
+    return " ".join(" ".join(takewhile(lambda text: not _is_rule(text), texts)).split())
+
+
+def _is_rule(text: str) -> bool:
+    return re.match(r"[─├╰]|---", text) is not None

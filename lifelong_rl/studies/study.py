@@ -215,10 +215,7 @@ def _read_cells(
     for values in product(*(_read_list(block, key, path) for key in LISTS)):
         chosen = check_fields(dict(zip(LISTS.values(), values, strict=True)), path)
         for kind, key in OPTIONS.items():
-            given = block.get(kind, {})
-            if not isinstance(given, dict):
-                raise UserError(f"{path}: {kind} must be given by {LISTS[key]}, not {given!r}")
-            chosen[kind] = given.get(chosen[LISTS[key]], {})
+            chosen[kind] = block.get(kind, {}).get(chosen[LISTS[key]], {})
         config = RunConfig(**check_fields({**DEFAULTS, **common, **chosen}, path))
         folder = config.folder_name + ("" if name is None else f"-{name}")
         try:
@@ -240,6 +237,10 @@ def _check_names(content: Mapping[str, Any], known: tuple[str, ...], path: Path)
     for name in content:
         if name not in known and name not in FORMER:
             raise UnknownNameError("option", name, known, see=str(path))
+    for kind, key in OPTIONS.items():
+        given = content.get(kind, {})
+        if not isinstance(given, dict):
+            raise UserError(f"{path}: {kind} must be given by {LISTS[key]}, not {given!r}")
 
 
 def _check_options(

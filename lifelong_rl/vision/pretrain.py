@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, gradient_step
 from lifelong_rl.learning.seeding import preserved_generators, seed_everything
 from lifelong_rl.options import Count, Positive, Seed, Threads, check_options
@@ -237,6 +238,8 @@ def measure(
         torch.manual_seed(0)  # the same views each time
         one, other = objective.augmentation.views(images.unsqueeze(1), copies=2).chunk(2)
         features = encode(objective.encoder, images)
+        if not bool(features.isfinite().all()):
+            raise NonFiniteError("largest feature", "encoder", float(features.abs().max()))
         views = encode(objective.encoder, one), encode(objective.encoder, other)
     return {
         "loss": loss,

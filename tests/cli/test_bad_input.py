@@ -1,6 +1,8 @@
 """Bad input: one line, exit code 2, nothing written."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -332,6 +334,17 @@ def test_every_error_is_told_in_one_printable_line(error, told):
     message, exit_code = explain(error)
     assert told in message and message.isprintable()
     assert exit_code == (2 if isinstance(error, UserError) else 1)
+
+
+def test_what_is_wrong_is_told_alike_where_letters_are_few(monkeypatch, capsys):
+    def told():
+        main(["eval", "run", "--episodes"])
+        return capsys.readouterr().err
+
+    expected = told()
+    assert "Missing value for argument '--episodes'" in expected and "--- " not in expected
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert told() == expected
 
 
 def test_a_network_that_no_memory_holds(tmp_path, capsys):

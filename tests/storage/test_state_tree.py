@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
+from lifelong_rl.runs.checkpoint import load_checkpoint, save_checkpoint
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
 
 dtypes = st.sampled_from(
@@ -87,6 +88,14 @@ def same(a: Any, b: Any) -> bool:
 @given(trees)
 def test_round_trip(tree):
     assert same(round_trip(tree), tree)
+
+
+@settings(max_examples=25, deadline=None)
+@given(tree=trees)
+def test_round_trip_through_the_files_of_a_checkpoint(tree, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "task-001"
+    save_checkpoint(path, {"tree": tree}, {})
+    assert same(load_checkpoint(path, {}), {"tree": tree})
 
 
 def test_optimizer_state_comes_back():

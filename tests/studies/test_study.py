@@ -130,6 +130,14 @@ def test_cells_that_come_twice_are_one_and_a_name_tells_others_apart(tmp_path):
         (TOY + "method_options: {ewc: 3}\n", "method-options must be 'name: value' lines, not 3"),
         (TOY + "agent_options: 3\n", "agent_options must be given by agent, not 3"),
         (TOY + "agent_options:\n", "agent_options must be given by agent, not None"),
+        (
+            TOY + "agent_options: 3\nblocks: [{agent_options: {}}]\n",
+            "agent_options must be given by agent, not 3",
+        ),
+        (
+            TOY + "runs: ~no-such-user/runs\n",
+            "runs must be a path, not '~no-such-user/runs' .there",
+        ),
         (TOY + "blocks: 3\n", "blocks must be a list of what the study has, not 3"),
         (TOY + "blocks: []\n", "blocks must be a list"),
         (TOY + "blocks: [3]\n", "does not hold options as 'name: value' lines"),

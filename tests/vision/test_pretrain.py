@@ -189,6 +189,13 @@ def test_a_loss_that_is_not_finite_stops_it(
     assert len(lines) == 6
 
 
+def test_features_that_are_not_finite_stop_it(squares: Frames) -> None:
+    """The loss is found before a step, so that of the step that broke the encoder is finite."""
+    config = dataclasses.replace(QUICK, steps=1, lr=1e30)
+    with pytest.raises(NonFiniteError, match=r"largest feature of 'encoder' is (nan|inf)"):
+        pretrain(squares, squares, config, ignore)
+
+
 def test_folders_that_are_in_use(folder: Path, squares: Frames, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "thesis").mkdir()
