@@ -38,6 +38,12 @@ class BC(ImitationLearner):
 
     Raises:
         UserError: The environment has no demonstrations, or the eyes fit neither it nor the method.
+
+    References:
+        Laskey et al. 2017, DART: noise injection for robust imitation learning.
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
@@ -48,10 +54,11 @@ class BC(ImitationLearner):
         """Options of BC.
 
         Attributes:
-            episodes: Demonstrations of each task.
+            episodes: Demonstrations of each task (untuned).
             noise: Standard deviation of what is added to the expert's actions while it
-                demonstrates; what is learned are the actions without it. So the data holds states
-                beside the expert's own path and how to return from them (Laskey et al. 2017, DART).
+                demonstrates; what is learned are the actions without it (untuned). So the data
+                holds states beside the expert's own path and how to return from them (Laskey et al.
+                2017, DART).
         """
 
         episodes: Count = 100

@@ -38,6 +38,11 @@ class BCStream(ImitationLearner):
 
     Raises:
         UserError: The environment has no expert.
+
+    References:
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
@@ -49,9 +54,10 @@ class BCStream(ImitationLearner):
 
         Attributes:
             learning_starts: Environment steps at the beginning of each task that the expert drives;
-                there are no updates until they are over.
+                there are no updates until they are over (untuned: as SAC's).
             updates_per_step: Updates for each environment step; they are done after a step of all
-                environments together, and fractions of an update are owed to later steps.
+                environments together, and fractions of an update are owed to later steps (untuned:
+                as SAC's).
         """
 
         learning_starts: Whole = 500

@@ -37,6 +37,11 @@ class Classifier(SupervisedLearner):
 
     Raises:
         UserError: The environment has no labelled data.
+
+    References:
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)
@@ -44,7 +49,11 @@ class Classifier(SupervisedLearner):
 
     @dataclass(frozen=True, kw_only=True)
     class Options(SupervisedLearner.Options):
-        """Options of Classifier."""
+        """Options of Classifier.
+
+        Attributes:
+            batch_size: Rows in an update, drawn with replacement (untuned).
+        """
 
         batch_size: Count = 64
 

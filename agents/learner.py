@@ -45,12 +45,13 @@ class TaskLearner(ABC):
         """Options of every learner.
 
         Attributes:
-            hidden: Units of each hidden layer.
-            layer_norm: LayerNorm and tanh after the first layer.
-            learning_rate: Of all optimizers.
-            batch_size: Rows in an update.
-            reset_optimizers: Forget the optimizers' moments at a task switch. Without this, stale
-                momentum keeps moving the heads of old tasks.
+            hidden: Units of each hidden layer (untuned: half the units of Haarnoja et al. 2018b,
+                for a CPU).
+            layer_norm: LayerNorm and tanh after the first layer (Wolczyk et al. 2021, appendix A).
+            learning_rate: Of all optimizers (Wolczyk et al. 2021, in their implementation).
+            batch_size: Rows in an update (Haarnoja et al. 2018b, table 1).
+            reset_optimizers: Forget the optimizers' moments at a task switch (as Continual World).
+                Without this, stale momentum keeps moving the heads of old tasks.
         """
 
         hidden: Layers = (128, 128)

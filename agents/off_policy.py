@@ -77,15 +77,20 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         """Options of every off-policy learner.
 
         Attributes:
-            hidden: Units of each hidden layer, of the actor and of each critic.
-            batch_size: Transitions in an update.
-            gamma: Discount per control step.
-            tau: Step of the target networks towards the networks at each update.
-            buffer_size: Transitions kept for replay, at least one of each environment.
-            learning_starts: Random environment steps at the beginning of each task.
+            hidden: Units of each hidden layer, of the actor and of each critic (untuned: half of
+                the units of Haarnoja et al. 2018b, for a CPU).
+            batch_size: Transitions in an update (Haarnoja et al. 2018b, table 1).
+            gamma: Discount per control step (untuned: looks 33 of an episode's 50 steps ahead).
+            tau: Step of the target networks towards the networks at each update (Haarnoja et al.
+                2018b, table 1).
+            buffer_size: Transitions kept for replay, at least one of each environment (Haarnoja et
+                al. 2018b, table 1).
+            learning_starts: Random environment steps at the beginning of each task (untuned: ten
+                episodes).
             updates_per_step: Updates for each environment step; they are done after a step of all
-                environments together, and fractions of an update are owed to later steps.
-            reset_buffer: Empty the replay buffer at a task switch.
+                environments together, and fractions of an update are owed to later steps (untuned:
+                half of the one of Haarnoja et al. 2018b, for a CPU).
+            reset_buffer: Empty the replay buffer at a task switch (as Continual World).
         """
 
         gamma: Share = 0.97

@@ -47,6 +47,11 @@ class OfflineRL(SupervisedLearner):
 
     Raises:
         UserError: The environment has no demonstrations.
+
+    References:
+        Fujimoto & Gu 2021, A minimalist approach to offline reinforcement learning.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
@@ -57,21 +62,24 @@ class OfflineRL(SupervisedLearner):
         """Options of OfflineRL.
 
         Attributes:
-            hidden: Units of each hidden layer, of the actor and of each critic.
-            batch_size: Transitions in an update.
-            updates_per_step: Critic updates for each of the steps that a task is learned for.
-            gamma: Discount per control step.
-            tau: Step of the target networks towards the networks at each of the actor's updates.
+            hidden: Units of each hidden layer, of the actor and of each critic (untuned: as SAC's).
+            batch_size: Transitions in an update (Fujimoto & Gu 2021).
+            updates_per_step: Critic updates for each of the steps that a task is learned for
+                (untuned: as SAC's).
+            gamma: Discount per control step (untuned: as SAC's).
+            tau: Step of the target networks towards the networks at each of the actor's updates
+                (Fujimoto & Gu 2021).
             alpha: Weight of the critic against the recorded actions (paper: 2.5). The valves need
                 less, such as 0.1: so few demonstrations do not tell the critic what nine joints
                 could do.
-            policy_delay: Critic updates for each update of the actor and the targets (paper: 2).
-                With 1 the policy makes as many updates as those of BC and SAC do.
-            target_policy_noise: Standard deviation of the noise on the target policy.
-            target_noise_clip: Bound of that noise.
-            episodes: Demonstrations of each task.
-            noise: Standard deviation of what is added to the expert's actions while it
-                demonstrates.
+            policy_delay: Critic updates for each update of the actor and the targets (untuned;
+                paper: 2). With 1 the policy makes as many updates as those of BC and SAC do.
+            target_policy_noise: Standard deviation of the noise on the target policy (Fujimoto & Gu
+                2021).
+            target_noise_clip: Bound of that noise (Fujimoto & Gu 2021).
+            episodes: Demonstrations of each task (untuned: as BC's).
+            noise: Standard deviation of what is added to the expert's actions while it demonstrates
+                (untuned: as BC's).
         """
 
         gamma: Share = 0.97

@@ -47,6 +47,11 @@ class PPO(ContinualLearner, sb3.PPO):
         method: Reacts around the gradient steps; None for plain learning.
         kept_rows: See `Options`.
         **arguments: As for `ContinualLearner`, and for Stable-Baselines3's PPO.
+
+    References:
+        Schulman et al. 2017, Proximal policy optimization algorithms.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
@@ -57,18 +62,22 @@ class PPO(ContinualLearner, sb3.PPO):
         """Options of PPO.
 
         Attributes:
-            hidden: Units of each hidden layer, of the policy and of the value.
-            rollout_steps: Steps of each environment between updates.
-            batch_size: Rows in an update; it must divide those of a rollout.
-            epochs: Times that each row is used.
-            gamma: Discount per control step.
-            gae_lambda: λ of the advantages' estimate.
-            clip_range: ε of the clipped surrogate.
-            ent_coef: Weight of the entropy.
-            vf_coef: Weight of the value's loss.
-            max_grad_norm: Bound of the gradient's norm.
-            log_std_init: Log standard deviation of the actions at first.
-            kept_rows: The latest rows of experience that a task leaves to its method.
+            hidden: Units of each hidden layer, of the policy and of the value (untuned: as SAC's).
+            rollout_steps: Steps of each environment between updates (untuned: an episode of most
+                tasks).
+            batch_size: Rows in an update; it must divide those of a rollout (untuned: a quarter of
+                what 16 environments collect).
+            epochs: Times that each row is used (Schulman et al. 2017, table 3).
+            gamma: Discount per control step (untuned: as SAC's).
+            gae_lambda: λ of the advantages' estimate (Schulman et al. 2017, table 3).
+            clip_range: ε of the clipped surrogate (Schulman et al. 2017, section 6.1).
+            ent_coef: Weight of the entropy (none, as in Schulman et al. 2017, section 6.1).
+            vf_coef: Weight of the value's loss (Stable-Baselines3's default).
+            max_grad_norm: Bound of the gradient's norm (Stable-Baselines3's default).
+            log_std_init: Log standard deviation of the actions at first (untuned;
+                Stable-Baselines3's default is 0).
+            kept_rows: The latest rows of experience that a task leaves to its method (untuned: as
+                many as `replay` keeps).
         """
 
         rollout_steps: Count = 50

@@ -50,6 +50,11 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
     Raises:
         UserError: Arguments that do not go together.
+
+    References:
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
@@ -60,12 +65,15 @@ class SAC(OffPolicyLearner, sb3.SAC):
         """Options of SAC.
 
         Attributes:
-            tau: Step of the target critics towards the critics at each update.
+            tau: Step of the target critics towards the critics at each update (Haarnoja et al.
+                2018b, table 1).
             ent_coef: A fixed entropy coefficient, or auto, which learns it from 1 on, or
-                auto_INITIAL.
-            target_entropy: Of the policy where the coefficient is learned; auto is −action_dim.
-            reset_entropy: Start each task with the initial entropy coefficient. Without this it
-                starts with the last task's.
+                auto_INITIAL (learned as in Haarnoja et al. 2018b, section 5; its start is untuned).
+            target_entropy: Of the policy where the coefficient is learned; auto is −action_dim
+                (Haarnoja et al. 2018b, table 1).
+            reset_entropy: Start each task with the initial entropy coefficient (as Continual
+                World's implementation, with a coefficient for each task). Without this it starts
+                with the last task's.
         """
 
         ent_coef: (

@@ -48,8 +48,9 @@ class SupervisedLearner(TaskLearner):
         """Options of every supervised learner.
 
         Attributes:
-            batch_size: Rows in an update, drawn with replacement.
-            updates_per_step: Updates for each of the steps that a task is learned for.
+            batch_size: Rows in an update, drawn with replacement (untuned: as SAC's).
+            updates_per_step: Updates for each of the steps that a task is learned for (untuned: as
+                SAC's).
         """
 
         updates_per_step: Positive = 0.5

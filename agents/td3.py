@@ -36,6 +36,12 @@ class TD3(OffPolicyLearner, sb3.TD3):
     Without a method it learns what Stable-Baselines3's TD3 learns: the same parameters from the
     same seed, to within the rounding of batched and fused operations. The arguments are those of
     `OffPolicyLearner` and of Stable-Baselines3's TD3.
+
+    References:
+        Fujimoto et al. 2018, Addressing function approximation error in actor-critic methods.
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions",)
@@ -46,11 +52,15 @@ class TD3(OffPolicyLearner, sb3.TD3):
         """Options of TD3.
 
         Attributes:
-            tau: Step of the target networks towards the networks at each of the actor's updates.
-            exploration_noise: Standard deviation of the noise added to actions.
-            policy_delay: Critic updates for each update of the actor.
-            target_policy_noise: Standard deviation of the noise on the target policy.
-            target_noise_clip: Bound of that noise.
+            tau: Step of the target networks towards the networks at each of the actor's updates
+                (Fujimoto et al. 2018, section 6.1).
+            exploration_noise: Standard deviation of the noise added to actions (untuned: twice that
+                of Fujimoto et al. 2018).
+            policy_delay: Critic updates for each update of the actor (Fujimoto et al. 2018, section
+                6.1).
+            target_policy_noise: Standard deviation of the noise on the target policy (Fujimoto et
+                al. 2018, section 6.1).
+            target_noise_clip: Bound of that noise (Fujimoto et al. 2018, section 6.1).
         """
 
         exploration_noise: Annotated[float, Interval(ge=0, lt=10)] = 0.2

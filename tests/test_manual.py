@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from lifelong_rl.manual import (
     read_manual,
     read_options,
 )
-from lifelong_rl.options import options_of
+from lifelong_rl.options import REQUIRED, options_of
 from lifelong_rl.registry import METHODS, SEQUENCES
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,28 @@ def test_every_manual_tells_what_there_is(kind: str) -> None:
         assert manual.text
         for option in manual.options:
             assert option.doc, (name, option.name)
+
+
+REASON = re.compile(
+    r"\([^()]*(\b(19|20)\d\d|untuned|measured|paper: |Continual World|Baselines3's default)[^()]*\)"
+)
+"""In parentheses: a source, "untuned" or "measured"."""
+ELSEWHERE = ("agem", "den", "ewc", "gem", "l2", "mas", "packnet", "rgo", "vcl")
+"""Methods that share `samples` and the like, whose reasons are told with their mends."""
+
+
+@pytest.mark.parametrize("kind", FLAGS)
+def test_every_default_has_a_reason(kind: str) -> None:
+    """Where it comes from, that it was measured, or that it was not tuned."""
+    without = [
+        f"{name} {option.name}"
+        for name in TABLES[kind]
+        if (manual := read_manual(kind, name)).module.startswith("lifelong_rl.")
+        and name not in ELSEWHERE
+        for option in manual.options
+        if option.default is not REQUIRED and not REASON.search(option.doc)
+    ]
+    assert without == []
 
 
 def test_no_manual_and_no_list_needs_torch() -> None:

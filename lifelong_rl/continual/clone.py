@@ -40,7 +40,7 @@ class Clone(ContinualMethod):
             strength: Weight of the penalty (Continual World: 100).
             per_task: Rows kept of each task, a uniform sample (Continual World: 10 000).
             batch_size: Rows of the memory in each penalty (Continual World: 128).
-            scope: Which components it acts on; Continual World clones the policy only.
+            scope: Which components it acts on (Continual World: the policy alone).
         """
 
         strength: NonNegative = 100.0

@@ -44,16 +44,16 @@ class GenerativeReplay(Distillation):
         """Options of GenerativeReplay.
 
         Attributes:
-            strength: Weight of the penalty, as that of `Clone`.
-            batch_size: Generated rows in each penalty, as many as `Clone` draws.
-            latent: Entries of the generator's latent vector.
-            hidden: Units of its hidden layers; two in the encoder and two in the decoder.
-            updates: Gradient steps of each component's generator after each task. With the default,
-                means and standard deviations of 20 features made of 5 factors are met to a tenth of
-                the latter after three generations.
+            strength: Weight of the penalty (untuned: as that of `clone`).
+            batch_size: Generated rows in each penalty (untuned: as many as `clone` draws).
+            latent: Entries of the generator's latent vector (untuned).
+            hidden: Units of its hidden layers; two in the encoder and two in the decoder (untuned).
+            updates: Gradient steps of each component's generator after each task (measured: means
+                and standard deviations of 20 features made of 5 factors are met to a tenth of the
+                latter after three generations).
             learning_rate: Of the generator (Kingma & Ba 2015: 1e-3).
             temperature: T of categorical predictions, both of which become softmax(logits / T);
-                other predictions have none.
+                other predictions have none (untuned: changes nothing).
         """
 
         strength: NonNegative = 100.0

@@ -60,7 +60,8 @@ class ICaRL(LwF):
 
         Attributes:
             memory_size: K, exemplars in all (paper: 2000).
-            ratio: Exemplars for each row of the current task in a batch, as in `Replay`.
+            ratio: Exemplars for each row of the current task in a batch (untuned: as that of
+                `replay`).
             strength: Weight of the distillation (paper: 1).
         """
 

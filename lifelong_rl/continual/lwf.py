@@ -32,8 +32,8 @@ class LwF(Distillation):
         """Options of LwF.
 
         Attributes:
-            strength: λ_o, 1 in the paper.
-            temperature: T of categorical predictions, 2 in the paper.
+            strength: λ_o (paper: 1).
+            temperature: T of categorical predictions (paper: 2).
         """
 
         strength: NonNegative = 1.0

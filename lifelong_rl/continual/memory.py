@@ -138,6 +138,9 @@ class MemoryMethod(ContinualMethod):
 
         Attributes:
             per_task: Rows kept of each task.
+            scope: Which components it acts on: the networks that the agent is evaluated by
+                (policy), those that only help learning (value), or both (untuned: rows serve
+                every loss).
         """
 
         per_task: Count

@@ -39,8 +39,8 @@ class OGD(ContinualMethod):
         """Options of OGD.
 
         Attributes:
-            per_task: Rows whose gradients are kept for each task. Memory and time of a step are
-                proportional to their sum over the tasks (paper: 200).
+            per_task: Rows whose gradients are kept for each task (untuned: half of the paper's 200,
+                for a CPU). Memory and time of a step are proportional to their sum over the tasks.
         """
 
         per_task: Count = 100

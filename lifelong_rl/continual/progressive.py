@@ -30,9 +30,9 @@ class Progressive(Preserving):
         """Options of Progressive.
 
         Attributes:
-            adapter_dim: Units of the adapter between the earlier columns and a layer. In the paper
-                it is as wide as the layer below; narrower ones keep the cost near that of the
-                columns.
+            adapter_dim: Units of the adapter between the earlier columns and a layer (untuned). In
+                the paper it is as wide as the layer below; narrower ones keep the cost near that of
+                the columns.
         """
 
         adapter_dim: Count = 32

@@ -31,8 +31,10 @@ class Replay(MemoryMethod):
         """Options of Replay.
 
         Attributes:
-            per_task: Rows kept of each task, a uniform sample of all its data.
-            ratio: Rows of memory, evenly over the old tasks, for each row of the current task.
+            per_task: Rows kept of each task, a uniform sample of all its data (that of A-GEM in
+                Continual World).
+            ratio: Rows of memory, evenly over the old tasks, for each row of the current task
+                (Rolnick et al. 2019).
         """
 
         per_task: Count = 10_000

@@ -37,7 +37,7 @@ class SI(Consolidation):
         """Options of SI.
 
         Attributes:
-            strength: Weight of the penalty. The default is the c = 1 of the paper's split MNIST.
+            strength: Weight of the penalty, 2 c (paper: c = 1 on split MNIST).
             damping: ξ, which bounds Ω where a parameter hardly moved (paper: 1e-3).
         """
 

@@ -24,7 +24,13 @@ class SingleTask(Preserving):
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Preserving.Options):
-        """Options of SingleTask."""
+        """Options of SingleTask.
+
+        Attributes:
+            scope: Which components it acts on: the networks that the agent is evaluated by
+                (policy), those that only help learning (value), or both (untuned: nothing
+                is shared).
+        """
 
         scope: Scope = "both"
 

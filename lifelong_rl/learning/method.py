@@ -72,7 +72,8 @@ class ContinualMethod:
 
         Attributes:
             scope: Which components it acts on: the networks that the agent is evaluated by
-                (policy), those that only help learning (value), or both.
+                (policy), those that only help learning (value), or both (Wolczyk et al. 2021
+                regularise the actor alone).
         """
 
         scope: Scope = "policy"

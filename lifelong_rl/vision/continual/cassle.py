@@ -41,8 +41,10 @@ class CaSSLe(ContinualMethod):
         """Options of CaSSLe.
 
         Attributes:
-            strength: Weight of the distillation, beside the objective's own loss.
-            hidden: Units of the predictor's hidden layer.
+            strength: Weight of the distillation, beside the objective's own loss (Fini et al. 2022,
+                in their implementation).
+            hidden: Units of the predictor's hidden layer (untuned; 2048 in the implementation of
+                Fini et al. 2022).
         """
 
         strength: Positive = 1.0

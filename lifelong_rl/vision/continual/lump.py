@@ -32,8 +32,10 @@ class LUMP(MemoryMethod):
         """Options of LUMP.
 
         Attributes:
-            per_task: Frames (or clips) kept of each task: a reservoir.
-            alpha: α; the smaller, the more often an image is nearly one of the two.
+            per_task: Frames (or clips) kept of each task: a reservoir (untuned; 256 for all tasks
+                in the implementation of Madaan et al. 2022).
+            alpha: α; the smaller, the more often an image is nearly one of the two (Madaan et al.
+                2022, in their implementation).
         """
 
         per_task: Count = 256

@@ -11,7 +11,11 @@ from lifelong_rl.registry import ENCODER_METHODS
 
 @ENCODER_METHODS.register("replay")
 class FrameReplay(Replay):
-    """Experience replay, with a memory that is small beside the frames of a task."""
+    """Experience replay, with a memory that is small beside the frames of a task.
+
+    References:
+        Rolnick et al. 2019, Experience replay for continual learning.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Options(Replay.Options):
@@ -19,8 +23,9 @@ class FrameReplay(Replay):
 
         Attributes:
             per_task: Frames (or clips, if the objective looks at clips) kept of each task: a
-                reservoir.
-            ratio: Rows of memory, evenly over the old tasks, for each row of the current task.
+                reservoir (untuned: as LUMP's).
+            ratio: Rows of memory, evenly over the old tasks, for each row of the current task
+                (Rolnick et al. 2019).
         """
 
         per_task: Count = 256

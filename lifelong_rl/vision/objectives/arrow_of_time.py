@@ -41,8 +41,8 @@ class ArrowOfTime(SelfSupervised):
         """Options of ArrowOfTime.
 
         Attributes:
-            length: Frames of a clip.
-            gap: From one of them to the next.
+            length: Frames of a clip (untuned).
+            gap: From one of them to the next (untuned).
         """
 
         length: Annotated[int, Ge(2)] = 3

@@ -39,10 +39,12 @@ class ATC(SelfSupervised):
         """Options of ATC.
 
         Attributes:
-            gap: To the later frame, in frames.
-            momentum: By which the slow encoder follows.
-            code: Size of what is contrasted.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            gap: To the later frame, in frames (untuned).
+            momentum: By which the slow encoder follows (Stooke et al. 2021, in their
+                implementation).
+            code: Size of what is contrasted (untuned).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         gap: Count = 1

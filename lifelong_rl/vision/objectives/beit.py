@@ -45,9 +45,9 @@ class BEiT(SelfSupervised):
         """Options of BEiT.
 
         Attributes:
-            tokens: Size of the codebook.
-            patch: Side of a patch, in pixels; it must divide the image.
-            masked: Share of the patches that are hidden.
+            tokens: Size of the codebook (untuned; 8192 in Bao et al. 2022).
+            patch: Side of a patch, in pixels; it must divide the image (untuned: 64 patches).
+            masked: Share of the patches that are hidden (Bao et al. 2022).
         """
 
         tokens: Count = 256

@@ -41,10 +41,12 @@ class CMC(SelfSupervised):
         """Options of CMC.
 
         Attributes:
-            between: "colour" for luminance and chroma, "cameras" for the first two cameras.
-            temperature: τ of the loss.
-            projection: Units of the projectors' layers.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            between: "colour" for luminance and chroma, "cameras" for the first two cameras (Tian et
+                al. 2020).
+            temperature: τ of the loss (untuned: as SimCLR's).
+            projection: Units of the projectors' layers (untuned: as SimCLR's).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         between: Literal["colour", "cameras"] = "colour"

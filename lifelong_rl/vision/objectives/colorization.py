@@ -46,8 +46,9 @@ class Colorization(SelfSupervised):
         """Options of Colorization.
 
         Attributes:
-            colours: Number of classes.
-            rebalancing: λ, how far the weights go from the inverse frequency (0) to equal ones (1).
+            colours: Number of classes (untuned; 313 in Zhang et al. 2016).
+            rebalancing: λ, how far the weights go from the inverse frequency, at 0, to equal ones,
+                at 1 (Zhang et al. 2016).
         """
 
         colours: Count = 32

@@ -41,7 +41,8 @@ class Context(SelfSupervised):
         """Options of Context.
 
         Attributes:
-            jitter: Largest random shift of each patch, in pixels, so that edges do not tell.
+            jitter: Largest random shift of each patch, in pixels, so that edges do not tell
+                (untuned).
         """
 
         jitter: Whole = 2

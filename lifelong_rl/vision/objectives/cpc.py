@@ -40,9 +40,10 @@ class CPC(SelfSupervised):
         """Options of CPC.
 
         Attributes:
-            horizon: How many of the following frames to predict.
-            gap: From one of them to the next, in frames.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            horizon: How many of the following frames to predict (untuned).
+            gap: From one of them to the next, in frames (untuned).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         horizon: Count = 1

@@ -38,8 +38,8 @@ class Exemplar(SelfSupervised):
         """Options of Exemplar.
 
         Attributes:
-            classes: Number of exemplars, at most; no two are less than `margin` apart.
-            margin: Between exemplars of one episode, in frames.
+            classes: Number of exemplars, at most; no two are less than `margin` apart (untuned).
+            margin: Between exemplars of one episode, in frames (untuned).
         """
 
         classes: Count = 2048

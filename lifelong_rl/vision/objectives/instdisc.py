@@ -44,10 +44,12 @@ class InstanceDiscrimination(SelfSupervised):
         """Options of InstanceDiscrimination.
 
         Attributes:
-            temperature: τ of the softmax.
-            bank_momentum: Share of a frame's old embedding in its new one.
-            projection: Size of an embedding.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            temperature: τ of the softmax (Wu et al. 2018).
+            bank_momentum: Share of a frame's old embedding in its new one (Wu et al. 2018, in their
+                implementation).
+            projection: Size of an embedding (Wu et al. 2018).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         temperature: Positive = 0.07

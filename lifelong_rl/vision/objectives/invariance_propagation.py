@@ -37,13 +37,17 @@ class InvariancePropagation(Aggregation):
         """Options of InvariancePropagation.
 
         Attributes:
-            neighbours: To how many nearest neighbours a step may go.
-            hops: Number of steps.
-            positives: How many of the frames reached, the least similar, are drawn near.
-            negatives: How many of the others, the most similar, are pushed away.
-            weight: Of this loss, beside that of instance discrimination.
-            warmup: Steps of instance discrimination alone.
-            refresh: Steps from one search for neighbours to the next.
+            neighbours: To how many nearest neighbours a step may go (Wang et al. 2020, in their
+                implementation).
+            hops: Number of steps (Wang et al. 2020, in their implementation).
+            positives: How many of the frames reached, the least similar, are drawn near (untuned;
+                50 in the implementation of Wang et al. 2020).
+            negatives: How many of the others, the most similar, are pushed away (untuned; 4096 in
+                the implementation of Wang et al. 2020).
+            weight: Of this loss, beside that of instance discrimination (Wang et al. 2020, in their
+                implementation).
+            warmup: Steps of instance discrimination alone (untuned).
+            refresh: Steps from one search for neighbours to the next (untuned).
         """
 
         neighbours: Count = 4

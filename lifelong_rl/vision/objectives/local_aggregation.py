@@ -38,11 +38,13 @@ class LocalAggregation(Aggregation):
         """Options of LocalAggregation.
 
         Attributes:
-            clusters: Of each clustering; at most a tenth of the frames.
-            clusterings: How many.
-            background: How many neighbours the background has; at most half of the frames.
-            warmup: Steps of instance discrimination before the first clustering.
-            refresh: Steps from one clustering to the next.
+            clusters: Of each clustering; at most a tenth of the frames (untuned; 30 000 in the
+                implementation of Zhuang et al. 2019).
+            clusterings: How many (Zhuang et al. 2019, in their implementation for AlexNet).
+            background: How many neighbours the background has; at most half of the frames
+                (untuned).
+            warmup: Steps of instance discrimination before the first clustering (untuned).
+            refresh: Steps from one clustering to the next (untuned).
         """
 
         clusters: Count = 200

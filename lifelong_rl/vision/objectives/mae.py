@@ -40,8 +40,8 @@ class MAE(SelfSupervised):
         """Options of MAE.
 
         Attributes:
-            patch: Side of a patch, in pixels; it must divide the image.
-            masked: Share of the patches that are hidden.
+            patch: Side of a patch, in pixels; it must divide the image (untuned: 64 patches).
+            masked: Share of the patches that are hidden (He et al. 2022).
         """
 
         patch: Count = 8

@@ -45,12 +45,16 @@ class MoCo(SelfSupervised):
         """Options of MoCo.
 
         Attributes:
-            version: 1 has a linear head, 2 one with a hidden layer and a higher temperature.
-            temperature: τ of the loss; by default the version's, 0.07 or 0.2.
-            momentum: m, by which the slow encoder follows.
-            queue: Number of keys.
-            projection: Units of the head's layers.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            version: 1 has a linear head, 2 one with a hidden layer and a higher temperature (Chen
+                et al. 2020).
+            temperature: τ of the loss; by default the version's, 0.07 or 0.2 (He et al. 2020, Chen
+                et al. 2020).
+            momentum: m, by which the slow encoder follows (untuned, for few steps; 0.999 in He et
+                al. 2020).
+            queue: Number of keys (untuned; 65 536 in He et al. 2020).
+            projection: Units of the head's layers (He et al. 2020).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         version: Literal[1, 2] = 2

@@ -50,8 +50,8 @@ class OddOneOut(SelfSupervised):
         """Options of OddOneOut.
 
         Attributes:
-            clips: Number of clips.
-            gap: From one of the five frames to the next.
+            clips: Number of clips (untuned).
+            gap: From one of the five frames to the next (untuned).
         """
 
         clips: Annotated[int, Ge(2)] = 3

@@ -42,7 +42,7 @@ class ShuffleAndLearn(SelfSupervised):
         """Options of ShuffleAndLearn.
 
         Attributes:
-            gap: From one of the five frames to the next.
+            gap: From one of the five frames to the next (untuned).
         """
 
         gap: Count = 2

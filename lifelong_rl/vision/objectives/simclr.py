@@ -38,9 +38,10 @@ class SimCLR(SelfSupervised):
         """Options of SimCLR.
 
         Attributes:
-            temperature: τ of the loss.
-            projection: Units of the projector's layers.
-            margin: Frames of one episode that are less apart are no negatives of each other.
+            temperature: τ of the loss (Chen et al. 2020, table 5).
+            projection: Units of the projector's layers (Chen et al. 2020).
+            margin: Frames of one episode that are less apart are no negatives of each other
+                (untuned).
         """
 
         temperature: Positive = 0.1

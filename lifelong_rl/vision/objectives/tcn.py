@@ -42,11 +42,13 @@ class TCN(SelfSupervised):
         """Options of TCN.
 
         Attributes:
-            between: "time" for a frame and the one after it, "cameras" for the first two cameras.
-            gap: From a frame to its positive, in frames, if that is another frame.
-            margin: From a frame to its negative, in frames, at the least.
-            distance: By how much the negative should be farther away, in squared distance.
-            projection: Size of what is compared.
+            between: "time" for a frame and the one after it, "cameras" for the first two cameras
+                (untuned: needs one camera).
+            gap: From a frame to its positive, in frames, if that is another frame (untuned).
+            margin: From a frame to its negative, in frames, at the least (untuned).
+            distance: By how much the negative should be farther away, in squared distance
+                (untuned).
+            projection: Size of what is compared (untuned).
         """
 
         between: Literal["time", "cameras"] = "time"
