@@ -11,9 +11,21 @@ import os
 import sys
 from typing import TYPE_CHECKING, Unpack
 
+from lifelong_rl.errors import UserError
+
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     # has to be decided before mujoco is first imported; EGL renders without a display
     os.environ.setdefault("MUJOCO_GL", "egl")
+
+try:
+    import mujoco  # noqa: F401
+except ImportError:
+    raise
+except Exception as _error:  # what MUJOCO_GL names is loaded at once, and fails in its own way
+    raise UserError(
+        f"MuJoCo cannot be imported with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {_error}; set "
+        "MUJOCO_GL=egl, or another that this machine has"
+    ) from _error
 
 from lifelong_rl.envs.registration import register_environments, register_task
 from lifelong_rl.envs.tasks import TASKS, get_task

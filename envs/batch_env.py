@@ -8,6 +8,7 @@ thin adapters around it.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,7 @@ class BatchEnv:
         _log_to_no_file()
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
+        self._process = os.getpid()
         self.num_diverged = 0
         self.robot = task.robot(self.batch)
         self.elapsed = np.zeros(num_envs, np.int64)
@@ -121,6 +123,7 @@ class BatchEnv:
         if ids.dtype == bool:
             ids = np.flatnonzero(ids)
         starts = [self.task.sample(self._rngs[row]) for row in ids]
+        self._check_process()
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self.robot.place(ids, starts)
         self.batch.forward(ids, stage=_VELOCITY_STAGE)
@@ -138,6 +141,7 @@ class BatchEnv:
         Raises:
             ValueError: if the shape is another or a value is not a number.
         """
+        self._check_process()
         self.robot.command(self._checked(actions))
         self.batch.step(nstep=self.task.substeps, stage=_VELOCITY_STAGE)
         self.elapsed += 1
@@ -202,6 +206,7 @@ class BatchEnv:
                 f"the snapshot holds arrays of the shapes {shapes}; {self.num_envs} environments "
                 f"of task {self.task.name} take {expected}"
             )
+        self._check_process()
         for name, array in kept.items():
             array[:] = snapshot[name]
         self.batch.forward(stage=_VELOCITY_STAGE)
@@ -225,6 +230,14 @@ class BatchEnv:
         BatchEnv.__init__(self, state["task"], state["num_envs"], state["num_threads"])
         self.restore(state["snapshot"])
         self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
+
+    def _check_process(self) -> None:
+        """Raise a RuntimeError in a fork, which has none of the threads that are waited for."""
+        if self._num_threads != 1 and os.getpid() != self._process:
+            raise RuntimeError(
+                "cannot step environments in a fork of the process that made them: their threads "
+                "are not in it; make them there, or start the process by multiprocessing's 'spawn'"
+            )
 
     def _kept(self) -> dict[str, npt.NDArray[Any]]:
         """Return the live arrays of a `snapshot` by name."""

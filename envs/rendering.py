@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import copy
+import os
 import threading
 import warnings
 import weakref
@@ -23,6 +24,7 @@ from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
 from lifelong_rl.errors import lookup
 
+PACKAGES = "Debian: apt install libegl1 libegl-mesa0 libgl1-mesa-dri"
 MAX_MARKERS = 10
 """Balls that a picture may show beside the model's geoms."""
 
@@ -64,7 +66,8 @@ class Renderer:
 
         Raises:
             UnknownNameError: if the camera is unknown.
-            RenderingError: if no OpenGL context can be made.
+            RenderingError: if no OpenGL context can be made, as in a fork of a process that has
+                made one.
         """
         self._camera_ids = {
             name: env.batch.model.camera(lookup("camera", name, env.task.cameras, see="")).id
@@ -99,7 +102,7 @@ class Renderer:
         """Return a picture of one row from the renderer's own camera, (height, width, 3).
 
         Raises:
-            RenderingError: if the renderer is closed, or belongs to another thread.
+            RenderingError: if the renderer is closed, or belongs to another thread or process.
         """
         picture: npt.NDArray[np.uint8] = self.render_rows([row], [self._camera])[0, 0]
         return picture
@@ -114,8 +117,9 @@ class Renderer:
             cameras: names of the task's `cameras`.
 
         Raises:
-            RenderingError: if the renderer is closed, or belongs to another thread.
+            RenderingError: if the renderer is closed, or belongs to another thread or process.
         """
+        _refuse_fork()
         if not self._close.alive:
             raise RenderingError("cannot render: the renderer is closed")
         self._check_thread()
@@ -178,6 +182,10 @@ class Renderer:
 
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 """Renderers that are not closed yet."""
+_FIRST_OPENED_BY: set[int] = set()
+"""The process that has opened the first context, if one has."""
+_OF_PARENT: list[object] = []
+"""In a fork, the contexts of its parent: kept, because to drop them would free them."""
 
 
 def _open_context(model: mujoco.MjModel) -> tuple[mujoco.GLContext, mujoco.MjrContext]:
@@ -186,6 +194,7 @@ def _open_context(model: mujoco.MjModel) -> tuple[mujoco.GLContext, mujoco.MjrCo
     Raises:
         RenderingError: if there is no OpenGL here.
     """
+    _refuse_fork()
     size = model.vis.global_
     try:
         with warnings.catch_warnings(record=True, action="always") as complaints:
@@ -196,14 +205,52 @@ def _open_context(model: mujoco.MjModel) -> tuple[mujoco.GLContext, mujoco.MjrCo
         context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
     except Exception as error:  # every backend fails in its own way
-        raise RenderingError(
-            "cannot render: no OpenGL context (install libegl1, libegl-mesa0 and "
-            "libgl1-mesa-dri, and set MUJOCO_GL=egl before importing mujoco)"
-        ) from error
+        raise RenderingError(f"cannot render: {_explain(error)}") from error
+    _FIRST_OPENED_BY.add(os.getpid())
     # MuJoCo shuts EGL down at exit; what is registered later runs earlier
     atexit.unregister(_close_all)
     atexit.register(_close_all)
     return gl, context
+
+
+def _explain(error: Exception) -> str:
+    """Why there is no OpenGL context, and what to do about it."""
+    backend = os.environ.get("MUJOCO_GL") or "MuJoCo's default"
+    device = os.environ.get("MUJOCO_EGL_DEVICE_ID")
+    if backend != "egl":
+        mend = f"set MUJOCO_GL=egl, which needs no display ({PACKAGES})"
+    elif device is not None:
+        mend = f"set MUJOCO_EGL_DEVICE_ID, which is {device!r}, to a device, or unset it"
+    else:
+        mend = PACKAGES
+    reason = " ".join(str(error).split()).rstrip(".")
+    return f"no OpenGL context with {backend}: {reason}; {mend}"
+
+
+def _refuse_fork() -> None:
+    """Raise a RenderingError in a fork of a process that has opened a context.
+
+    OpenGL's threads are not in the fork, and would be waited for without end.
+    """
+    if _FIRST_OPENED_BY and os.getpid() not in _FIRST_OPENED_BY:
+        raise RenderingError(
+            "cannot render in a fork of a process that has rendered: OpenGL's threads are not in "
+            "it; start the process by multiprocessing's 'spawn', or fork before the first picture"
+        )
+
+
+def _forget_contexts() -> None:
+    """Leave alone, in a fork, what only its parent can free."""
+    for renderer in list(_OPEN):
+        found = renderer._close.detach()
+        if found is not None:
+            _, _, contexts, _ = found
+            _OF_PARENT.append(contexts)
+    _OPEN.clear()
+    atexit.unregister(_close_all)
+
+
+os.register_at_fork(after_in_child=_forget_contexts)
 
 
 def _free_context(gl: mujoco.GLContext, context: mujoco.MjrContext) -> None:

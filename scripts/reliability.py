@@ -282,8 +282,8 @@ done. What a run was doing when it died:
 DISK = """
 ## A disk that refuses
 
-One event of a file fails with EIO or ENOSPC; or from one on all that need room do, also with half of
-a write done; no file may grow over a limit (`RLIMIT_FSIZE`); a real disk (tmpfs) is full.
+One event of a file fails with EIO or ENOSPC, or all do from one on that need room, also with half
+of a write done; no file may grow over a limit (`RLIMIT_FSIZE`); a real disk (tmpfs) is full.
 The run says so in one line and ends with 1 or 2, `status.json` says "failed", and what was written
 before is whole. Once there is room it goes on.
 """
@@ -314,7 +314,7 @@ LIMITS = """
 
 A process that dies is not a machine that loses its power: what `fsync` promises is the file
 system's word. Killing a run between two checkpoints loses the work since the last; none of its
-numbers change. On what is safe to open from somebody else see {doc}`security`.
+numbers change. On what is safe to open from somebody else see [Security](security.md).
 """
 
 

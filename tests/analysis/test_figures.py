@@ -3,6 +3,7 @@
 import re
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from made_runs import make_results, write_run, write_study
@@ -123,6 +124,14 @@ def test_files_are_the_same_every_time(comparison):
     for kind, magic in (("svg", b"<?xml"), ("png", b"\x89PNG")):
         first, again = (figures_of(comparison)["arm3-forgetting"].render(kind) for _ in range(2))
         assert first == again and first.startswith(magic)
+
+
+def test_a_matplotlibrc_changes_nothing(comparison, monkeypatch):
+    """One of the working directory may be somebody else's, and could have LaTeX run."""
+    plain = figures_of(comparison)["arm3-scatter-bc-sac"].render("svg")
+    for name, value in {"text.usetex": True, "font.size": 30, "lines.linewidth": 9}.items():
+        monkeypatch.setitem(matplotlib.rcParams, name, value)
+    assert figures_of(comparison)["arm3-scatter-bc-sac"].render("svg") == plain
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(comparison):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +224,29 @@ def test_a_snapshot_of_another_task_or_size_is_refused() -> None:
         with pytest.raises(ValueError, match="2 environments of task reach take"):
             env.restore(wrong)
     np.testing.assert_array_equal(env.snapshot()["physics"], snapshot["physics"])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("threads, code", [(1, 0), (2, 2)])
+def test_a_fork_does_not_wait_for_threads_that_are_not_in_it(threads: int, code: int) -> None:
+    """One thread steps by itself; of several there is none in a fork, which is told."""
+    env = BatchEnv(get_task("reach"), 2, threads)
+    env.seed(0)
+    env.reset()
+    env.step(np.zeros((2, 4)))
+    snapshot = env.snapshot()
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for go_on in (lambda: env.step(np.zeros((2, 4))), env.reset, lambda: env.restore(snapshot)):
+            try:
+                go_on()
+            except RuntimeError as error:
+                refused += "in a fork of the process that made them" in str(error)
+        os._exit({0: 0, 3: 2}.get(refused, 1))
+    end = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    assert os.waitstatus_to_exitcode(ended[1]) == code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,8 +185,19 @@ def test_leaving_without_closing_is_quiet(env: BatchEnv) -> None:
     assert (result.stdout, result.stderr) == ("", "")
 
 
-@pytest.mark.parametrize("backend", ["disable", "glfw"])
-def test_without_a_renderer_everything_else_works(backend: str) -> None:
+WRONG = {
+    "disable": ({"MUJOCO_GL": "disable"}, "with disable: .*; set MUJOCO_GL=egl, which needs no d"),
+    "glfw": ({"MUJOCO_GL": "glfw"}, "with glfw: .*DISPLAY.*; set MUJOCO_GL=egl, which needs no d"),
+    "device": (
+        {"MUJOCO_GL": "egl", "MUJOCO_EGL_DEVICE_ID": "99"},
+        "with egl: .*; set MUJOCO_EGL_DEVICE_ID, which is '99', to a device, or unset it$",
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_without_a_renderer_everything_else_works(setting: str) -> None:
+    """The error names what is wrong and what to do."""
     script = (
         "from lifelong_rl import envs\n"
         "from lifelong_rl.envs.rendering import RenderingError\n"
@@ -202,14 +214,75 @@ def test_without_a_renderer_everything_else_works(backend: str) -> None:
         "    print(error)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    variables, expected = WRONG[setting]
     result = subprocess.run(
         [sys.executable, "-c", script],
-        env={**environment, "MUJOCO_GL": backend},
+        env={**environment, **variables},
         capture_output=True,
         text=True,
         check=True,
     )
     lines = result.stdout.splitlines()
     assert len(lines) == 2 and lines[0] == lines[1]
-    assert lines[0].startswith("cannot render: no OpenGL context (install libegl1, ")
+    assert re.search(f"^cannot render: no OpenGL context {expected}", lines[0])
     assert result.stderr == ""
+
+
+def test_a_backend_that_cannot_be_imported_is_named() -> None:
+    script = "from lifelong_rl.cli import main; import sys; sys.exit(main(['run', '--seed', '1']))"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "MuJoCo cannot be imported with MUJOCO_GL=nonsense: invalid value" in line
+    assert line.endswith("set MUJOCO_GL=egl, or another that this machine has")
+
+
+FORK = """
+import os, signal, sys, time
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
+
+env = BatchEnv(get_task("reach"), 1)
+env.seed(0)
+env.reset()
+renderer = Renderer(env, width=16, height=16)
+before = renderer.render().tolist()
+child = os.fork()
+if child == 0:
+    told = []
+    for render in (renderer.render, lambda: Renderer(env, width=16, height=16).render()):
+        try:
+            render()
+        except RenderingError as error:
+            told.append(str(error))
+    renderer.close()
+    print("\\n".join(told), flush=True)
+    sys.exit()
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.05)
+else:
+    os.kill(child, signal.SIGKILL)
+    sys.exit("the fork waits without end")
+assert status == 0
+assert renderer.render().tolist() == before
+"""
+
+
+def test_a_fork_does_not_wait_for_threads_that_are_not_in_it(env: BatchEnv) -> None:
+    """Neither to render nor to leave; and its parent renders as before."""
+    result = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    first, second = result.stdout.splitlines()
+    assert first == second
+    assert first.startswith("cannot render in a fork of a process that has rendered")
+    assert "multiprocessing's 'spawn'" in first

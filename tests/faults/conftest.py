@@ -1,6 +1,11 @@
-"""Lets quick resumes be quick."""
+"""Lets quick resumes be quick, and tests find what they try faults with."""
+
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "vision")]
 
 
 @pytest.fixture(autouse=True)

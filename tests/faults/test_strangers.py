@@ -1,11 +1,18 @@
 """What comes from somebody else is opened without running any of it: see SECURITY.md."""
 
+import io
+import pickle
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
+import damage
+import numpy as np
 import pytest
+import subjects
+import torch
 from toy_runs import PLUGIN, SMALL, TOY, run_toy
 
 from lifelong_rl.cli import main
@@ -18,6 +25,8 @@ from lifelong_rl.studies.study import read_study
 EVIL = "from pathlib import Path\nPath(__file__).with_name('executed').touch()\n"
 MODULES = ("evil.py", "random.py", "envs/__init__.py", "torch/__init__.py", "sitecustomize.py")
 """What a folder may hold for somebody who starts Python in it."""
+ROOT = Path(__file__).parents[2]
+SUBJECT = subjects.SUBJECTS["toy"]
 STUDY = "sequences: toy3\nagents: toy\nmethods: finetune\nseeds: 0\nplugin: [evil]\n"
 
 
@@ -129,6 +138,53 @@ def test_what_is_to_be_typed_is_the_name_of_a_module(stranger, capsys, name):
     (line,) = capsys.readouterr().err.splitlines()
     assert "is no name of a module" in line
     assert executed(stranger) == []
+
+
+class Bomb:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def torch_file(bomb):
+    box = io.BytesIO()
+    torch.save(bomb, box)
+    return box.getvalue()
+
+
+def array_file(bomb):
+    box = io.BytesIO()
+    np.savez(box, metadata=np.array([bomb], object), lengths=np.array([bomb], object))
+    return box.getvalue()
+
+
+@pytest.mark.parametrize("make", [pickle.dumps, torch_file, array_file])
+def test_no_pickle_is_read(original, tmp_path, monkeypatch, make):
+    """In place of a file of any kind."""
+    monkeypatch.setenv("LIFELONG_RL_CACHE", str(tmp_path / "cache"))
+    trace, reference = tmp_path / "exploded", subjects.Reference(SUBJECT, original, {}, 0.0)
+    kinds = damage.make_kinds(reference, tmp_path)
+    content = make(Bomb(trace))
+    if make is pickle.dumps:
+        pickle.loads(content)
+        trace.unlink()  # it does leave one
+    for kind, file in kinds.items():
+        outcome = damage.damage(kind, file, lambda good: content, make.__name__)
+        assert outcome.problems == [] and not trace.exists()
+        ends = {"dataset in the cache": "read as it was", "metrics.jsonl": "not noticed"}
+        assert outcome.kind == ends.get(kind, "refused"), kind
+
+
+def test_every_claim_of_the_page_names_a_test():
+    page = (ROOT / "SECURITY.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) >= 7
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), test
 
 
 def test_the_same_in_python(stranger):

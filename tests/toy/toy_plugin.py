@@ -7,8 +7,6 @@ the task, so that learning a task makes it forget those before.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -29,14 +27,7 @@ TARGETS = np.array([[0.8, -0.8], [-0.8, 0.8], [0.8, 0.7]], dtype=np.float32)
 HORIZON = 5
 
 on_step: Callable[[int, int], None] = lambda task_id, step: None  # noqa: E731
-"""Called by the agent after each step; faults are put in here, or by TOY_KILL="task:step"."""
-
-if "TOY_KILL" in os.environ:
-    KILL_AT = tuple(int(number) for number in os.environ["TOY_KILL"].split(":"))
-
-    def on_step(task_id: int, step: int) -> None:
-        if task_id == KILL_AT[0] and step >= KILL_AT[1]:
-            os.kill(os.getpid(), signal.SIGKILL)
+"""Called by the agent after each step; faults are put in here."""
 
 
 class ToyEnv:
