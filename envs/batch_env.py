@@ -20,6 +20,7 @@ from mujoco.batch import Batch
 
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
+from lifelong_rl.errors import ContractError
 
 _LOGGER = logging.getLogger(__name__)
 # bad positions, velocities and accelerations, whose counters lie side by side
@@ -93,6 +94,8 @@ class BatchEnv:
         self.robot = task.robot(self.batch)
         self.elapsed = np.zeros(num_envs, np.int64)
         self._weights = np.array(list(task.weights.values()))
+        self._term_names = list(task.weights)
+        self._is_checked = False
         self._warnings = self._warning_counts()
         self._observation = np.zeros((num_envs, task.observation_dim), np.float32)
         self._rngs: list[np.random.Generator] = []
@@ -140,6 +143,7 @@ class BatchEnv:
 
         Raises:
             ValueError: if the shape is another or a value is not a number.
+            ContractError: if the task tells rewards or success otherwise than it has to.
         """
         self._check_process()
         self.robot.command(self._checked(actions))
@@ -148,8 +152,10 @@ class BatchEnv:
         diverged = self._find_diverged()
 
         state = self.state()
-        terms = self._reward_terms(state)
-        success = self.task.success(state)
+        values, success = self.task.reward_terms(state), self.task.success(state)
+        if not self._is_checked:
+            self._check_task(values, success)
+        terms = self._weigh(values)
         observation = self.robot.encode(state)
         if diverged.any():  # MuJoCo has reset these rows: what they show was not achieved
             terms[diverged] = 0.0
@@ -243,9 +249,27 @@ class BatchEnv:
         """Return the live arrays of a `snapshot` by name."""
         return {"physics": self.batch.state, "elapsed": self.elapsed, **self.robot.memory()}
 
-    def _reward_terms(self, state: Any) -> Array:
+    def _check_task(self, values: Any, success: Any) -> None:
+        """Check, once, what a task of anyone's returns; a scalar would count for every row."""
+        owner, n = f"the task '{self.task.name}'", self.num_envs
+        names = sorted(values) if isinstance(values, Mapping) else None
+        if names != sorted(self._term_names):
+            raise ContractError(
+                owner, f"reward_terms() tells {names}, and its weights are for {self._term_names}"
+            )
+        for name, value in values.items():
+            if not isinstance(value, np.ndarray) or value.shape != (n,):
+                raise ContractError(
+                    owner, f"the reward term '{name}' is of shape {np.shape(value)}, not ({n},)"
+                )
+        if not isinstance(success, np.ndarray) or success.shape != (n,) or success.dtype != bool:
+            raise ContractError(
+                owner, f"success() is of shape {np.shape(success)}, not ({n},) of bool"
+            )
+        self._is_checked = True
+
+    def _weigh(self, values: Mapping[str, Array]) -> Array:
         """Return the weighted reward terms, (n, k)."""
-        values = self.task.reward_terms(state)
         terms = np.empty((self.num_envs, len(self._weights)))
         for column, (name, weight) in enumerate(self.task.weights.items()):
             np.multiply(values[name], weight, out=terms[:, column])

@@ -21,6 +21,7 @@ from lifelong_rl.envs.pixels import PixelObserver, Pixels
 from lifelong_rl.envs.robot import Array
 from lifelong_rl.envs.task import Task
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import ContractError
 from lifelong_rl.storage.demonstration_file import Demonstrations
 from lifelong_rl.storage.versions import versions
 
@@ -179,8 +180,19 @@ def demonstrate(
 
 
 def choose(expert: Expert, env: BatchEnv) -> npt.NDArray[np.float32]:
-    """Return what an expert does in the current state of every row, (n, action_dim), in [-1, 1]."""
-    return np.clip(expert(env.state()), -1.0, 1.0).astype(np.float32)
+    """Return what an expert does in the current state of every row, (n, action_dim), in [-1, 1].
+
+    Raises:
+        ContractError: if it tells other than one finite action for each row.
+    """
+    chosen = np.asarray(expert(env.state()))
+    shape = env.num_envs, env.task.action_dim
+    if chosen.shape != shape or not np.isfinite(chosen).all():
+        told = f"of shape {chosen.shape}" if chosen.shape != shape else "that are not finite"
+        raise ContractError(
+            f"the expert of task '{env.task.name}'", f"returns actions {told}, not {shape}"
+        )
+    return np.clip(chosen, -1.0, 1.0).astype(np.float32)
 
 
 def _arrays(episodes: Episodes) -> Iterator[npt.NDArray[Any]]:

@@ -19,6 +19,7 @@ import pytest
 from lifelong_rl import envs
 from lifelong_rl.envs.arm.task import Arm, Start
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.demonstrations import choose
 from lifelong_rl.envs.robot import Robot
 from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.envs.tasks.drawer_open import OPEN, DrawerOpen
@@ -250,3 +251,50 @@ def test_a_fork_does_not_wait_for_threads_that_are_not_in_it(threads: int, code:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
     assert os.waitstatus_to_exitcode(ended[1]) == code
+
+
+class Told(Reach):
+    """Reach, but for what a test replaces."""
+
+    name = "told"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "spoil", "told"),
+    [
+        ("reward_terms", lambda terms: dict.fromkeys(terms, 0.5), "is of shape (), not (3,)"),
+        ("reward_terms", lambda terms: {n: t[:1] for n, t in terms.items()}, "of shape (1,)"),
+        ("reward_terms", lambda terms: {**terms, "more": next(iter(terms.values()))}, "'more'"),
+        ("reward_terms", lambda terms: {}, "reward_terms() tells []"),
+        ("reward_terms", lambda terms: [1.0], "reward_terms() tells None"),
+        ("success", lambda success: bool(success.any()), "of shape (), not (3,) of bool"),
+        ("success", lambda success: success.astype(float), "not (3,) of bool"),
+        ("success", lambda success: success[:, None], "of shape (3, 1)"),
+    ],
+)
+def test_what_a_task_returns_for_each_row_is_checked_at_the_first_step(
+    attribute: str, spoil: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = getattr(Reach, attribute)
+    monkeypatch.setattr(Told, attribute, lambda self, state: spoil(own(self, state)), raising=False)
+    env = BatchEnv(Told(), 3)
+    env.reset()
+    with pytest.raises(UserError, match="the task 'told': ") as caught:
+        env.step(np.zeros((3, 4)))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("actions", "told"),
+    [
+        (np.zeros(4), "actions of shape (4,), not (3, 4)"),
+        (np.zeros((1, 4)), "actions of shape (1, 4), not (3, 4)"),
+        (np.full((3, 4), np.nan), "actions that are not finite"),
+    ],
+)
+def test_what_an_expert_returns_is_checked(actions: np.ndarray, told: str) -> None:
+    env = BatchEnv(Reach(), 3)
+    env.reset()
+    with pytest.raises(UserError, match="the expert of task 'reach': returns") as caught:
+        choose(lambda state: actions, env)
+    assert told in str(caught.value)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
 from lifelong_rl.studies.study import Cell
 from lifelong_rl.studies.sweep import (
+    CELL,
     Entry,
     Estimate,
     SweepLoop,
@@ -336,3 +338,14 @@ def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):
 )
 def test_the_end_of_a_process_is_one_line(code, stderr, told):
     assert describe_end(code, stderr) == told
+
+
+@pytest.mark.parametrize("name", ["statistics.py", "agents/__init__.py", "lifelong_rl/__init__.py"])
+def test_modules_of_the_working_directory_are_not_those_of_a_cell(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise RuntimeError('of the working directory')")
+    module = name.partition("/")[0].removesuffix(".py")
+    flags = CELL[: CELL.index("-m")]
+    find = f"from importlib.util import find_spec as f; s = f('{module}'); print(s and s.origin)"
+    done = subprocess.run([*flags, "-c", find], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and str(tmp_path) not in done.stdout
