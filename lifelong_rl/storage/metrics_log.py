@@ -161,14 +161,16 @@ def write_image(folder: Path, name: str, picture: np.ndarray, step: int) -> None
     would seem to stand still.
 
     Args:
-        folder: Of the events.
+        folder: Of the events, in that of a run's.
         name: Of the picture.
         picture: (height, width, 3) uint8.
         step: Environment steps that were learned.
 
     Raises:
+        NotPlainError: One of the two folders is a link.
         WriteError: The disk refused.
     """
+    refuse_link(folder.parent)
     with writing(folder), closing(EventFile(folder)) as events:
         events.add_image(name, picture, step)
 

@@ -4,10 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy_runs import PLUGIN, run_toy, snapshot
 
 from lifelong_rl.cli import main
+from lifelong_rl.storage.metrics_log import write_image
+from lifelong_rl.storage.plain_file import NotPlainError
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,15 @@ def test_other_hard_links_are_replaced_or_removed(run, victim, name):
     os.link(victim / "thesis", run / name)
     before = snapshot(victim)
     assert main(["resume", *PLUGIN, str(run), "--from", "task-001", "--quiet"]) == 0
+    assert snapshot(victim) == before
+
+
+@pytest.mark.parametrize("name", ["tb", "tb/clips"])
+def test_pictures_of_clips_are_not_written_through_a_link(run, victim, name):
+    put(run / name, victim)
+    before = snapshot(victim)
+    with pytest.raises(NotPlainError, match=f"{name} is a link to"):
+        write_image(run / "tb" / "clips", "clip", np.zeros((2, 2, 3), np.uint8), 0)
     assert snapshot(victim) == before
 
 
