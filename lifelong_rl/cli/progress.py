@@ -35,7 +35,7 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
 class QuietReporter(Reporter):
     """Nothing but what should be known."""
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Warn on stderr."""
         print(f"lifelong-rl: warning: {text}", file=sys.stderr, flush=True)
 

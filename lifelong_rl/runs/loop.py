@@ -31,7 +31,7 @@ from lifelong_rl.storage.metrics_log import MetricsLog
 class Reporter:
     """Is told how a run goes. This one keeps quiet."""
 
-    def note(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Something that should be known of the run, which is about to begin or to go on."""
 
     def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
@@ -130,7 +130,7 @@ class SequenceLoop:
                 facts = {"tasks": self._labels, "task_versions": sequence.versions()}
                 folder.add_session(facts, notes)
                 for note in notes:
-                    self._reporter.note(note)
+                    self._reporter.warn(note)
                 self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
                 if self._memory is not None:
                     self._reporter.note(self._memory)
