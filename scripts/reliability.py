@@ -40,6 +40,8 @@ SECTIONS = {
     "races": "races of two processes",
 }
 """Sections of the counts, and what they are called on the page."""
+PHASES = ("start", "learning", "evaluation", "writing")
+"""What a run was doing when it was killed, in the order of the page."""
 SHARES = {"toy": 1.0, "classifier": 0.06, "sac": 0.06}
 """How many of the faults each subject meets, of those at scale 1."""
 
@@ -126,7 +128,8 @@ def try_subject(name: str, folder: Path, scale: float, seed: int, tally: Tally) 
     largest = max(file.stat().st_size for file in reference.path.rglob("*") if file.is_file())
     for k in several(20):
         limit = round(largest * k / len(several(20)))
-        tally.add("disk", "file size limit", campaigns.limit_size(reference, limit))
+        outcome = campaigns.limit_size(reference, limit)
+        tally.add("disk", outcome.kind, outcome)
     held = sum(file.stat().st_size for file in reference.path.rglob("*") if file.is_file())
     for k in several(20):
         filled = campaigns.full_disk(reference, 4 + round(held / 1024 * k / len(several(20))))
@@ -206,7 +209,7 @@ def make_page(faults: Mapping[str, Any], fuzz: Mapping[str, Any] | None) -> str:
         "\n".join(_table(["", "tried", "failed"], rows)),
         "Made by\n\n" + "\n".join(f"    {command}" for command in commands),
         KILLS,
-        "\n".join(_table(["killed", "tried", "failed"], _rows(faults, "kills"))),
+        "\n".join(_table(["killed", "tried", "failed"], _rows(faults, "kills", PHASES))),
         DISK,
         "\n".join(_table(["refused", "tried", "failed"], _rows(faults, "disk"))),
         DAMAGE,
@@ -231,13 +234,16 @@ def make_page(faults: Mapping[str, Any], fuzz: Mapping[str, Any] | None) -> str:
         header = ["", "inputs", "accepted", "refused", "failed"]
         parts += [FUZZED, "\n".join(_table(header, fuzzed))]
     made = ", ".join(f"{name} {version}" for name, version in faults["versions"].items())
-    parts.append(f"{LIMITS}\n\nVersions: {made}.")
+    parts += [LIMITS, f"Versions: {made}."]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _rows(faults: Mapping[str, Any], section: str) -> Iterator[list[Any]]:
-    for kind, counts in faults["sections"][section].items():
-        yield [kind, counts["tried"], counts["failed"]]
+def _rows(
+    faults: Mapping[str, Any], section: str, order: Iterable[str] = ()
+) -> Iterator[list[Any]]:
+    kinds = faults["sections"][section]
+    for kind in dict.fromkeys((*order, *kinds)):
+        yield [kind, kinds[kind]["tried"], kinds[kind]["failed"]]
 
 
 def _damage_table(faults: Mapping[str, Any]) -> Iterator[str]:
@@ -284,8 +290,9 @@ DISK = """
 
 One event of a file fails with EIO or ENOSPC, or all do from one on that need room, also with half
 of a write done; no file may grow over a limit (`RLIMIT_FSIZE`); a real disk (tmpfs) is full.
-The run says so in one line and ends with 1 or 2, `status.json` says "failed", and what was written
-before is whole. Once there is room it goes on.
+The run says so in one line and ends with 1 or 2, or one event does not matter to it; what was
+written before is whole. Where the disk stays full, `status.json` says "failed" and nothing
+unfinished is left. Once there is room the run goes on.
 """
 DAMAGE = """
 ## Damaged files
@@ -294,7 +301,8 @@ Random bits are flipped, and KiB overwritten with zeros or noise or cut off with
 Checkpoints, encoders, agents and data sets have checksums: they are refused in one line, or what is
 read from them is what was written, because the bits say nothing. A data set in the cache is made
 anew. Files that people read and write too have no checksum: what leaves a `results.json` in order
-but for one digit is *not noticed*.
+but for one digit is *not noticed*. Of `metrics.jsonl`, which a run only appends to, the last line
+is read.
 """
 SIGNALS = """
 ## Signals, readers that go away, two at once

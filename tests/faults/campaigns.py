@@ -30,6 +30,9 @@ from subjects import Reference, changed_checkpoints, checkpoints, finish, tempor
 
 DISK_KINDS = ("open", "write", "truncate", "fsync", "rename", "mkdir")
 """Events that a full disk refuses."""
+Method = Callable[[bytes], int]
+NO_DISK, ENOUGH_ROOM = 2, 3
+"""Exit codes of a trial whose disk could not be made, or was not filled."""
 
 
 @dataclass
@@ -110,7 +113,7 @@ def kill_at_event(reference: Reference, number: int, *, torn: bool = False) -> O
                         board.enter("writing")
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            def write(count: int, method: Callable[[bytes], int], content: bytes) -> int:
+            def write(count: int, file: Path, method: Method, content: bytes) -> int:
                 if torn and count == number:
                     board.enter("writing")
                     method(content[: len(content) // 2])
@@ -156,8 +159,8 @@ def refuse_event(
                     board.strike()
                     raise OSError(code, os.strerror(code), str(file))
 
-            def write(count: int, method: Callable[[bytes], int], content: bytes) -> int:
-                if not torn or count < number or (count > number and not forever):
+            def write(count: int, file: Path, method: Method, content: bytes) -> int:
+                if not (torn and strikes(count, "write", file)):
                     return method(content)
                 board.strike()
                 if count == number and len(content) > 1:
@@ -169,9 +172,12 @@ def refuse_event(
         child = forked.start(reference.subject.run(path), path.with_suffix(".out"), prepare)
         kind = f"{name} {'from an event on' if forever else 'at one event'}"
         outcome = Outcome(kind, where=f"event {number}, torn {torn}")
-        outcome.problems += _told(child.wait(), child.lines)
+        exit_code = child.wait()
         outcome.happened = int(child.board.struck > 0)
-        outcome.problems += [*changed_checkpoints(path, reference.path)]
+        outcome.problems += _told(exit_code, child.lines)
+        outcome.problems += changed_checkpoints(path, reference.path)
+        if forever:
+            outcome.problems += _stopped_cleanly(path, reference, exit_code)
         outcome.problems += finish(reference, path)
         return outcome
 
@@ -189,8 +195,8 @@ def limit_size(reference: Reference, limit: int) -> Outcome:
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             lines = pipe.read().decode().splitlines()
-        outcome = Outcome("RLIMIT_FSIZE", where=f"{limit} bytes")
         code = child.wait()
+        outcome = Outcome("file size limit", int(code != 0), where=f"{limit} bytes")
         outcome.problems += _told(code, lines)
         outcome.problems += _stopped_cleanly(path, reference, code)
         outcome.problems += finish(reference, path)
@@ -209,9 +215,9 @@ def full_disk(reference: Reference, kibibytes: int) -> Outcome | None:
             finally:
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code == 2:
+        if code == NO_DISK:
             return None
-        outcome = Outcome("full tmpfs", where=f"{kibibytes} KiB")
+        outcome = Outcome("full tmpfs", int(code != ENOUGH_ROOM), where=f"{kibibytes} KiB")
         told = report.read_text() if report.exists() else ""
         outcome.problems += json.loads(told) if told else [f"the trial ended with {code}"]
         return outcome
@@ -223,7 +229,7 @@ def _on_small_disk(reference: Reference, disk: Path, kibibytes: int, report: Pat
     clone_newns, clone_newuser, remount = 0x00020000, 0x10000000, 32
     user, group = os.getuid(), os.getgid()
     if libc.unshare(clone_newns | clone_newuser):
-        return 2
+        return NO_DISK
     with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
@@ -235,7 +241,7 @@ def _on_small_disk(reference: Reference, disk: Path, kibibytes: int, report: Pat
         return int(libc.mount(b"tmpfs", str(disk).encode(), b"tmpfs", flags, options))
 
     if mount(kibibytes, 0):
-        return 2
+        return NO_DISK
     path = disk / "run"
     child = forked.start(reference.subject.run(path), report.with_suffix(".out"))
     code = child.wait()
@@ -244,7 +250,7 @@ def _on_small_disk(reference: Reference, disk: Path, kibibytes: int, report: Pat
         problems.append("no room could be made")
     problems += finish(reference, path, report.with_suffix(".out"))
     report.write_text(json.dumps(problems))
-    return 0
+    return 0 if code else ENOUGH_ROOM
 
 
 def signal_at_moment(reference: Reference, choose: random.Random, number: int) -> Outcome:

@@ -30,14 +30,18 @@ Happen = Callable[[int, str, Path], None]
 """Is called before an event with its number from 1, its kind and the file."""
 
 
-def watch_files(folder: Path, happen: Happen, write: Callable[..., int] | None = None) -> None:
+Write = Callable[[int, Path, Callable[[bytes], int], bytes], int]
+"""Is called in place of a write with its number, the file, the file's own method and the content;
+returns how many bytes it has written."""
+
+
+def watch_files(folder: Path, happen: Happen, write: Write | None = None) -> None:
     """Call `happen` before each event in a folder, from now on in this process.
 
     Args:
         folder: It need not be there.
         happen: May raise what the event is to raise, or end the process.
-        write: Called in place of a write, with its number, the file's own method and the content;
-            returns how many bytes it has written.
+        write: Called in place of each write.
     """
     inside, count = os.path.abspath(folder), 0
     plain_open, plain_write, plain_fsync = io.open, os.write, os.fsync
@@ -70,7 +74,7 @@ def watch_files(folder: Path, happen: Happen, write: Callable[..., int] | None =
         def write(self, content: Any) -> int:
             number = note("write", name_of(self.fileno()))
             if write is not None and number:
-                return write(number, super().write, bytes(content))
+                return write(number, Path(name_of(self.fileno())), super().write, bytes(content))
             return super().write(content)
 
         def truncate(self, size: int | None = None) -> int:

@@ -23,7 +23,9 @@ def undisturbed(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_a_folder_that_goes_on(
     tmp_path, monkeypatch, capsys, undisturbed, number, exit_code
 ):
@@ -33,7 +35,7 @@ def test_a_signal_leaves_a_folder_that_goes_on(
         if (task_id, step) == (1, 100):
             os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)]
     monkeypatch.setattr(toy_plugin, "on_step", stop)
     assert run_toy(path, "--method", "ewc") == exit_code
     assert capsys.readouterr().err == (
@@ -42,7 +44,7 @@ def test_a_signal_leaves_a_folder_that_goes_on(
     assert status(path)["status"] == "interrupted"
     assert status(path)["message"] == "stopped in task 2 of 3 'right' at step 96"
     assert not (path / "results.json").exists()
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)] == before
 
     monkeypatch.undo()
     assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
@@ -50,6 +52,18 @@ def test_a_signal_leaves_a_folder_that_goes_on(
     for key in ("performance_matrix", "return_matrix", "success_curves", "metrics"):
         assert results(path)[key] == results(undisturbed)[key]
     assert without_speed(metric_lines(path)) == without_speed(metric_lines(undisturbed))
+
+
+def test_a_closed_terminal_stops_nothing_under_nohup(tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(
+            toy_plugin, "on_step", lambda task_id, step: os.kill(os.getpid(), signal.SIGHUP)
+        )
+        assert run_toy(tmp_path / "run", "--quiet") == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_printed_commands_can_be_copied(tmp_path, monkeypatch, capsys):
