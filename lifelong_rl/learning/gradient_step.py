@@ -82,7 +82,8 @@ def gradient_step(
             f"the component '{component.name}'", f"loss returns {_describe(loss)}, not {SCALAR}"
         )
     measured = {"loss": _finite(loss, "loss", component)}
-    loss.backward(inputs=own)
+    if loss.requires_grad:  # not for old tasks' rows alone, whose networks a method has frozen
+        loss.backward(inputs=own)
 
     record: StepRecord | None = None
     if method is not None:
@@ -102,8 +103,9 @@ def gradient_step(
 
         if penalty is not None or method.transforms_gradients:
             held = [p.grad for p in own if p.grad is not None]
-            largest = torch.stack(torch._foreach_norm(held, float("inf"))).max()
-            _finite(largest, "gradient", component)
+            if held:
+                largest = torch.stack(torch._foreach_norm(held, float("inf"))).max()
+                _finite(largest, "gradient", component)
 
     if max_grad_norm is not None:
         norm = torch.nn.utils.clip_grad_norm_(own, max_grad_norm)

@@ -165,3 +165,20 @@ def test_parameters_without_gradient_count_as_zero_and_frozen_ones_not_at_all(li
     found = loss_gradient(line, row(2, 3))
     assert set(found) == {"bias", "unused"}
     assert found["unused"].tolist() == [0, 0]
+
+
+def test_a_batch_of_old_rows_alone_whose_networks_are_frozen_changes_nothing():
+    class Frozen:
+        name, role, inputs = "frozen", "policy", ("observations",)
+        module = nn.ModuleList([nn.Linear(2, 1), nn.Linear(2, 1)])
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+
+        def loss(self, batch):
+            return self.module[0](batch["observations"]).mean()
+
+    component = Frozen()
+    component.module[0].requires_grad_(False)
+    before = [p.clone() for p in component.module.parameters()]
+    measured = gradient_step(component, {"observations": torch.ones(3, 2)})
+    assert list(measured) == ["loss"]
+    assert all(map(torch.equal, before, component.module.parameters()))
