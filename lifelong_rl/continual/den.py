@@ -58,6 +58,7 @@ class DEN(ContinualMethod):
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
+    rehearses = True
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -35,6 +35,8 @@ class PackNet(Preserving):
         learning.
     """
 
+    rehearses = True
+
     @dataclass(frozen=True, kw_only=True)
     class Options(Preserving.Options):
         """Options of PackNet.

@@ -55,6 +55,7 @@ class ContinualMethod:
     Attributes:
         needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
+        rehearses: Whether it calls the learner's `rehearse`.
         options: Of this method.
         made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
             was made otherwise. Files of agents hold these.
@@ -80,6 +81,7 @@ class ContinualMethod:
 
     needs: ClassVar[tuple[Trait, ...]] = ()
     interleaves: ClassVar[bool] = False
+    rehearses: ClassVar[bool] = False
     options: Options
     made_as: tuple[str, dict[str, Any]] | None = None
 
@@ -130,11 +132,16 @@ class ContinualMethod:
         return {n: c for n, c in learner.components.items() if self.acts_on(c.role)}
 
     def check_components(self, learner: Learner) -> None:
-        """Refuse a learner that has nothing for the method to act on.
+        """Refuse a learner that has nothing for the method to act on, or cannot do what it asks.
 
         Raises:
-            UserError: The option `scope` leaves none of its components.
+            UserError: The option `scope` leaves none of its components, or it cannot rehearse.
         """
+        if self.rehearses and not callable(getattr(learner, "rehearse", None)):
+            raise UserError(
+                f"{type(self).__name__} trains on when a task has ended, and this agent, "
+                f"{type(learner).__name__}, has no rehearse(updates)"
+            )
         if "scope" not in options_of(self.Options) or self.components(learner):
             return
         found = ", ".join(f"'{n}' ({c.role})" for n, c in learner.components.items())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from lifelong_rl.continual.den import DEN
 from lifelong_rl.continual.packnet import PackNet
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec, TaskNetwork
 from lifelong_rl.networks.packnet import PackNetMLP
 
@@ -229,3 +232,12 @@ def test_refusals(predictor, stream_learner, distributions):
         PackNet().begin_task(stream_learner(plain, tasks=[{}, {}]), 0)
     with pytest.raises(ValueError, match="'retrain_share' of PackNet must be a number in"):
         PackNet(retrain_share=-0.1)
+
+
+@pytest.mark.parametrize("method", [PackNet(), DEN()])
+def test_a_learner_that_cannot_rehearse_is_refused(method: ContinualMethod) -> None:
+    learner = SimpleNamespace(components={"policy": SimpleNamespace(role="policy")})
+    with pytest.raises(UserError, match=r"this agent, SimpleNamespace, has no rehearse\(updates\)"):
+        method.check_components(learner)
+    learner.rehearse = lambda updates: None
+    method.check_components(learner)

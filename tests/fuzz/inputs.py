@@ -292,8 +292,8 @@ def run_words(draw: Draw) -> list[str]:
             options += ["rollout_steps=4", "batch_size=4"]
         words = ["--sequence", draw(st.sampled_from(tasks)), "--agent", agent]
         words += ["--agent-options", *options]
-    left_out = ("joint", "den") if agent == "toy" else ()  # it cannot rehearse, and does not say so
-    methods = [name for name in METHODS.names() if name not in left_out]
+    # A sequence of the toy cannot be learned all at once: a refusal that would take up many inputs.
+    methods = [name for name in METHODS.names() if (agent, name) != ("toy", "joint")]
     method = draw(st.sampled_from(["finetune"] * 8 + methods + ["ewc+replay", "si+agem"]))
     options = [] if "+" in method else some_options(draw, METHODS.get(method))
     words += ["--method", method, *(["--method-options", *options] if options else [])]
