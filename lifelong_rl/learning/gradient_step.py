@@ -77,12 +77,12 @@ def gradient_step(
     for parameter in own:
         parameter.grad = None
     loss = component.loss(batch)
-    if not _is_scalar(loss):
+    if not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
         raise ContractError(
             f"the component '{component.name}'", f"loss returns {_describe(loss)}, not {SCALAR}"
         )
     measured = {"loss": _finite(loss, "loss", component)}
-    if loss.requires_grad:  # not for old tasks' rows alone, whose networks a method has frozen
+    if loss.requires_grad:
         loss.backward(inputs=own)
 
     record: StepRecord | None = None
@@ -138,6 +138,12 @@ def _refuse(method: ContinualMethod, problem: str) -> NoReturn:
 def _is_scalar(value: object) -> bool:
     """Whether it is one number that depends on what is learned."""
     return isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad
+
+
+def _is_of_frozen_parameters(value: object, component: Objective) -> bool:
+    """Whether it is one number, such as the loss of rows whose networks a method has frozen."""
+    frozen = any(not parameter.requires_grad for parameter in component.module.parameters())
+    return frozen and isinstance(value, Tensor) and value.numel() == 1
 
 
 def _describe(value: object) -> str:
