@@ -176,7 +176,8 @@ def test_what_is_installed_runs_reports_records_and_lists(program: Callable[...,
     assert "page:   a/report.html" in program("lifelong-rl", "report", "a")
     listed = program("lifelong-rl", "list", "--plugin", "my_method")
     assert "  arm10 " in listed and "  mine " in listed and "broken" not in listed
-    assert "1 finished" in program("lifelong-rl", "sweep", "study.yaml", "--processes", "1")
+    sweep = ["sweep", "study.yaml", "--processes", "1", "--plugin", "my_method"]
+    assert "1 finished" in program("lifelong-rl", *sweep)
     if "ok      rendering" in program("lifelong-rl", "doctor"):
         film = ["record", "--run-dir", "a", "--out", "a.png", "--width", "64", "--height", "48"]
         assert program("lifelong-rl", *film).startswith("reach  solved ")
