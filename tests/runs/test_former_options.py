@@ -10,9 +10,10 @@ from lifelong_rl.continual import make
 from lifelong_rl.errors import UserError
 from lifelong_rl.former_options import update_options
 from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from lifelong_rl.runs.config import RunConfig, dump_yaml, read_config
+from lifelong_rl.runs.config import RunConfig, read_config
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.yaml_file import dump_yaml
 
 
 @pytest.mark.parametrize(
