@@ -53,7 +53,10 @@ def refused(capsys, *arguments):
         ),
         (["run", *TOY, "--agent-options", "lr=-1"], "agent 'toy': lr must be positive, not -1"),
         (["run", *TOY, "--method", "ewc", "--method-options", "strenth=3"], "mean 'strength'?"),
-        (["run", *TOY, "--method-options", "scope=polcy"], "did you mean 'policy'?"),
+        (
+            ["run", *TOY, "--method", "ewc", "--method-options", "scope=polcy"],
+            "did you mean 'policy'?",
+        ),
         (["resume"], "RUN_DIR"),
         (["resume", "nowhere"], "there is no folder nowhere"),
         (["resume", "."], ". holds no run (no config.yaml)"),

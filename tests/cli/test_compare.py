@@ -155,7 +155,7 @@ def test_runs_are_chosen_by_sequence_agent_and_method(command, study, capsys):
         (["runs", "--agent", "ppo"], "unknown agent of these runs 'ppo'; known: bc, sac"),
         (["runs", "--mix", "mujocco"], "unknown kind of mixture 'mujocco'; did you mean 'mujoco'?"),
         (["runs", "--reps", "0"], "reps must be a whole number of at least 1, not 0"),
-        (["runs", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
+        (["runs", "--seed", "-1"], "seed must be a whole number in [0, 4294967295], not -1"),
         (["runs", "--figures", "runs/sac-ewc-0/results.json"], "is a file; give a folder"),
         (["runs", "--outt", "x"], "unknown option '--outt'; did you mean '--out'?"),
     ],

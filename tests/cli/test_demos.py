@@ -145,10 +145,13 @@ def test_noise_makes_experts_fail_visibly(capsys):
             ["--task", "reach", "--episodes", "0"],
             "episodes must be a whole number of at least 1, not 0",
         ),
-        (["--task", "reach", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
+        (
+            ["--task", "reach", "--seed", "-1"],
+            "seed must be a whole number in [0, 4294967295], not -1",
+        ),
         (
             ["--task", "reach", "--num-threads", "0"],
-            "num-threads must be a whole number of at least 1, not 0",
+            "num-threads must be a whole number in [1, 1024], not 0",
         ),
         (["--task", "reach", "--noise", "-1"], "noise must be a number of at least 0, not -1.0"),
         (["--task", "reach", "--noise", "nan"], "noise must be a number of at least 0, not nan"),

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_runs import results, run_toy
+from toy_runs import PLUGIN, results, run_toy
 
 from lifelong_rl.analysis.reproduction import describe_origin
 from lifelong_rl.analysis.runs import find_runs
@@ -54,7 +54,7 @@ def test_what_has_changed_is_told_and_kept(
     stopped: Path, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
     began_with(stopped, torch="2.0.0", stable_baselines3="1.0", numpy=None, python="3.9.1")
-    assert main(["resume", str(stopped), *(["--quiet"] if quiet else [])]) == 0
+    assert main(["resume", *PLUGIN, str(stopped), *(["--quiet"] if quiet else [])]) == 0
     changes = ", ".join(
         f"{name} {before} → {NOW[name]}"
         for name, before in {
@@ -79,7 +79,7 @@ def test_what_has_changed_is_told_and_kept(
 def test_nothing_is_said_where_nothing_has_changed(
     stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["resume", str(stopped)]) == 0
+    assert main(["resume", *PLUGIN, str(stopped)]) == 0
     assert capsys.readouterr().err == ""
     assert all("notes" not in session for session in sessions(stopped))
 
@@ -92,11 +92,11 @@ def test_nothing_is_said_where_nothing_is_kept_of_what_was_done_before(
     manifest = (stopped / "manifest.json").read_text()
     for name in ("task-002", "task-001", "task-000"):
         shutil.rmtree(stopped / "checkpoints" / name)
-    assert main(["resume", str(stopped), "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(stopped), "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     unknown = json.loads(manifest) | {"sessions": [{"versions": ["torch"]}]}
     (stopped / "manifest.json").write_text(json.dumps(unknown))
-    assert main(["resume", str(stopped), "--from", "task-002", "--quiet"]) == 0
+    assert main(["resume", *PLUGIN, str(stopped), "--from", "task-002", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 
 

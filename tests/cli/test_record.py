@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_runs import run_toy
+from toy_runs import PLUGIN, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.envs import filming
@@ -218,7 +218,7 @@ def test_bad_input_about_a_run(sac_run, capsys):
 
 def test_environments_that_cannot_be_seen(tmp_path, capsys):
     assert run_toy(tmp_path / "toy", "--quiet") == 0
-    line = refused(capsys, "--run-dir", tmp_path / "toy", "--task", "up", "--out", "a.gif")
+    line = refused(capsys, *PLUGIN, "--run-dir", tmp_path / "toy", "--task", "up", "--out", "a.gif")
     assert "the tasks of the sequence 'toy3' cannot be filmed" in line
 
 

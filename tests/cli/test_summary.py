@@ -50,27 +50,27 @@ FROZEN = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.04, 0.0], [1.0, 0.02, 0.0]]
 
 
 def test_when_little_was_learned_it_says_so_first(capsys):
-    print_summary(results_of(FROZEN), Path("runs/demo"), quiet=False)
+    print_summary(results_of(FROZEN), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     after_matrix = lines.index("3 window-slide-2    0.00  0.00  0.00  0.00") + 2
     assert lines[after_matrix] == "learned performance   0.347  1 of 3 tasks learned to 0.5 or more"
     (retention,) = (line for line in lines if line.startswith("retention "))
     assert retention == "retention             0.750  of the 2 earlier tasks with any success"
-    print_summary(results_of(FROZEN), Path("runs/demo"), quiet=True)
+    print_summary(results_of(FROZEN), FOLDER, quiet=True)
     assert capsys.readouterr().out.startswith("runs/demo: learned 1 of 3 tasks  average_perf")
 
 
 def test_when_all_was_learned_nothing_is_added(capsys):
     learned = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]
-    print_summary(results_of(learned), Path("runs/demo"), quiet=False)
+    print_summary(results_of(learned), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     assert "average performance   0.750" in lines and "retention             1.000" in lines
-    print_summary(results_of(learned), Path("runs/demo"), quiet=True)
+    print_summary(results_of(learned), FOLDER, quiet=True)
     assert capsys.readouterr().out.startswith("runs/demo: average_performance 0.750  ")
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 9, 20])
 def test_what_it_adds_fits_too(capsys, count):
-    print_summary(results_of(np.zeros((count + 1, count)).tolist()), Path("r"), quiet=False)
+    print_summary(results_of(np.zeros((count + 1, count)).tolist()), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
