@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lifelong_rl.errors import UserError, no_exit
@@ -57,9 +57,14 @@ def _end_with_sweep() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> int:
+    """Run the cell that the arguments name, and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--plugin", action="append", default=[])
     parser.add_argument("run_dir", type=Path)
-    given = parser.parse_args()
-    sys.exit(run_cell(given.run_dir, given.plugin))
+    given = parser.parse_args(arguments)
+    return run_cell(given.run_dir, given.plugin)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

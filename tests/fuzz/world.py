@@ -157,7 +157,7 @@ class _Cell:
     def __init__(self, arguments: list[str], **_: Any) -> None:
         err = io.StringIO()
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-            self._code = cell.run_cell(Path(arguments[-1]))
+            self._code = cell.main(arguments[arguments.index("lifelong_rl.studies.cell") + 1 :])
         reader, writer = os.pipe()
         os.write(writer, err.getvalue().encode(errors="replace")[-4096:])
         os.close(writer)
