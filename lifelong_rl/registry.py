@@ -293,8 +293,6 @@ def load_plugins(modules: Iterable[str]) -> None:
     for module in modules:
         try:
             _import_plugin(module)
-        except UserError:
-            raise
         except Exception as error:
             raise UserError(
                 f"the plug-in '{module}' cannot be imported: {_one_line(error)}"

@@ -136,7 +136,7 @@ def test_what_is_to_be_typed_is_the_name_of_a_module(stranger, capsys, name):
     name_plugin(stranger, repr(name).replace("'", '"'))
     assert main(["eval", "."]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no name of a module" in line
+    assert "is no name of a module" in line or "a control character" in line
     assert executed(stranger) == []
 
 

@@ -419,5 +419,5 @@ def test_the_process_of_a_cell_fails_when_a_plug_in_ends_it(
         assert run_toy(tmp_path / "run", "--quiet") == 2
     monkeypatch.setattr(toy_plugin.ToyAgent, "__init__", leave)
     capsys.readouterr()
-    assert cell.run_cell(tmp_path / "run") == 1
+    assert cell.run_cell(tmp_path / "run", ["toy_plugin"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("test_contract.py, line")

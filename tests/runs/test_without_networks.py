@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import toy_plugin
-from toy_runs import metric_lines, results, run_toy
+from toy_runs import PLUGIN, metric_lines, results, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.registry import AGENTS
@@ -38,7 +38,7 @@ def test_it_learns_with_finetune_and_diagnostics_leave_out_what_there_is_not(
     trained = [line["values"] for line in metric_lines(run) if line["type"] == "train"]
     assert all("train/return" in values for values in trained)
     assert not any(name.startswith("diagnostics/") for values in trained for name in values)
-    assert main(["eval", str(run)]) == 0
+    assert main(["eval", *PLUGIN, str(run)]) == 0
     assert main(["compare", str(run), "--reps", "9"]) == 0
     assert main(["report", str(run), "--reps", "9"]) == 0
 
@@ -48,7 +48,9 @@ def test_stopped_and_resumed_it_ends_with_the_same_numbers(
 ) -> None:
     assert run_toy(tmp_path / "through", *SEARCH) == 0
     assert run_toy(tmp_path / "resumed", *SEARCH) == 0
-    assert main(["resume", str(tmp_path / "resumed"), "--from", "task-001", "--quiet"]) == 0
+    assert (
+        main(["resume", *PLUGIN, str(tmp_path / "resumed"), "--from", "task-001", "--quiet"]) == 0
+    )
     for name in ("performance_matrix", "return_matrix", "success_curves"):
         assert results(tmp_path / "resumed")[name] == results(tmp_path / "through")[name]
 
