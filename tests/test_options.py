@@ -409,7 +409,7 @@ def test_a_plug_in_without_declarations_has_its_parameters() -> None:
 @pytest.mark.parametrize(
     ("file", "registry", "name", "options"),
     [
-        ("stay_close", METHODS, "stay-close", {"strength": 10.0}),
+        ("stay_close", METHODS, "stay-close", {"strength": 1.0}),
         ("reinforce", AGENTS, "reinforce", {"hidden": [64, 64], "learning_rate": 1e-3}),
     ],
 )

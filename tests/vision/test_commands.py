@@ -142,7 +142,7 @@ def test_collapse_is_warned_of_in_one_line(
         (["probe", "F", "--frames", "F"], "is not an encoder of lifelong-rl (make one with"),
         (
             ["probe", "F", "--frames", "F", "--seed", "-1"],
-            "seed must be a whole number of at least 0, not -1",
+            "seed must be a whole number in [0, 4294967295], not -1",
         ),
     ],
 )
