@@ -169,7 +169,8 @@ class ToyAgent:
         self.method.end_task(self, self.task_id)
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
-        yield {k: torch.cat([batch[k] for batch in self.seen]) for k in self.seen[0]}
+        if self.seen:
+            yield {k: torch.cat([batch[k] for batch in self.seen]) for k in self.seen[0]}
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         with torch.no_grad():
