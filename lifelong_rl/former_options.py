@@ -31,7 +31,10 @@ def update_fields(fields: Mapping[str, Any], *, complete: bool = False) -> dict[
     agent_options = fields.get("agent_options")
     rate = agent_options.get("updates_per_step") if isinstance(agent_options, Mapping) else None
     numbers = [n for n in (rate, fields.get("steps_per_task")) if isinstance(n, (int, float))]
-    updates = prod(numbers) if len(numbers) == 2 else None
+    try:
+        updates = prod(numbers) if len(numbers) == 2 else None
+    except OverflowError:  # of a number of steps that is refused where it is checked
+        updates = None
     updated = update_options(method, options, complete=complete, updates=updates)
     return {**fields, "method_options": updated}
 
@@ -62,10 +65,15 @@ def update_options(
             updated.pop(prefix + option, None)
         retrained = updated.pop(prefix + RETRAINED, None) if part in RETRAINS else None
         if retrained is not None:
-            share = retrained / updates if isinstance(retrained, int) and updates else None
+            try:
+                share = retrained / updates if isinstance(retrained, int) and updates else None
+            except OverflowError:
+                share = None
+            if share is None and retrained == 0:
+                share = 0.0
             if share is None and retrained == FORMER_RETRAINED:
                 share = 0.1  # the default that took its place
-            if share is None or share > 1:
+            if share is None:
                 raise UserError(
                     f"the option '{RETRAINED}' of method '{part}' is 'retrain_share' now, a share "
                     f"of the updates of a task: say which share {retrained!r} updates are"

@@ -17,7 +17,7 @@ from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
-from lifelong_rl.options import NonNegative, Share, ShareBelowOne, Whole
+from lifelong_rl.options import NonNegative, ShareBelowOne, Whole
 from lifelong_rl.registry import METHODS
 
 
@@ -84,7 +84,7 @@ class DEN(ContinualMethod):
         split: NonNegative = 0.05
         threshold: ShareBelowOne = 0.01
         selection_updates: Whole = 100
-        retrain_share: Share = 0.1
+        retrain_share: NonNegative = 0.1
 
     options: Options
 

@@ -39,7 +39,8 @@ class EWC(Consolidation):
             floor: Least F of what tasks share. Continual World's 1e-5 is too much for some
                 runs: `arm3` with `bc`, seed 1, ends at 1.00, .88, 1.00 with it, at 0.00, 1.00,
                 1.00 without, and at 1.00, 1.00, 1.00 with 1e-7.
-            decay: γ in [0, 1] of the online form; null for the offline form, as in Continual World.
+            decay: γ in [0, 1] of the online form; null for the offline form (Kirkpatrick et al.
+                2017). Continual World's is 1: the sum of all F, at the last parameters alone.
             samples: Rows of the task's data, drawn uniformly, that F is averaged over (Continual
                 World: 2560).
             scope: Which components it acts on; Continual World regularises the policy only.

@@ -13,7 +13,7 @@ from lifelong_rl.continual.retraining import rehearse_share
 from lifelong_rl.learning.protocols import Component, Learner, ParamDict
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec
-from lifelong_rl.options import Share
+from lifelong_rl.options import NonNegative
 from lifelong_rl.registry import METHODS
 
 
@@ -47,7 +47,7 @@ class PackNet(Preserving):
                 steps, which is a tenth).
         """
 
-        retrain_share: Share = 0.1
+        retrain_share: NonNegative = 0.1
 
     options: Options
 

@@ -93,10 +93,11 @@ def gradient_step(
             )
         penalty = method.penalty(component, batch)
         if penalty is not None:
-            if not _is_scalar(penalty):
+            if not (_is_scalar(penalty) or _is_of_frozen_parameters(penalty, component)):
                 _refuse(method, f"penalty returns {_describe(penalty)}, not {SCALAR}, nor None")
             measured["penalty"] = _finite(penalty, "penalty", component)
-            penalty.backward(inputs=own)  # type: ignore[no-untyped-call]
+            if penalty.requires_grad:
+                penalty.backward(inputs=own)  # type: ignore[no-untyped-call]
         if method.transforms_gradients:
             found = gradients(component, copy=False)
             _assign_gradients(component, method, method.transform_gradient(component, found))
@@ -141,7 +142,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _is_of_frozen_parameters(value: object, component: Objective) -> bool:
-    """Whether it is one number, such as the loss of rows whose networks a method has frozen."""
+    """Whether it is one number, such as a loss of old rows whose networks a method has frozen."""
     frozen = any(not parameter.requires_grad for parameter in component.module.parameters())
     return frozen and isinstance(value, Tensor) and value.numel() == 1
 

@@ -65,8 +65,9 @@ class BayesianMLP(MultiHeadMLP):
 
     @property
     def head_size(self) -> int:
-        """How many weights the head of one task has."""
-        return self.heads.weight[0, : self.spec.output_dim].numel() + self.spec.output_dim
+        """How many weights the head of one task has, in all copies."""
+        outputs = self.spec.output_dim
+        return self.heads.weight[:, :outputs].numel() + self.heads.bias[:, :outputs].numel()
 
     def posterior(self, task: int) -> tuple[Tensor, Tensor]:
         """What a task's predictions use: the trunk, then the task's head.

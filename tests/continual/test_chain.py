@@ -105,6 +105,24 @@ def test_each_method_acts_on_its_own_scope(predictor, stream_learner, distributi
     assert len(chain.extend_batch(critic, tasks[0])["inputs"]) == 40
 
 
+@pytest.mark.parametrize("builder", ["single-task", "progressive"])
+@pytest.mark.parametrize("other", ["clone", "lwf"])
+def test_a_penalty_of_predictions_that_are_frozen_changes_nothing(classifier, builder, other):
+    name = f"{builder}+{other}"
+    chained = make(name, **{f"{part}.scope": "both" for part in (builder, other)})
+    learned = []
+    for method in (chained, make(builder, scope="both")):
+        learner = classifier(method)
+        (component,) = learner.components.values()
+        learner.learn_task(0, method, steps=3)
+        learner.task_id = 1
+        method.begin_task(learner, 1)
+        measured = gradient_step(component, learner.tasks[1], method)
+        assert ("penalty" in measured) == (method is chained)
+        learned.append(component.module.state_dict())
+    assert all(map(torch.equal, *(state.values() for state in learned)))
+
+
 def test_saved_and_loaded_chain_continues_identically(classifier):
     name = "replay+ewc+packnet"
     options = {"packnet.retrain_share": 0.2, "packnet.scope": "both", "ewc.strength": 10.0}

@@ -230,7 +230,7 @@ def test_refusals(predictor, stream_learner, distributions):
     )
     with pytest.raises(UserError, match="packnet cannot act on 'predictor'"):
         PackNet().begin_task(stream_learner(plain, tasks=[{}, {}]), 0)
-    with pytest.raises(ValueError, match="'retrain_share' of PackNet must be a number in"):
+    with pytest.raises(ValueError, match="'retrain_share' of PackNet must be a number of at"):
         PackNet(retrain_share=-0.1)
 
 

@@ -325,6 +325,22 @@ def test_vcl_holds_the_trunk_to_its_last_posterior_and_nothing_else(classifier):
     assert len(learner.tasks[1]["inputs"]) == 256
 
 
+@pytest.mark.parametrize("prior_std", [None, 1.0])
+def test_vcl_takes_over_the_trunk_alone_from_several_copies(
+    predictor, stream_learner, distributions, prior_std
+):
+    """Twin critics have a head of each task in every copy."""
+    method = VCL(prior_std=prior_std)
+    network = method.build_network(NetworkSpec(2, (4,), (3,), num_tasks=2, copies=2))
+    learner = stream_learner(predictor(network, distributions["unit_normal"]), tasks=[{}, {}])
+    method.end_task(learner, 0)
+    found = method.state_dict()["predictor"]["0"]["mean"]
+    hidden = network.hidden[0]
+    trunk = flatten({"weight": hidden.weight, "bias": hidden.bias}).detach()
+    assert torch.equal(found[: len(trunk)], trunk)
+    assert found[len(trunk) :].tolist() == [0.0] * (0 if prior_std is None else 2 * (4 * 3 + 3))
+
+
 @pytest.mark.parametrize(("data_size", "rows"), [(None, 1000), (50, 50)])
 def test_vcl_counts_no_rows_where_data_is_yet_to_come(classifier, monkeypatch, data_size, rows):
     method = VCL(data_size=data_size, prior_std=1.0)

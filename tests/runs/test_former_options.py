@@ -67,9 +67,27 @@ def test_retraining_is_a_share(tmp_path: Path, method) -> None:
     assert told == {"retrain_share": 0.2}
     make(method, **told)
     assert read(500) == {"retrain_share": 0.1}, "both are the default"
-    for updates, fields in ((300, {}), (9000, {"steps_per_task": 9, "agent_options": {}})):
+    assert read(0) == {"retrain_share": 0.0}
+    short = read(500, steps_per_task=400, agent_options=agent_options)
+    assert short == {"retrain_share": 2.5}, "a short task was followed by longer retraining"
+    make(method, **short)
+    for updates, fields in (
+        (300, {}),
+        ([500], {}),
+        (9000, {"steps_per_task": 9, "agent_options": {}}),
+        (10**400, {"steps_per_task": 3000, "agent_options": agent_options}),
+    ):
         with pytest.raises(UserError, match=f"'retrain_updates' of method '{method}' is 'retrain_"):
             read(updates, **fields)
+
+
+def test_huge_numbers_are_refused_where_they_are_checked(tmp_path: Path) -> None:
+    """A number of steps that no float holds ended the command with OverflowError."""
+    path = tmp_path / "huge.yaml"
+    fields = {"steps_per_task": 10**400, "agent_options": {"updates_per_step": 0.5}}
+    path.write_text(dump_yaml({"method": "ewc", "method_options": {"strength": 1.0}, **fields}))
+    with pytest.raises(UserError, match=r"steps-per-task .* does not fit into 64 bits"):
+        read_config(path)
 
 
 @pytest.mark.parametrize("method", ["finetune", "joint"])
