@@ -243,7 +243,7 @@ def measure(
         views = encode(objective.encoder, one), encode(objective.encoder, other)
     return {
         "loss": loss,
-        "loss_over_collapse": loss / collapse,
+        "loss_over_collapse": loss / collapse if collapse else 1.0,  # of one class: nothing to tell
         "alignment": alignment(*views),
         "uniformity": uniformity(features),
         "effective_rank": effective_rank(features),

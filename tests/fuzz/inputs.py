@@ -481,7 +481,7 @@ def probe(draw: Draw) -> Input:
     flag(draw, words, "--seed", st.integers(0, 3))
     if draw(st.integers(0, 2)) == 0:
         path = out(draw, ".json")
-        return Input([*words, "--json", path], makes=[path])
+        return Input([*words, "--json", path], makes=[path], writes=[path])
     return Input(words)
 
 

@@ -127,6 +127,14 @@ def test_what_is_measured_does_not_depend_on_the_draws(squares: Frames) -> None:
     assert once["loss_over_collapse"] == 0.5 and once["alignment"] > 0
 
 
+def test_of_one_class_there_is_nothing_to_tell(squares: Frames) -> None:
+    objective = make("colorization", squares, colours=1)
+    assert (
+        measure(0.0, 0.0, objective, torch.from_numpy(squares.images[:8, 0]))["loss_over_collapse"]
+        == 1.0
+    )
+
+
 def test_out_of_time(squares: Frames) -> None:
     told: list[int] = []
     config = dataclasses.replace(QUICK, steps=10_000, minutes=1e-6)
