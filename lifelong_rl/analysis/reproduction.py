@@ -85,4 +85,4 @@ def _option(value: Any) -> str:
                 return value
         except UserError:
             pass
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)  # YAML has no pairs of surrogates

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.former_options import update_fields
 from lifelong_rl.metrics.matrix import Curve
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
@@ -170,6 +171,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     seconds = {str(entry["task"]): entry["learn"] for entry in cost["seconds_per_task"]}
     timed = [entry for entry in cost.get("updates") or () if entry is not None]
     ratios = {str(entry["task"]): entry.get("ratio") for entry in timed}
+    made_with = {**results, "steps_per_task": results["budget"]["steps_per_task"]}
     return Run(
         path=path,
         config=config,
@@ -179,7 +181,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         agent=str(results["agent"]),
         agent_options=dict(results["agent_options"]),
         method=str(results["method"]),
-        method_options=dict(results["method_options"]),
+        method_options=update_fields(made_with, complete=True)["method_options"],
         seed=int(results["seed"]),
         matrix=matrix,
         curves=tuple(_parse_curve(results["success_curves"][task]) for task in tasks),

@@ -8,7 +8,7 @@ The protocols are `Sequence` and `VecEnvLike` of `lifelong_rl.runs.sequence`, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def check_sequence(sequence: Any, name: str) -> None:
             owner, f"versions() is {versions!r}, not the version of each task as a text"
         )
     steps = getattr(sequence, "steps_per_task", 1)
-    if type(steps) is not int or steps < 1:
+    if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
         raise ContractError(owner, f"steps_per_task is {steps!r}, not a number of steps")
 
 
@@ -216,7 +216,7 @@ class EnvContract:
         """
         episode = info.get("episode") if isinstance(info, Mapping) else None
         success = episode.get("success") if isinstance(episode, Mapping) else None
-        if not isinstance(success, (bool, np.bool_)):
+        if not isinstance(success, (Real, np.bool_)) or success not in (0, 1):
             raise ContractError(
                 self._owner,
                 "an episode ends with info['episode'] = {'r': return, 'l': length, 'success': "

@@ -69,11 +69,24 @@ def dump_yaml(value: object) -> str:
 class _Loader(yaml.SafeLoader):
     """Reads 1e-3 as a number, which to PyYAML is text, because it has no dot; and dates as text."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse keys that come twice; what a merge brings may be set anew."""
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse keys that come twice; what a merge brings may be set anew.
+
+        A mapping that another one merges is flattened before it is built itself, and both are in it
+        from then on: what it says is checked once, before.
+        """
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            self._refuse_repeats(node)
+        super().flatten_mapping(node)
+
+    def _refuse_repeats(self, node: yaml.MappingNode) -> None:
         keys: set[Hashable] = set()
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # of a list tagged !!map
-        for key_node, _ in pairs:
+        for key_node, _ in node.value:
             if key_node.tag == _MERGE:
                 continue
             key = self.construct_object(key_node, deep=True)
@@ -82,7 +95,6 @@ class _Loader(yaml.SafeLoader):
             if key in keys:
                 raise ValueError(f"it sets {shorten(key, 40)} twice")
             keys.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _construct_checked(loader: _Loader, node: yaml.ScalarNode) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
@@ -164,7 +164,8 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
         path: The file.
         runs: Folder of the cells' folders, relative to the working directory; by default what the
             file says in `runs`, or else runs/STUDY.
-        plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
+        plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`. Those that the file
+            does not name become part of all cells, as `run --plugin` makes them part of a run.
 
     Raises:
         UserError: The file cannot be read, or asks for what is not there or contradicts itself.
@@ -194,7 +195,10 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
                 )
         _check_options(own, merged[-1:], path)
     _check_options(content, merged, path)
-    by_seed = sorted(cells.values(), key=lambda cell: cell.setup.config.seed)
+    in_file = {module for cell in cells.values() for module in cell.setup.config.plugin}
+    others = [module for module in plugins if module not in in_file]
+    named = [_with_plugins(cell, others) for cell in cells.values()]
+    by_seed = sorted(named, key=lambda cell: cell.setup.config.seed)
     return Study(path, runs or folder, tuple(by_seed))
 
 
@@ -222,6 +226,13 @@ def _read_cells(
             yield Cell(runs / folder, prepare(config, plugins))
         except UserError as error:
             raise UserError(f"{path}: {folder}: {error}") from error
+
+
+def _with_plugins(cell: Cell, plugins: Iterable[str]) -> Cell:
+    """The cell with more plug-ins, so that its folder tells what it was made with."""
+    config = cell.setup.config
+    together = tuple(dict.fromkeys((*config.plugin, *plugins)))
+    return replace(cell, setup=replace(cell.setup, config=replace(config, plugin=together)))
 
 
 def _read_list(block: Mapping[str, Any], key: str, path: Path) -> list[Any]:

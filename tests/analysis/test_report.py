@@ -177,6 +177,7 @@ def test_each_of_the_kinds_that_must_not_be_mixed_has_a_section(tmp_path):
             agent_options={"hidden": [64, 64], "learning_rate": 1e-5, "ent_coef": "auto_0.1"},
             method_options={"ewc.strength": 1e20, "ewc.decay": None, "scope": "yes", "on": True},
         ),
+        RunConfig(agent_options={"names": ["é", "\U0001f600"], "name": "\U0001f600: é"}),
     ],
 )
 def test_the_command_means_the_same_run(config):

@@ -39,7 +39,7 @@ def test_a_run_is_read_as_it_was_written(add):
         "one",
         agent="bc",
         method="ewc",
-        method_options={"strength": 5.0},
+        method_options={"strength": 5.0, "floor": 0.0},
         seed=3,
         order=7,
         ratios=[1.5, None, 2.0],
@@ -50,7 +50,7 @@ def test_a_run_is_read_as_it_was_written(add):
     assert not left_out
     np.testing.assert_array_equal(run.matrix, R)
     assert (run.agent, run.method, run.seed, run.order) == ("bc", "ewc", 3, 7)
-    assert run.tasks == TASKS and run.method_options == {"strength": 5.0}
+    assert run.tasks == TASKS and run.method_options == {"strength": 5.0, "floor": 0.0}
     assert run.budget == {
         "steps_per_task": 1000,
         "num_envs": 16,
@@ -60,6 +60,17 @@ def test_a_run_is_read_as_it_was_written(add):
     assert run.update_ratios[::2] == (1.5, 2.0) and np.isnan(run.update_ratios[1])
     assert run.curves[0].steps == (0, 500, 1000) and run.curves[0].success == (0.0, 0.4, 0.9)
     assert run.learn_seconds == (10.0, 11.0, 12.0) and run.memory_bytes == 12
+
+
+def test_runs_from_before_an_option_came_or_went_are_what_they_were(add):
+    """Or seeds from before and after would be two methods, one of them without a reference."""
+    before = add("before", method_options={"scope": "policy"}, seed=0)
+    ((group,),) = groups_of(before, add("after", seed=1))
+    assert [run.seed for run in group.runs] == [0, 1] and group.method_label == "finetune"
+    before = add("former", method="ewc", method_options={"strength": 1.0})
+    after = add("now", method="ewc", method_options={"strength": 1.0, "floor": 1e-7})
+    (groups,) = groups_of(before, after)
+    assert [group.method_label for group in groups] == ["ewc (floor=0)", "ewc (floor=1e-07)"]
 
 
 def test_runs_are_found_at_any_depth_and_each_once(add, tmp_path):
@@ -196,7 +207,7 @@ def test_any_value_of_another_kind_is_left_out_and_named(tmp_path):
 def test_a_copy_of_a_run_is_no_second_run(add, tmp_path):
     add("one", seed=4)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    add("three", seed=4, method_options={"scope": "both"})
+    add("three", seed=4, agent_options={"lr": 1.0})
     runs, (copy,) = find_runs([tmp_path])
     assert len(runs) == 2
     assert copy.path.name == "two" and copy.reason == f"the same run, seed 4, as {tmp_path / 'one'}"
@@ -276,10 +287,10 @@ def test_other_options_make_another_group_and_its_label_tells_them(add, tmp_path
 
 
 def test_an_option_that_only_some_have_tells_them_apart(add, tmp_path):
-    add("a", method="ewc")
-    add("b", method="ewc", method_options={"decay": None})
+    add("a", method="si")
+    add("b", method="si", method_options={"decay": None})
     (groups,) = groups_of(tmp_path)
-    assert [group.method_label for group in groups] == ["ewc", "ewc (decay=null)"]
+    assert [group.method_label for group in groups] == ["si", "si (decay=null)"]
 
 
 def test_what_joint_changes_of_the_agent_makes_no_other_regime(add, tmp_path):

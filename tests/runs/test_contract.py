@@ -16,7 +16,9 @@ from toy_runs import SMALL, run_toy
 
 from lifelong_rl.cli import main
 from lifelong_rl.continual import METHODS, ContinualMethod
+from lifelong_rl.errors import ContractError
 from lifelong_rl.registry import AGENTS, SEQUENCES
+from lifelong_rl.runs.contract import EnvContract, check_sequence
 
 
 def refused(capsys: pytest.CaptureFixture[str], path: Path, *arguments: str) -> str:
@@ -108,6 +110,31 @@ BREACHES: list[tuple[Any, str]] = [
     (without_episode, "an episode ends with info['episode'] = {'r': return"),
     (with_success(0.3), "whether it succeeded at any step, a bool}, not {'r'"),
 ]
+
+
+@pytest.mark.parametrize("kind", [bool, np.bool_, int, float, np.float32, np.int64])
+def test_success_is_told_by_any_kind_of_yes_and_no(kind: type) -> None:
+    """Such as the 0.0 and 1.0 of Meta-World."""
+    contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
+    assert contract.read_success({"episode": {"success": kind(1)}}) is True
+    assert contract.read_success({"episode": {"success": kind(0)}}) is False
+
+
+@pytest.mark.parametrize("success", [0.3, np.nan, 2, None, "True"])
+def test_success_is_nothing_between(success: Any) -> None:
+    contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
+    with pytest.raises(ContractError, match="whether it succeeded at any step"):
+        contract.read_success({"episode": {"success": success}})
+
+
+def test_steps_may_be_a_whole_number_of_numpy() -> None:
+    sequence = toy_plugin.ToySequence()
+    sequence.steps_per_task = np.int64(1000)  # type: ignore[attr-defined]
+    check_sequence(sequence, "toy3")
+    for wrong in (True, 0, 1e3, np.int64(0)):
+        sequence.steps_per_task = wrong  # type: ignore[attr-defined]
+        with pytest.raises(ContractError, match="not a number of steps"):
+            check_sequence(sequence, "toy3")
 
 
 @pytest.mark.parametrize(("spoil", "told"), BREACHES)

@@ -25,6 +25,10 @@ BOMB = "a0: &a0 [x]\n" + "".join(
         ("{on: off}", {True: False}),
         ("a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
         ("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}\n", {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}}),
+        (  # y is merged into d before it is built where it stands, deeper
+            "a: {b: {x: &x {c: 1}, y: &y {<<: *x, c: 2}}}\nd: {<<: *y}\n",
+            {"a": {"b": {"x": {"c": 1}, "y": {"c": 2}}}, "d": {"c": 2}},
+        ),
     ],
 )
 def test_plain_values_are_read(text, value):
@@ -37,6 +41,7 @@ def test_plain_values_are_read(text, value):
     [
         ("a: 1\na: 2", "it sets 'a' twice"),
         ("b: [{a: 1, a: 1}]", "it sets 'a' twice"),
+        ("b: {c: &x {a: 1, a: 1}}\nd: {<<: *x}", "it sets 'a' twice"),
         ("1: a\n1.0: b", "it sets 1.0 twice"),
         ("? [a]\n: 1", "cannot be a key"),
         ("? {a: b}\n: 1", "cannot be a key"),

@@ -153,6 +153,21 @@ def test_mistakes_are_answered_before_anything_runs(tmp_path, text, message):
     assert not (tmp_path / "runs").exists()
 
 
+def test_plug_ins_that_the_file_does_not_name_are_part_of_the_cells(tmp_path):
+    """Or the commands that go on with a cell, or make it again, would lack them."""
+    found = study(tmp_path, TOY, plugins=["toy_plugin"])
+    assert [cell.setup.config.plugin for cell in found.cells] == [("toy_plugin",)] * 4
+    folder = RunFolder.create(tmp_path / "run", found.cells[0].setup.config)
+    folder.unlock()
+    assert folder.command("resume").endswith("run --plugin toy_plugin")
+    blocks = "blocks: [{name: a, plugin: toy_plugin}, {name: b}]\n"
+    found = study(tmp_path, TOY + blocks, plugins=["toy_plugin", "toy_runs"])
+    assert {cell.name[-1]: cell.setup.config.plugin for cell in found.cells} == {
+        "a": ("toy_plugin", "toy_runs"),
+        "b": ("toy_runs",),
+    }
+
+
 def test_options_that_only_another_block_has_use_for_are_fine_where_all_blocks_see_them(tmp_path):
     text = TOY.replace("methods: [finetune, ewc]\n", "")
     both = "method_options: {ewc: {strength: 3}}\nblocks:\n- methods: ewc\n- methods: finetune\n"
