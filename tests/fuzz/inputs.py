@@ -506,6 +506,11 @@ def doctor(draw: Draw) -> Input:
     return Input(words + draw(st.sampled_from([[], [], [draw(HOSTILE)]])))
 
 
+def completion(draw: Draw) -> Input:
+    words = ["completion", rarely(draw, ["bash", "zsh", "fish"], ["sh", "BASH", ""])]
+    return Input(words + draw(st.sampled_from([[], ["--debug"], [draw(HOSTILE)]])))
+
+
 def sweep(draw: Draw) -> Input:
     lists: dict[str, Any] = {
         "sequences": "toy3",
@@ -555,6 +560,7 @@ COMMANDS: dict[str, Callable[[Draw], Input]] = {
     "probe": probe,
     "list": listing,
     "doctor": doctor,
+    "completion": completion,
 }
 READ = {
     "resume": HALVES,
