@@ -18,7 +18,7 @@ from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, Positive
 from lifelong_rl.registry import METHODS
 
-STREAM_SIZE = 1000
+STREAM_SIZE = 3000
 """The rows that data counts as that is not there when its task begins."""
 
 
@@ -31,7 +31,7 @@ class VCL(ContinualMethod):
     tasks share is added to it (eq. 4, divided by the N rows of the task since the loss is a mean).
     No coreset is kept.
 
-    As in Continual World, the first task and the tasks' own heads have no prior. The paper's is
+    As in Continual World's experiments, the first task and the tasks' own heads have no prior. The paper's is
     N(0, 1), and `prior_std` gives it. A reinforcement learner takes many more updates than its N
     has rows, and moves a posterior towards that prior as far as its optimizer goes: under SAC every
     standard deviation of the first task grew from .05 to .44 at N = 10 000, and nothing held the
@@ -54,8 +54,8 @@ class VCL(ContinualMethod):
         Attributes:
             strength: Weight of the KL divergence; 1 is the paper's objective.
             data_size: N, the rows that a task's data counts as. By default as many as a data set
-                has, and 1000, which is not measured yet, where the data comes while it is learned
-                from. Continual World uses 1. Less holds old tasks more firmly.
+                has, and 3000 where the data comes while it is learned from (measured: see above).
+                Continual World uses 1.
             prior_std: Standard deviation of the prior N(0, prior_std²) of the first task and of
                 every head (paper: 1); by default they have none, as in Continual World.
             initial_std: Standard deviation of the weights before training (Continual World: e⁻³, a

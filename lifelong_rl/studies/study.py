@@ -120,6 +120,7 @@ class Cell:
         there, here = {"plugin": [*config.plugin]}, _flat(self.setup.config)
         if {*config.plugin} <= {*self.setup.config.plugin}:  # others are not imported for this
             there = _flat(prepare(config, config.plugin).config)
+            there["plugin"] = here["plugin"]  # more of them decide nothing of a run without them
         if results:  # for the others, their checkpoints are checked when they go on
             there |= {"tasks": results["task_versions"], "MuJoCo": results["versions"]["mujoco"]}
             here |= {"tasks": self.setup.sequence.versions(), "MuJoCo": installed("mujoco")}
