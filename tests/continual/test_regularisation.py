@@ -341,7 +341,7 @@ def test_vcl_takes_over_the_trunk_alone_from_several_copies(
     assert found[len(trunk) :].tolist() == [0.0] * (0 if prior_std is None else 2 * (4 * 3 + 3))
 
 
-@pytest.mark.parametrize(("data_size", "rows"), [(None, 1000), (50, 50)])
+@pytest.mark.parametrize(("data_size", "rows"), [(None, 3000), (50, 50)])
 def test_vcl_counts_no_rows_where_data_is_yet_to_come(classifier, monkeypatch, data_size, rows):
     method = VCL(data_size=data_size, prior_std=1.0)
     learner = classifier(method)
