@@ -38,7 +38,9 @@ class GEM(MemoryMethod):
             margin: γ, the least weight of every reference once there is a conflict. At 0 it is the
                 method of the paper's section 3, which only projects. Above 0, as in the paper's
                 experiments (0.5), every conflict adds γ times each old task's gradient, which
-                learns the old tasks again, as replay does.
+                learns the old tasks again, as replay does: on `arm3` with `sac`, seeds 0 to 2,
+                reach ends at .48, .50, .38 with 0 (docs/results/method_checks.json), and all tasks
+                at .98 in the mean with 0.5 (docs/results/first_study.json).
         """
 
         per_task: Count = 10_000
