@@ -8,6 +8,7 @@ import torch
 
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
 from lifelong_rl.learning.protocols import Batch, Component, Learner
+from lifelong_rl.learning.rows import count_rows
 from lifelong_rl.options import Count
 from lifelong_rl.registry import METHODS
 
@@ -45,6 +46,5 @@ class PerfectMemory(MemoryMethod):
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep all of the task's data."""
         stream = list(learner.task_data())
-        rows = sum(len(next(iter(batch.values()))) for batch in stream)
-        self.memory.per_task = max(1, rows)
+        self.memory.per_task = max(1, count_rows(stream))
         self.memory.add_task(stream)

@@ -13,6 +13,7 @@ from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.learning.rows import count_rows
 from lifelong_rl.networks.bayesian import BayesianMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, Positive
@@ -94,8 +95,7 @@ class VCL(ContinualMethod):
             UserError: A component has no network of this method.
         """
         self._task_id = task_id
-        rows = sum(len(next(iter(batch.values()))) for batch in learner.task_data())
-        self._data_size = self.options.data_size or rows or STREAM_SIZE
+        self._data_size = self.options.data_size or count_rows(learner.task_data()) or STREAM_SIZE
         for name, component in self.components(learner).items():
             networks = networks_of(component, BayesianMLP, "vcl")
             if name not in self._priors and self.options.prior_std is not None:

@@ -7,7 +7,7 @@ there is neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,11 @@ from lifelong_rl.learning.protocols import Batch, StateTree
 
 OBSERVATIONS = ("observations", "next_observations")
 """Entries of a batch that environments have shown."""
+
+
+def count_rows(batches: Iterable[Batch]) -> int:
+    """Number of rows of all batches."""
+    return sum(len(next(iter(batch.values()))) for batch in batches)
 
 
 def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
