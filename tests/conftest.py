@@ -35,6 +35,16 @@ def cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the plug-in "toy_plugin", which tests copy and leave as it is."""
+    from toy_runs import run_toy
+
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert run_toy(path, "--quiet") == 0
+    return path
+
+
 TABLES = [table for table in vars(registry).values() if isinstance(table, registry.Registry)]
 
 

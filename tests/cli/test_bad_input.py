@@ -100,18 +100,11 @@ def test_one_line_and_nothing_written(tmp_path, monkeypatch, capsys, arguments, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "run"
-    assert run_toy(path, "--quiet") == 0
-    return path
-
-
 @pytest.fixture
-def finished(original, tmp_path):
+def finished(toy_run, tmp_path):
     import shutil
 
-    return Path(shutil.copytree(original, tmp_path / "run"))
+    return Path(shutil.copytree(toy_run, tmp_path / "run"))
 
 
 def unfinish(path):
@@ -172,11 +165,11 @@ def test_resume_and_eval_of_a_truncated_checkpoint_name_the_file_and_a_way_on(fi
     assert main(["resume", *PLUGIN, str(finished), "--from", "task-001", "--quiet"]) == 0
 
 
-def test_the_way_on_leads_to_the_same_results(finished, original):
+def test_the_way_on_leads_to_the_same_results(finished, toy_run):
     unfinish(finished)
     (finished / "checkpoints" / "task-002" / "state.json").write_text("")
     assert main(["resume", *PLUGIN, str(finished), "--from", "task-001", "--quiet"]) == 0
-    assert results(finished)["return_matrix"] == results(original)["return_matrix"]
+    assert results(finished)["return_matrix"] == results(toy_run)["return_matrix"]
 
 
 def test_no_good_checkpoint_at_all(finished, capsys):

@@ -6,26 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_runs import PLUGIN, run_toy, snapshot
+from toy_runs import PLUGIN, snapshot
 
 from lifelong_rl.cli import main
 from lifelong_rl.storage.metrics_log import write_image
 from lifelong_rl.storage.plain_file import NotPlainError
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
+@pytest.fixture
+def run(toy_run, tmp_path):
     """A run as it is when it was killed in its last task."""
-    path = tmp_path_factory.mktemp("runs") / "run"
-    assert run_toy(path, "--quiet") == 0
+    path = Path(shutil.copytree(toy_run, tmp_path / "run"))
     shutil.rmtree(path / "checkpoints" / "task-003")
     (path / "results.json").unlink()
     return path
-
-
-@pytest.fixture
-def run(original, tmp_path):
-    return Path(shutil.copytree(original, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -30,18 +30,10 @@ SUBJECT = subjects.SUBJECTS["toy"]
 STUDY = "sequences: toy3\nagents: toy\nmethods: finetune\nseeds: 0\nplugin: [evil]\n"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """A run of the plug-in "toy_plugin"."""
-    path = tmp_path_factory.mktemp("runs") / "run"
-    assert run_toy(path, "--quiet") == 0
-    return path
-
-
 @pytest.fixture
-def stranger(original, tmp_path, monkeypatch, fresh_registries):
+def stranger(toy_run, tmp_path, monkeypatch, fresh_registries):
     """A run folder of a stranger, which is the working directory, and where Python looks."""
-    folder = Path(shutil.copytree(original, tmp_path / "stranger"))
+    folder = Path(shutil.copytree(toy_run, tmp_path / "stranger"))
     for name in MODULES:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(EVIL)
@@ -163,10 +155,10 @@ def array_file(bomb):
 
 
 @pytest.mark.parametrize("make", [pickle.dumps, torch_file, array_file])
-def test_no_pickle_is_read(original, tmp_path, monkeypatch, make):
+def test_no_pickle_is_read(toy_run, tmp_path, monkeypatch, make):
     """In place of a file of any kind."""
     monkeypatch.setenv("LIFELONG_RL_CACHE", str(tmp_path / "cache"))
-    trace, reference = tmp_path / "exploded", subjects.Reference(SUBJECT, original, {}, 0.0)
+    trace, reference = tmp_path / "exploded", subjects.Reference(SUBJECT, toy_run, {}, 0.0)
     kinds = damage.make_kinds(reference, tmp_path)
     content = make(Bomb(trace))
     if make is pickle.dumps:
