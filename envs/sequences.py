@@ -31,7 +31,7 @@ class Sequence:
         tasks: the tasks' names, in the order they are learned; a name may recur.
         description: one line.
         steps_per_task: environment steps of each task, unless the user gives another number.
-            Default SAC learns each task alone in so many, with three seeds, but for two: after
+            Default SAC, alone and with three seeds, learns each task within them but two: after
             20 000 pick-place succeeds at 0.12 to 0.78, and is learned after 22 500 to 75 000
             (docs/tasks.md); push, learned after 12 500 to 17 500, has little to spare.
         store: has or makes the demonstrations of its tasks.

@@ -125,7 +125,7 @@ class EnvContract:
         spaces: Shape and type of what they show and take, in words.
 
     Raises:
-        ContractError: They are not environments, or not so many.
+        ContractError: They are not environments, or not `num_envs` of them.
     """
 
     def __init__(self, env: Any, owner: str, num_envs: int, *, at_least: bool = False) -> None:
