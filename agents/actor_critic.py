@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from lifelong_rl.networks.mlp import MultiHeadMLP, Trace
+from lifelong_rl.networks.spec import one_task
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of Stable-Baselines3
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -16,16 +19,6 @@ TANH_EPSILON = 1e-6  # keeps log(1 - a²) finite; the value of Stable-Baselines3
 
 Preprocess = Callable[[Any], Tensor]
 """Makes of observations what a features extractor reads."""
-
-
-def of_task(values: Tensor, task: Tensor) -> Tensor:
-    """What is kept for each task, (num_tasks, ...), for the tasks (n,) of rows: (n, ...).
-
-    It is a product with a one-hot and not an index, because their gradients, sums over rows, round
-    differently: runs of earlier versions are repeated to the last bit.
-    """
-    one_hot = task.unsqueeze(1) == torch.arange(len(values), device=task.device)
-    return one_hot.to(values.dtype) @ values
 
 
 class FeatureModule(nn.Module):
@@ -52,17 +45,57 @@ class FeatureModule(nn.Module):
         self.features_extractor = features_extractor or nn.Identity()
         self.network = network
         self._preprocess = preprocess
+        self.reads_all = features_extractor is None and preprocess is None
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
         self.train(mode)
 
+    def traced(self, task: Tensor | None) -> tuple[MultiHeadMLP, int] | None:
+        """The network and the task of all rows if gradients can be written down, else None."""
+        network = self.network
+        if not (self.reads_all and isinstance(network, MultiHeadMLP) and network.traceable):
+            return None
+        if type(self) not in (Actor, DeterministicActor, Critic):
+            return None
+        index = one_task(task, network.spec.num_tasks)
+        return None if index is None else (network, index)
+
     def features(self, observations: Any) -> Tensor:
         """What the network reads of observations, (n, input_dim)."""
+        if self.reads_all:
+            rows: Tensor = observations
+            return rows
         if self._preprocess is not None:
             observations = self._preprocess(observations)
         features: Tensor = self.features_extractor(observations)
         return features
+
+
+class Draw(NamedTuple):
+    """A sample of the policy, and what its gradient is made of.
+
+    Attributes:
+        actions: (n, action_dim) in (-1, 1).
+        log_prob: Log density of each, (n,).
+        slope: Derivative 1 - a² of the squashing tanh, (n, action_dim).
+        spread: Standard deviation times noise, (n, action_dim).
+        inside: Where the log standard deviation is not clamped, (n, action_dim).
+        trace: Of the network.
+    """
+
+    actions: Tensor
+    log_prob: Tensor
+    slope: Tensor
+    spread: Tensor
+    inside: Tensor
+    trace: Trace
+
+    def first(self, n: int) -> Draw:
+        """The same for the first `n` rows."""
+        parts = (self.actions, self.log_prob, self.slope, self.spread, self.inside)
+        actions, log_prob, slope, spread, inside = (part[:n] for part in parts)
+        return Draw(actions, log_prob, slope, spread, inside, self.trace.first(n))
 
 
 class Actor(FeatureModule):
@@ -99,6 +132,43 @@ class Actor(FeatureModule):
             - torch.log(1 - actions.square() + TANH_EPSILON)
         )
         return actions, log_prob.sum(dim=1)
+
+    @torch.no_grad()
+    def draw(self, network: MultiHeadMLP, observations: Tensor, task: int, noise: Tensor) -> Draw:
+        """What `action_log_prob` computes, without a graph but with what `pull` needs.
+
+        Args:
+            network: The one of this policy.
+            observations: (n, obs_dim) of one task.
+            task: The task.
+            noise: Standard normal, (n, action_dim).
+        """
+        outputs, trace = network.trace(observations, task)
+        mean, raw = outputs[0].chunk(2, dim=-1)
+        log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        spread = log_std.exp().mul_(noise)
+        actions = torch.add(mean, spread).tanh_()
+        slope = actions.square().neg_().add_(1)
+        log_prob = noise.square().mul_(-0.5).sub_(log_std).sub_(HALF_LOG_TWO_PI)
+        log_prob = log_prob.sub_((slope + TANH_EPSILON).log_())
+        return Draw(actions, log_prob.sum(dim=1), slope, spread, raw == log_std, trace)
+
+    def pull(
+        self, network: MultiHeadMLP, draw: Draw, actions: Tensor, log_prob: Tensor
+    ) -> list[tuple[nn.Parameter, Tensor]]:
+        """Each parameter's gradient of a loss.
+
+        Args:
+            network: The one of this policy.
+            draw: What the loss was computed with.
+            actions: The loss's derivative by the actions, (n, action_dim).
+            log_prob: Its derivative by the log densities, (n, 1) or (1, 1).
+        """
+        by_action = log_prob * 2 * draw.actions / (draw.slope + TANH_EPSILON)
+        by_mean = (actions + by_action).mul_(draw.slope)
+        by_log_std = (by_mean * draw.spread - log_prob) * draw.inside
+        outputs = torch.cat([by_mean, by_log_std], dim=1).unsqueeze(0)
+        return network.pull(draw.trace, outputs)[0]
 
     def forward(
         self, observations: Any, deterministic: bool = False, task: Tensor | None = None

@@ -34,7 +34,68 @@ class PackedBuffer:
     held: dict[str, tuple[int, np.ndarray]]
 
 
-class PixelReplayBuffer(ReplayBuffer):
+class TaskReplayBuffer(ReplayBuffer):
+    """A replay buffer that knows which tasks its rows are of.
+
+    Args:
+        *base: As for `ReplayBuffer`.
+        num_tasks: Length of the one-hot at the end of observations; with 1 there is none.
+        **more: As for `ReplayBuffer`.
+
+    Attributes:
+        tasks: The tasks that rows have been added of since the buffer was empty.
+    """
+
+    def __init__(self, *base: Any, num_tasks: int = 1, **more: Any) -> None:
+        super().__init__(*base, **more)
+        self.num_tasks = num_tasks
+        self.tasks: set[int] = set()
+
+    def add(
+        self,
+        obs: np.ndarray,
+        next_obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Add a transition of each environment; see `ReplayBuffer`."""
+        super().add(obs, next_obs, action, reward, done, infos)
+        self.note_tasks(obs)
+
+    def reset(self) -> None:
+        """Empty the buffer."""
+        super().reset()
+        self.tasks = set()
+
+    def note_tasks(self, rows: np.ndarray) -> None:
+        """Take note of the tasks of rows (n, d) as environments show them."""
+        if self.num_tasks > 1:
+            self.tasks.update(rows[:, -self.num_tasks :].argmax(axis=1).tolist())
+
+    def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> ReplayBufferSamples:
+        if env is not None or self.optimize_memory_usage:
+            return super()._get_samples(batch_inds, env)
+        env_indices = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))  # noqa: NPY002
+        rows = torch.from_numpy(batch_inds * self.n_envs + env_indices)
+
+        def drawn(values: np.ndarray) -> Tensor:
+            every = torch.from_numpy(values.reshape(len(values) * self.n_envs, -1))
+            return every.index_select(0, rows)
+
+        over = drawn(self.dones) * (1 - drawn(self.timeouts))  # running out of time is not an end
+        data = (
+            drawn(self.observations),
+            drawn(self.actions),
+            drawn(self.next_observations),
+            over,
+            drawn(self.rewards),
+        )
+        return ReplayBufferSamples(*(values.to(self.device) for values in data))
+
+
+class PixelReplayBuffer(TaskReplayBuffer):
     """A replay buffer of rows with pixels, of which it holds a byte each.
 
     It grows as it is filled: what it may hold in the end is often more than there is memory.
@@ -79,7 +140,8 @@ class PixelReplayBuffer(ReplayBuffer):
         if self.pos == held:
             self.reserve(min(2 * held, self.buffer_size))
         keep = self._sight.keep_rows
-        super().add(keep(obs), keep(next_obs), action, reward, done, infos)
+        ReplayBuffer.add(self, keep(obs), keep(next_obs), action, reward, done, infos)
+        self.note_tasks(obs)
 
     def reserve(self, steps: int) -> None:
         """Make room for so many steps of all environments."""
@@ -152,11 +214,15 @@ def load_buffer_state(buffer: ReplayBuffer, state: StateTree) -> None:
     for name in ARRAYS:
         getattr(buffer, name)[: len(state[name])] = state[name].numpy()
     buffer.pos, buffer.full = state["pos"], state["full"]
+    if isinstance(buffer, TaskReplayBuffer):
+        buffer.tasks = set()
+        for batch in stream(buffer, buffer.size(), 4096):
+            buffer.note_tasks(batch["observations"].numpy())
 
 
 def pack_buffer(buffer: Any) -> Any:
     """A buffer's content for copying; a buffer of another class than ours and its base, itself."""
-    if type(buffer) not in (ReplayBuffer, PixelReplayBuffer) or buffer.optimize_memory_usage:
+    if type(buffer) not in (TaskReplayBuffer, PixelReplayBuffer) or buffer.optimize_memory_usage:
         return buffer
     used = slice(0, buffer.size())
     held = {name: (len(getattr(buffer, name)), getattr(buffer, name)[used]) for name in ARRAYS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,9 @@ from torch.optim import Optimizer
 from lifelong_rl.agents.actor_critic import Critic
 from lifelong_rl.learning import Batch, Role
 from lifelong_rl.learning.rows import with_task
+
+Gradient = tuple[Tensor, list[tuple[nn.Parameter, Tensor]]]
+"""A loss, a scalar without a graph; and each parameter's gradient."""
 
 
 class AgentComponent:
@@ -45,6 +49,10 @@ class AgentComponent:
         """The same rows as if they belonged to other tasks."""
         return with_task(batch, self.num_tasks, task)
 
+    def analytic_gradient(self, batch: Batch) -> Gradient | None:
+        """The loss and its gradient by formulae, without a graph; None where there are none."""
+        return None
+
 
 class TwinCritic(AgentComponent):
     """Action-value functions that are learned from a bootstrapped target.
@@ -58,10 +66,14 @@ class TwinCritic(AgentComponent):
         num_tasks: See `AgentComponent`.
         target: Follows them; gives the values of next states.
         gamma: Discount of a step.
+
+    Attributes:
+        scale: Factor of the squared error.
     """
 
     name = "critic"
     role: Role = "value"
+    scale: ClassVar[float] = 1.0
     reads = ("observations", "actions")
     module: Critic
 
@@ -78,10 +90,37 @@ class TwinCritic(AgentComponent):
         self.target = target
         self.gamma = gamma
 
+    @abstractmethod
+    def next_values(self, batch: Batch) -> Tensor:
+        """Values of the next states, (n,), whose discounted return is to be learned."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """`scale` times the mean squared error to the bootstrapped target, summed over critics."""
+        with torch.no_grad():
+            targets = self.targets(batch, self.next_values(batch))
+        loss: Tensor = self.scale * (self.values(batch) - targets).square().mean(dim=1).sum()
+        return loss
+
+    @torch.no_grad()
+    def analytic_gradient(self, batch: Batch) -> Gradient | None:
+        """See `AgentComponent`."""
+        traced = self.module.traced(batch.get("task"))
+        own = type(self)
+        if traced is None or (own.loss, own.values) != (TwinCritic.loss, TwinCritic.values):
+            return None
+        network, task = traced
+        targets = self.targets(batch, self.next_values(batch))
+        inputs = torch.cat([batch["observations"], batch["actions"]], dim=1)
+        values, trace = network.trace(inputs, task)
+        error = values.squeeze(-1).sub_(targets)
+        loss = self.scale * error.square().mean(dim=1).sum()
+        by_value = error.mul_(2 * self.scale / inputs.shape[0]).unsqueeze(-1)
+        return loss, network.pull(trace, by_value)[0]
+
     def targets(self, batch: Batch, next_values: Tensor) -> Tensor:
         """Rewards and discounted values (n,) of the next states, unless the episode is done."""
         discounts = batch["discounts"].squeeze(1) if "discounts" in batch else self.gamma
-        continues = 1 - batch["dones"].squeeze(1)
+        continues = torch.rsub(batch["dones"].squeeze(1), 1)
         return batch["rewards"].squeeze(1) + continues * discounts * next_values
 
     def predict(self, batch: Batch) -> Distribution:

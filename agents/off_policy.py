@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_rl.agents.buffers import (
     ARRAYS,
     PixelReplayBuffer,
+    TaskReplayBuffer,
     buffer_state,
     load_buffer_state,
     pack_buffer,
@@ -30,6 +31,7 @@ from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, StateTree, split_batch
+from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
 from lifelong_rl.vision.eyes import Eyes
@@ -137,7 +139,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         self._updates_per_step = updates_per_step
         self._updates_owed = 0.0
         policy_kwargs = dict(arguments.pop("policy_kwargs", None) or {})
-        policy_kwargs.setdefault("optimizer_kwargs", {"fused": True})
+        if not policy_kwargs.keys() & {"optimizer_class", "optimizer_kwargs"}:
+            policy_kwargs["optimizer_class"] = FusedAdam
         self._sight: Sight | None = None
         if eyes is not None:
             self._shown_space = env.observation_space  # type: ignore[union-attr]
@@ -147,6 +150,12 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             if isinstance(self._sight, LearnedSight):
                 arguments["replay_buffer_class"] = PixelReplayBuffer
                 arguments["replay_buffer_kwargs"] = {"sight": self._sight}
+        if arguments.get("n_steps", 1) == 1 and arguments.get("replay_buffer_class") is None:
+            arguments["replay_buffer_class"] = TaskReplayBuffer
+        if arguments.get("replay_buffer_class") in (TaskReplayBuffer, PixelReplayBuffer):
+            kwargs = arguments.get("replay_buffer_kwargs") or {}
+            num_tasks = arguments.get("num_tasks", 1)
+            arguments["replay_buffer_kwargs"] = {**kwargs, "num_tasks": num_tasks}
         super().__init__(policy, env, method, policy_kwargs=policy_kwargs, **arguments)
 
     @property
@@ -273,7 +282,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         if self._sight is not None:
             for name in ("observations", "next_observations"):
                 batch[name] = self._sight.augment(batch[name])
-        return split_batch(batch, self.num_tasks)
+        tasks = getattr(self.replay_buffer, "tasks", ())
+        return split_batch(batch, self.num_tasks, *(tasks if len(tasks) == 1 else ()))
 
     def _store_transition(
         self,

@@ -5,10 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, get_actor_critic_arch
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    FlattenExtractor,
+    get_actor_critic_arch,
+)
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
@@ -84,17 +89,21 @@ class _TaskNetworks(BasePolicy):
             outputs=(1,),
             copies=self._n_critics,
         )
-        return Critic(network, features, self._preprocess).to(self.device)
+        return Critic(network, *self._reading(features)).to(self.device)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Build the features extractor of a network, for observations without the task."""
         space = inputs_space(self.observation_space, self._num_tasks)
         return self.features_extractor_class(space, **self.features_extractor_kwargs)
 
-    @property
-    def _preprocess(self) -> partial[Any]:
-        """What Stable-Baselines3 does to observations before features are extracted."""
-        return partial(
+    def _reading(self, features: BaseFeaturesExtractor) -> tuple[BaseFeaturesExtractor | None, Any]:
+        """How observations become features: nothing is to be done to rows of numbers."""
+        space = self.observation_space
+        rows = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == np.float32
+        if rows and type(features) is FlattenExtractor:
+            return None, None
+        # what Stable-Baselines3 does before features are extracted
+        return features, partial(
             preprocess_obs,
             observation_space=self.observation_space,
             normalize_images=self.normalize_images,
@@ -144,7 +153,7 @@ class ContinualSACPolicy(_TaskNetworks, SACPolicy):  # type: ignore[misc]
         """Build the actor."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 2)
-        return Actor(network, features, self._preprocess).to(self.device)
+        return Actor(network, *self._reading(features)).to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
@@ -166,7 +175,7 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         """Build the actor, or its target."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 1)
-        return DeterministicActor(network, features, self._preprocess).to(self.device)
+        return DeterministicActor(network, *self._reading(features)).to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from lifelong_rl.agents.actor_critic import of_task
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Role, split_task
@@ -77,7 +76,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             task: Of each row, (n,) of int64; None with one task.
         """
         mean = self.policy_network(self._features(observations), task)[0]
-        log_std = self.log_std if task is None else of_task(self.log_std, task)
+        log_std = self.log_std if task is None else self.log_std[task]
         return mean, log_std.expand_as(mean)
 
     def values(self, observations: PyTorchObs, task: Tensor | None = None) -> Tensor:

@@ -12,7 +12,6 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
-from torch.optim import Adam
 
 from lifelong_rl.agents.actor_critic import Actor, Critic
 from lifelong_rl.agents.off_policy import OffPolicyLearner
@@ -29,6 +28,7 @@ from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Objective, StateTree, gradient_step
+from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.options import Matches, NonNegative
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
@@ -184,12 +184,11 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         for step in range(gradient_steps):
             batch = self._sample_batch(batch_size)
-            actions, log_prob = self.actor.action_log_prob(batch["observations"], batch.get("task"))
-            on_policy = {"policy_actions": actions, "policy_log_prob": log_prob}
+            batch |= actor.sample(batch)
             self._record("critic", gradient_step(critic, batch, self.method))
-            self._record("actor", gradient_step(actor, batch | on_policy, self.method))
+            self._record("actor", gradient_step(actor, batch, self.method))
             if self._entropy is not None:
-                self._record("entropy", gradient_step(self._entropy, batch | on_policy))
+                self._record("entropy", gradient_step(self._entropy, batch))
             if step % self.target_update_interval == 0:
                 self._targets.update(self.tau)
 
@@ -207,7 +206,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             assert isinstance(self.target_entropy, float)
             initial = float(self.log_ent_coef.detach().exp())
             entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
-            entropy.optimizer = Adam(entropy.parameters(), lr=self.lr_schedule(1), fused=True)
+            entropy.optimizer = FusedAdam(entropy.parameters(), lr=self.lr_schedule(1))
             self._entropy = weight = entropy.to(self.device)
             self.log_ent_coef = self._entropy.log_value
             self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.actor_critic import Actor, Critic, of_task
-from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
+from lifelong_rl.agents.actor_critic import Actor, Critic, Draw
+from lifelong_rl.agents.components import AgentComponent, Gradient, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
+from lifelong_rl.networks.spec import one_task
 
 
 class EntropyWeight(Protocol):
@@ -58,13 +59,25 @@ class EntropyCoefficient(nn.Module):
         return self
 
     def alpha(self, task: Tensor | None) -> Tensor:
-        """α of each row's task, (n,), or (1,) with one task; no gradient."""
+        """α of each row's task, (n,), or (1,) where they are known to be of one; no gradient."""
         with torch.no_grad():
             return self.forward(task).exp()
 
     def forward(self, task: Tensor | None) -> Tensor:
-        """Log α of each row's task: (n,), or (1,) with one task."""
-        return self.log_value if task is None else of_task(self.log_value, task)
+        """Log α of each row's task: (n,), or (1,) where they are known to be of one."""
+        index = one_task(task, self.log_value.shape[0])
+        return self.log_value[task] if index is None else self.log_value[index : index + 1]
+
+    @torch.no_grad()
+    def analytic_gradient(self, batch: Batch) -> Gradient | None:
+        """See `AgentComponent`."""
+        index = one_task(batch.get("task"), self.log_value.shape[0])
+        if index is None:
+            return None
+        surplus = batch["policy_log_prob"].mean().add_(self.target_entropy)
+        gradient = torch.zeros_like(self.log_value)
+        gradient[index] = -surplus
+        return -self.log_value[index] * surplus, [(self.log_value, gradient)]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
@@ -101,11 +114,59 @@ class SACActor(AgentComponent):
         super().__init__(module, optimizer, num_tasks=num_tasks)
         self.critic = critic
         self.entropy = entropy
+        self._draw: Draw | None = None
+
+    def sample(self, batch: Batch) -> Batch:
+        """Sample actions of the current policy for an update, to be added to its batch.
+
+        Where gradients can be written down, both observations go through the network at once.
+        """
+        observations, task = batch["observations"], batch.get("task")
+        traced = self.module.traced(task)
+        if traced is None or self.critic.traced(task) is None or type(self) is not SACActor:
+            actions, log_prob = self.module.action_log_prob(observations, task)
+            return {"policy_actions": actions, "policy_log_prob": log_prob}
+        network, index = traced
+        n, dim = observations.shape[0], network.spec.output_dim // 2
+        noise = torch.empty(2 * n, dim, dtype=observations.dtype, device=observations.device)
+        noise[:n].normal_()  # in the order of two passes
+        noise[n:].normal_()
+        rows = torch.cat([observations, batch["next_observations"]])
+        draw = self.module.draw(network, rows, index, noise)
+        self._draw = draw.first(n)
+        return {
+            "policy_actions": self._draw.actions,
+            "policy_log_prob": self._draw.log_prob,
+            "policy_next_actions": draw.actions[n:],
+            "policy_next_log_prob": draw.log_prob[n:],
+        }
+
+    @torch.no_grad()
+    def analytic_gradient(self, batch: Batch) -> Gradient | None:
+        """See `AgentComponent`; of a batch to which `sample` was added."""
+        draw, task = self._draw, batch.get("task")
+        if draw is None or batch.get("policy_actions") is not draw.actions:
+            return None
+        policy, critic = self.module.traced(task), self.critic.traced(task)
+        if policy is None or critic is None:
+            return None
+        self._draw = None
+        inputs = torch.cat([batch["observations"], draw.actions], dim=1)
+        values, trace = critic[0].trace(inputs, critic[1])
+        lowest, index = values.squeeze(-1).min(dim=0)
+        alpha = self.entropy.alpha(task)
+        loss = (alpha * draw.log_prob).sub_(lowest).mean()
+        n = inputs.shape[0]
+        by_value = torch.zeros_like(values).scatter_(0, index.view(1, n, 1), -1 / n)
+        _, by_input = critic[0].pull(trace, by_value, parameters=False, inputs=True)
+        assert by_input is not None
+        by_action = by_input[:, -draw.actions.shape[1] :]
+        return loss, self.module.pull(policy[0], draw, by_action, alpha.view(-1, 1) / n)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
         observations, task = batch["observations"], batch.get("task")
-        if "policy_actions" in batch:
+        if "policy_actions" in batch and batch["policy_actions"].requires_grad:
             actions, log_prob = batch["policy_actions"], batch["policy_log_prob"]
         else:
             actions, log_prob = self.module.action_log_prob(observations, task)
@@ -124,7 +185,10 @@ class SACActor(AgentComponent):
 
 
 class SACCritic(TwinCritic):
-    """The twin action-value functions as a component.
+    """The twin action-value functions as a component (Haarnoja et al. 2018b, eq. 5).
+
+    Batch: also "policy_next_actions" (n, action_dim) and "policy_next_log_prob" (n,), a sample of
+    the current policy for the next observations, where the caller has it at hand.
 
     Args:
         *critic: As for `TwinCritic`.
@@ -133,18 +197,19 @@ class SACCritic(TwinCritic):
         **more: As for `TwinCritic`.
     """
 
+    scale = 0.5
+
     def __init__(self, *critic: Any, actor: Actor, entropy: EntropyWeight, **more: Any) -> None:
         super().__init__(*critic, **more)
         self.actor = actor
         self.entropy = entropy
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Half the squared error to the soft Bellman target (Haarnoja et al. 2018b, eq. 5)."""
+    def next_values(self, batch: Batch) -> Tensor:
+        """Soft values of the next states (Haarnoja et al. 2018b, eq. 3), without a graph."""
         next_observations, task = batch["next_observations"], batch.get("task")
-        with torch.no_grad():
-            next_actions, next_log_prob = self.actor.action_log_prob(next_observations, task)
-            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
-            next_values -= self.entropy.alpha(task) * next_log_prob
-            targets = self.targets(batch, next_values)
-        loss: Tensor = 0.5 * (self.values(batch) - targets).square().mean(dim=1).sum()
-        return loss
+        if "policy_next_actions" in batch:
+            actions, log_prob = batch["policy_next_actions"], batch["policy_next_log_prob"]
+        else:
+            actions, log_prob = self.actor.action_log_prob(next_observations, task)
+        values: Tensor = self.target(next_observations, actions, task).amin(dim=0)
+        return values.sub_(self.entropy.alpha(task) * log_prob)

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.learner import TaskLearner
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Positive
 
@@ -75,9 +76,7 @@ class SupervisedLearner(TaskLearner):
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
         self.policy: nn.Module = self._make_policy(env)
-        self._components = self._make_components(
-            partial(Adam, lr=self.options.learning_rate, fused=True)
-        )
+        self._components = self._make_components(partial(FusedAdam, lr=self.options.learning_rate))
 
     @classmethod
     def build(

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
-from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
+from lifelong_rl.agents.components import AgentComponent, Gradient, TwinCritic, gaussian
 from lifelong_rl.agents.off_policy import OffPolicyLearner
 from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
@@ -177,6 +177,25 @@ class TD3Actor(AgentComponent):
         super().__init__(module, optimizer, num_tasks=num_tasks)
         self.critic = critic
 
+    @torch.no_grad()
+    def analytic_gradient(self, batch: Batch) -> Gradient | None:
+        """See `AgentComponent`."""
+        task = batch.get("task")
+        policy, critic = self.module.traced(task), self.critic.traced(task)
+        if policy is None or critic is None or type(self) is not TD3Actor:
+            return None
+        outputs, drawn = policy[0].trace(batch["observations"], policy[1])
+        actions = outputs[0].tanh()
+        n, dim = actions.shape
+        values, trace = critic[0].trace(torch.cat([batch["observations"], actions], 1), critic[1])
+        loss = -values[0].mean()
+        by_value = torch.zeros_like(values)
+        by_value[0] = -1 / n
+        _, by_input = critic[0].pull(trace, by_value, parameters=False, inputs=True)
+        assert by_input is not None
+        by_mean = (1 - actions.square()).mul_(by_input[:, -dim:])
+        return loss, policy[0].pull(drawn, by_mean.unsqueeze(0))[0]
+
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""
         observations, task = batch["observations"], batch.get("task")
@@ -213,15 +232,12 @@ class TD3Critic(TwinCritic):
         self.noise = noise
         self.noise_clip = noise_clip
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Squared error to the target of the smoothed target policy, summed over the critics."""
+    def next_values(self, batch: Batch) -> Tensor:
+        """Values of the smoothed target policy's actions (Fujimoto et al. 2018, algorithm 1)."""
         next_observations, task = batch["next_observations"], batch.get("task")
-        with torch.no_grad():
-            noise = torch.randn_like(batch["actions"]) * self.noise
-            noise = noise.clamp(-self.noise_clip, self.noise_clip)
-            next_actions = torch.tanh(self.actor_target.mean(next_observations, task))
-            next_actions = (next_actions + noise).clamp(-1, 1)
-            next_values = self.target(next_observations, next_actions, task).amin(dim=0)
-            targets = self.targets(batch, next_values)
-        loss: Tensor = (self.values(batch) - targets).square().mean(dim=1).sum()
-        return loss
+        noise = torch.randn_like(batch["actions"]) * self.noise
+        noise = noise.clamp(-self.noise_clip, self.noise_clip)
+        next_actions = torch.tanh(self.actor_target.mean(next_observations, task))
+        next_actions = (next_actions + noise).clamp(-1, 1)
+        values: Tensor = self.target(next_observations, next_actions, task).amin(dim=0)
+        return values

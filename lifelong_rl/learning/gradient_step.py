@@ -76,13 +76,19 @@ def gradient_step(
     own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     for parameter in own:
         parameter.grad = None
-    loss = component.loss(batch)
-    if not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
+    analytic = getattr(component, "analytic_gradient", None)
+    found = None if analytic is None else analytic(batch)
+    loss = component.loss(batch) if found is None else found[0]
+    if found is None and not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
         raise ContractError(
             f"the component '{component.name}'", f"loss returns {_describe(loss)}, not {SCALAR}"
         )
     measured = {"loss": _finite(loss, "loss", component)}
-    if loss.requires_grad:
+    if found is not None:
+        for parameter, gradient in found[1]:
+            if parameter.requires_grad:
+                parameter.grad = gradient
+    elif loss.requires_grad:
         loss.backward(inputs=own)
 
     record: StepRecord | None = None
@@ -99,13 +105,13 @@ def gradient_step(
             if penalty.requires_grad:
                 penalty.backward(inputs=own)  # type: ignore[no-untyped-call]
         if method.transforms_gradients:
-            found = gradients(component, copy=False)
-            _assign_gradients(component, method, method.transform_gradient(component, found))
+            held = gradients(component, copy=False)
+            _assign_gradients(component, method, method.transform_gradient(component, held))
 
         if penalty is not None or method.transforms_gradients:
-            held = [p.grad for p in own if p.grad is not None]
-            if held:
-                largest = torch.stack(torch._foreach_norm(held, float("inf"))).max()
+            every = [p.grad for p in own if p.grad is not None]
+            if every:
+                largest = torch.stack(torch._foreach_norm(every, float("inf"))).max()
                 _finite(largest, "gradient", component)
 
     if max_grad_norm is not None:

@@ -39,14 +39,20 @@ def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
     return rows[:, :-num_tasks], rows[:, -num_tasks:].argmax(dim=1)
 
 
-def split_batch(batch: Batch, num_tasks: int) -> Batch:
+def split_batch(batch: Batch, num_tasks: int, known: int | None = None) -> Batch:
     """Make the task an entry of a batch whose observations are as environments show them.
 
     Args:
         batch: Has "observations" (n, d), and perhaps "next_observations" of the same tasks.
         num_tasks: Length of the one-hot; with 1 the batch stays as it is.
+        known: The task of all rows, where it is known: the one-hot is then not looked at.
     """
     parted = dict(batch)
+    if known is not None and num_tasks > 1:
+        for name in OBSERVATIONS:
+            if name in batch:
+                parted[name] = batch[name][:, :-num_tasks]
+        return with_task(parted, num_tasks, known)
     for name in OBSERVATIONS:
         if name in batch:
             parted[name], task = split_task(batch[name], num_tasks)

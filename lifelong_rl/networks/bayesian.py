@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
+from lifelong_rl.networks.mlp import ALL, MultiHeadMLP, StackedLinear
 from lifelong_rl.networks.spec import NetworkSpec
 
 
@@ -30,14 +30,14 @@ class BayesianLinear(StackedLinear):
         self.weight_log_std = nn.Parameter(torch.full_like(mean.weight, math.log(std)))
         self.bias_log_std = nn.Parameter(torch.full_like(mean.bias, math.log(std)))
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, rows: slice = ALL) -> Tensor:
         """Map (n, in), shared by all copies, or (copies, n, in) to (copies, n, out)."""
-        mean = super().forward(inputs)
+        mean = super().forward(inputs, rows)
         if not self.training:
             return mean
         squares = inputs.square().expand(len(mean), -1, -1)
-        weight_variance = (2 * self.weight_log_std).exp().transpose(1, 2)
-        bias_variance = (2 * self.bias_log_std).exp().unsqueeze(1)
+        weight_variance = (2 * self.weight_log_std[:, rows]).exp().transpose(1, 2)
+        bias_variance = (2 * self.bias_log_std[:, rows]).exp().unsqueeze(1)
         variance = torch.baddbmm(bias_variance, squares, weight_variance)
         return torch.addcmul(mean, variance.sqrt(), torch.randn_like(mean))
 

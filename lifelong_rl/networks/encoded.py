@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.networks.mlp import MultiHeadMLP, select_head
+from lifelong_rl.networks.mlp import MultiHeadMLP
 from lifelong_rl.networks.spec import NetworkSpec, tasks_of_rows
 
 
@@ -68,4 +68,4 @@ class EncodedMLP(MultiHeadMLP):
         x = self.activate(0, self.hidden[0](inputs))
         for depth, encoding in enumerate(self.encodings, start=1):
             x = self.activate(depth, self.hidden[depth](encoding(x, task)))
-        return select_head(self.heads(x), task, self.spec.num_tasks)
+        return self.head(x, task)

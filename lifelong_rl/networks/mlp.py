@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, tasks_of_rows
+from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, one_task, tasks_of_rows
+
+ALL = slice(None)
+layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
+threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 class StackedLinear(nn.Module):
@@ -30,14 +36,14 @@ class StackedLinear(nn.Module):
             torch.stack([torch.cat([part.bias.detach() for part in copy]) for copy in layers])
         )
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (n, in), shared by all copies, or (copies, n, in) to (copies, n, out)."""
-        copies = len(self.weight)
-        if copies == 1:
-            rows = inputs if inputs.ndim == 2 else inputs.squeeze(0)
-            return F.linear(rows, self.weight.squeeze(0), self.bias.squeeze(0)).unsqueeze(0)
-        stacked = inputs.expand(copies, -1, -1) if inputs.ndim == 2 else inputs
-        return torch.baddbmm(self.bias.unsqueeze(1), stacked, self.weight.transpose(1, 2))
+    def forward(self, inputs: Tensor, rows: slice = ALL) -> Tensor:
+        """Map (n, in), shared by all copies, or (copies, n, in) to (copies, n, out).
+
+        Args:
+            inputs: Rows.
+            rows: Which of the outputs are asked for.
+        """
+        return _linear(inputs, self.weight[:, rows], self.bias[:, rows])
 
 
 class StackedLayerNorm(nn.Module):
@@ -47,11 +53,46 @@ class StackedLayerNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(copies, 1, dim))
         self.bias = nn.Parameter(torch.zeros(copies, 1, dim))
+        self._plain = torch.ones(dim), torch.zeros(dim)
+
+    @property
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """Scale 1 and shift 0: torch normalises at half the speed where it is given none."""
+        one, zero = self._plain
+        if one.device != self.weight.device or one.dtype != self.weight.dtype:
+            self._plain = one, zero = one.to(self.weight), zero.to(self.weight)
+        return one, zero
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise (copies, n, dim) over its last axis."""
-        normal: Tensor = F.layer_norm(inputs, inputs.shape[-1:])
+        normal: Tensor = F.layer_norm(inputs, inputs.shape[-1:], *self.plain)
         return torch.addcmul(self.bias, normal, self.weight)
+
+
+class Trace(NamedTuple):
+    """What `MultiHeadMLP.trace` keeps for `MultiHeadMLP.pull`.
+
+    Attributes:
+        inputs: As given, (n, in).
+        head: The rows of the heads' weights that belong to the task.
+        normal: What the norm makes before scale and shift, (copies, n, units), and 1 / standard
+            deviation of each row, (copies, n, 1); empty without a norm.
+        features: Activations of each hidden layer, (copies, n, units).
+    """
+
+    inputs: Tensor
+    head: slice
+    normal: tuple[Tensor, ...]
+    features: list[Tensor]
+
+    def first(self, n: int) -> Trace:
+        """The same for the first `n` rows."""
+        return Trace(
+            self.inputs[:n],
+            self.head,
+            tuple(part[:, :n] for part in self.normal),
+            [part[:, :n] for part in self.features],
+        )
 
 
 class MultiHeadMLP(TaskNetwork):
@@ -79,20 +120,132 @@ class MultiHeadMLP(TaskNetwork):
         )
         self.heads = StackedLinear(heads)
         self.norm = StackedLayerNorm(spec.copies, widths[1]) if spec.layer_norm else None
-        self.activation: Callable[[Tensor], Tensor] = spec.activation()
+        self.activation: Callable[[Tensor], Tensor] = (
+            torch.relu_ if spec.activation is nn.ReLU else spec.activation()
+        )
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""
         x = inputs
         for depth, layer in enumerate(self.hidden):
             x = self.activate(depth, layer(x))
-        return select_head(self.heads(x), task, self.spec.num_tasks)
+        return self.head(x, task)
+
+    def head(self, features: Tensor, task: Tensor | None) -> Tensor:
+        """What each row's head makes of the last layer's features: (copies, n, out)."""
+        tasks = self.spec.num_tasks
+        index = None if tasks == 1 else one_task(task, tasks)
+        if index is None:
+            return select_head(self.heads(features), task, tasks)
+        outputs: Tensor = self.heads(features, self.rows_of_head(index))
+        return outputs
 
     def activate(self, depth: int, x: Tensor) -> Tensor:
-        """What follows hidden layer `depth`, on (copies, n, units)."""
+        """What follows hidden layer `depth`, on (copies, n, units), which may be overwritten."""
         if depth == 0 and self.norm is not None:
-            return torch.tanh(self.norm(x))
+            normal: Tensor = self.norm(x)
+            return normal.tanh_()
         return self.activation(x)
+
+    @property
+    def traceable(self) -> bool:
+        """Whether `trace` and `pull` are for this network."""
+        return type(self) is MultiHeadMLP and self.spec.activation is nn.ReLU
+
+    def trace(self, inputs: Tensor, task: int) -> tuple[Tensor, Trace]:
+        """Evaluate every copy on rows of one task, and keep what `pull` needs.
+
+        Args:
+            inputs: (n, in).
+            task: Of all rows.
+
+        Returns:
+            (copies, n, out), without a graph, and what to pull gradients back through.
+        """
+        x, features = inputs, []
+        normal: tuple[Tensor, ...] = ()
+        for depth, layer in enumerate(cast(Iterable[StackedLinear], self.hidden)):
+            x = _linear(x, layer.weight, layer.bias)
+            if depth == 0 and self.norm is not None:
+                shape = x.shape[-1:]
+                x, _, rstd = torch.native_layer_norm(x, shape, *self.norm.plain, EPSILON)
+                normal = (x, rstd)
+                x = torch.addcmul(self.norm.bias, x, self.norm.weight).tanh_()
+            else:
+                x = x.relu_()
+            features.append(x)
+        head = self.rows_of_head(task)
+        outputs = _linear(x, self.heads.weight[:, head], self.heads.bias[:, head])
+        return outputs, Trace(inputs, head, normal, features)
+
+    def pull(
+        self, trace: Trace, gradient: Tensor, *, parameters: bool = True, inputs: bool = False
+    ) -> tuple[list[tuple[nn.Parameter, Tensor]], Tensor | None]:
+        """Pull the gradient of a loss with respect to the outputs back through the network.
+
+        Args:
+            trace: Of the outputs.
+            gradient: (copies, n, out).
+            parameters: Whether the parameters' gradients are asked for.
+            inputs: Whether the inputs' gradient is.
+
+        Returns:
+            Each parameter and its gradient, none if they are not asked for; and the inputs'
+            gradient (n, in), summed over the copies, or None.
+        """
+        found: list[tuple[nn.Parameter, Tensor]] = []
+        weight: Tensor = self.heads.weight
+        if parameters:
+            of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(self.heads.bias)
+            of_weight[:, trace.head] = torch.bmm(gradient.mT, trace.features[-1])
+            of_bias[:, trace.head] = gradient.sum(dim=1)
+            found += [(self.heads.weight, of_weight), (self.heads.bias, of_bias)]
+        weight = weight[:, trace.head]
+        for depth in reversed(range(len(self.hidden))):
+            gradient = torch.bmm(gradient, weight)
+            features = trace.features[depth]
+            if depth == 0 and self.norm is not None:
+                normal, rstd = trace.normal
+                gradient = tanh_backward(gradient, features, grad_input=gradient)
+                if parameters:
+                    of_scale = (gradient * normal).sum(dim=1, keepdim=True)
+                    found.append((self.norm.weight, of_scale))
+                    found.append((self.norm.bias, gradient.sum(dim=1, keepdim=True)))
+                gradient = layer_norm_backward(
+                    gradient.mul_(self.norm.weight),
+                    normal,
+                    normal.shape[-1:],
+                    torch.zeros_like(rstd),
+                    torch.ones_like(rstd),
+                    *self.norm.plain,
+                    (True, False, False),
+                )[0].mul_(rstd)
+            else:
+                gradient = threshold_backward(gradient, features, 0, grad_input=gradient)
+            layer = cast(StackedLinear, self.hidden[depth])
+            weight = layer.weight
+            if parameters:
+                if depth:
+                    below = trace.features[depth - 1]
+                else:
+                    below = trace.inputs.expand(weight.shape[0], -1, -1)
+                found.append((layer.weight, torch.bmm(gradient.mT, below)))
+                found.append((layer.bias, gradient.sum(dim=1)))
+        of_inputs = torch.bmm(gradient, weight).sum(dim=0) if inputs else None
+        return found, of_inputs
+
+    def rows_of_head(self, task: int) -> slice:
+        """Which outputs of all heads are a task's."""
+        return slice(task * self.spec.output_dim, (task + 1) * self.spec.output_dim)
+
+
+EPSILON = 1e-5  # of LayerNorm
+
+
+def _linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Map (n, in) or (copies, n, in) by (copies, out, in) and (copies, out)."""
+    stacked = inputs.expand(weight.shape[0], -1, -1) if inputs.ndim == 2 else inputs
+    return torch.baddbmm(bias.unsqueeze(1), stacked, weight.mT)
 
 
 def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:

@@ -76,3 +76,21 @@ def tasks_of_rows(task: Tensor | None, num_tasks: int) -> Tensor | None:
             "lifelong_rl.learning.split_task"
         )
     return task
+
+
+def one_task(task: Tensor | None, num_tasks: int) -> int | None:
+    """The task of all rows where that can be told without looking at each.
+
+    Args:
+        task: Of each row, (n,) of int64; None only with one task.
+        num_tasks: Number of tasks.
+
+    Returns:
+        The task, if there is one only or `task` is a single number, expanded; None otherwise.
+    """
+    if num_tasks == 1:
+        return 0
+    if task is None or task.ndim != 1 or task.shape[0] < 2 or task.stride(0) != 0:
+        return None
+    index = int(task[0])
+    return index if 0 <= index < num_tasks else None

@@ -14,7 +14,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
 from lifelong_rl import agents
-from lifelong_rl.agents.buffers import PixelReplayBuffer, buffer_state, load_buffer_state, stream
+from lifelong_rl.agents.buffers import (
+    PixelReplayBuffer,
+    TaskReplayBuffer,
+    buffer_state,
+    load_buffer_state,
+    stream,
+)
 from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
@@ -452,7 +458,7 @@ def test_task_data_and_batches_are_rows_of_float32() -> None:
 def test_frozen_embeddings_are_what_the_replay_buffer_holds() -> None:
     agent = build("sac", given=eyes("frozen"))
     learn(agent, 0)
-    assert type(agent.replay_buffer) is ReplayBuffer
+    assert type(agent.replay_buffer) is TaskReplayBuffer
     assert agent.replay_buffer.observations.shape[2] == DIM + FELT + NUM_TASKS
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLayerNorm, StackedLinear
+from lifelong_rl.networks.spec import one_task
 
 
 def separate_networks(spec: NetworkSpec) -> list[tuple[nn.Sequential, list[nn.ModuleList]]]:
@@ -94,3 +97,77 @@ def test_tasks_that_there_are_not_are_refused(task: list[int]) -> None:
     network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3))
     with pytest.raises(RuntimeError, match=r"out of bounds|expanded size"):
         network(torch.randn(3, 4), torch.tensor(task))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("hidden", [(8,), (8, 6), (8, 6, 5)])
+@pytest.mark.parametrize("num_tasks", [1, 3])
+def test_pull_is_the_gradient_that_autograd_finds(copies, layer_norm, hidden, num_tasks):
+    torch.manual_seed(0)
+    network = MultiHeadMLP(
+        NetworkSpec(4, hidden, (3,), num_tasks=num_tasks, layer_norm=layer_norm, copies=copies)
+    ).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    task = num_tasks - 1
+    inputs = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(copies, 7, 3, dtype=torch.float64)
+    rows = torch.full((7,), task) if num_tasks > 1 else None  # each row's head is picked
+    expected = network(inputs, rows)
+    own = list(network.parameters())
+    of_inputs, *of_own = torch.autograd.grad((expected * weights).sum(), [inputs, *own])
+    with torch.no_grad():
+        outputs, trace = network.trace(inputs.detach(), task)
+        found, found_inputs = network.pull(trace, weights.clone(), inputs=True)
+        again, trace = network.trace(inputs.detach(), task)
+        nothing, same_inputs = network.pull(trace, weights.clone(), parameters=False, inputs=True)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(again, expected)
+    by_parameter = {id(parameter): gradient for parameter, gradient in found}
+    assert len(by_parameter) == len(found) == len(own)
+    for parameter, gradient in zip(own, of_own, strict=True):
+        assert by_parameter[id(parameter)].shape == parameter.shape
+        torch.testing.assert_close(by_parameter[id(parameter)], gradient)
+    torch.testing.assert_close(found_inputs, of_inputs)
+    torch.testing.assert_close(same_inputs, of_inputs)
+    assert nothing == []
+
+
+def test_one_task_known_and_looked_up_are_the_same_function():
+    torch.manual_seed(0)
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3, copies=2)).double()
+    inputs = torch.randn(6, 4, dtype=torch.float64)
+    known, looked_up = torch.tensor(1).expand(6), torch.full((6,), 1)
+    assert one_task(known, 3) == 1 and one_task(looked_up, 3) is None
+    gradients = []
+    for task in (known, looked_up):
+        network.zero_grad()
+        network(inputs, task).square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_single_row_is_looked_up():
+    # a row under vmap looks like this one, and its value cannot be read there
+    assert one_task(torch.tensor([1]), 3) is None
+    assert one_task(torch.tensor(1).expand(1), 3) is None
+
+
+@pytest.mark.parametrize("task", [3, -1])
+def test_one_task_that_there_is_not_is_refused(task: int) -> None:
+    network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=3))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        network(torch.randn(3, 4), torch.tensor(task).expand(3))
+
+
+@pytest.mark.parametrize("kind", [nn.Tanh, nn.ELU])
+def test_only_networks_with_formulae_are_traceable(kind: type[nn.Module]) -> None:
+    class Other(MultiHeadMLP):
+        pass
+
+    spec = NetworkSpec(4, (8,), (3,))
+    assert MultiHeadMLP(spec).traceable
+    assert not Other(spec).traceable
+    assert not MultiHeadMLP(replace(spec, activation=kind)).traceable

@@ -1,0 +1,272 @@
+"""Gradients that are written down are those that autograd finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from torch import nn
+
+from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
+from lifelong_rl.agents.buffers import TaskReplayBuffer, buffer_state, load_buffer_state
+from lifelong_rl.agents.sac_components import (
+    EntropyCoefficient,
+    FixedEntropyCoefficient,
+    SACActor,
+    SACCritic,
+)
+from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
+from lifelong_rl.continual import make
+from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning.adam import FusedAdam
+from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+
+ROWS, OBS, ACTIONS, TASKS = 9, 5, 2, 3
+
+
+class World:
+    """Components of an agent on noise."""
+
+    def __init__(self, layer_norm: bool, num_tasks: int, learned_entropy: bool = True) -> None:
+        torch.manual_seed(0)
+        self.num_tasks = num_tasks
+
+        def network(inputs: int, outputs: tuple[int, ...], copies: int) -> MultiHeadMLP:
+            made = MultiHeadMLP(
+                NetworkSpec(
+                    inputs,
+                    (8, 6),
+                    outputs,
+                    num_tasks=num_tasks,
+                    layer_norm=layer_norm,
+                    copies=copies,
+                )
+            )
+            for parameter in made.parameters():
+                nn.init.normal_(parameter, std=0.7)
+            return made
+
+        self.actor = Actor(network(OBS, (ACTIONS, ACTIONS), 1)).double()
+        self.plain_actor = DeterministicActor(network(OBS, (ACTIONS,), 1)).double()
+        self.critic = Critic(network(OBS + ACTIONS, (1,), 2)).double()
+        self.target = Critic(network(OBS + ACTIONS, (1,), 2)).double()
+        self.entropy = EntropyCoefficient(num_tasks, 0.3, -2.0).double()
+        self.entropy.optimizer = FusedAdam(self.entropy.parameters())
+        weight = (
+            self.entropy if learned_entropy else FixedEntropyCoefficient(torch.tensor(0.2).double())
+        )
+        more = {"num_tasks": num_tasks}
+        self.sac_actor = SACActor(
+            self.actor, self.optimizer(self.actor), critic=self.critic, entropy=weight, **more
+        )
+        self.sac_critic = SACCritic(
+            self.critic,
+            self.optimizer(self.critic),
+            target=self.target,
+            gamma=0.9,
+            actor=self.actor,
+            entropy=weight,
+            **more,
+        )
+        self.td3_actor = TD3Actor(
+            self.plain_actor, self.optimizer(self.plain_actor), critic=self.critic, **more
+        )
+        self.td3_critic = TD3Critic(
+            self.critic,
+            self.optimizer(self.critic),
+            target=self.target,
+            gamma=0.9,
+            actor_target=self.plain_actor,
+            noise=0.2,
+            noise_clip=0.3,
+            **more,
+        )
+
+    def optimizer(self, module: nn.Module) -> FusedAdam:
+        return FusedAdam(module.parameters(), lr=1e-3)
+
+    def batch(self) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        batch = {
+            "observations": torch.randn(ROWS, OBS),
+            "next_observations": torch.randn(ROWS, OBS),
+            "actions": torch.rand(ROWS, ACTIONS) * 2 - 1,
+            "rewards": torch.randn(ROWS, 1),
+            "dones": (torch.rand(ROWS, 1) < 0.3).float(),
+        }
+        batch = {name: value.double() for name, value in batch.items()}
+        if self.num_tasks > 1:
+            batch["task"] = torch.tensor(1).expand(ROWS)
+        return batch
+
+
+def assert_same(component: Any, analytic: Any, expected_loss: torch.Tensor) -> None:
+    loss, found = analytic
+    named = dict(component.module.named_parameters())
+    expected = torch.autograd.grad(expected_loss, list(named.values()), allow_unused=True)
+    by_parameter = {id(parameter): gradient for parameter, gradient in found}
+    assert len(by_parameter) == len(named)
+    torch.testing.assert_close(loss, expected_loss.detach())
+    for (name, parameter), gradient in zip(named.items(), expected, strict=True):
+        torch.testing.assert_close(
+            by_parameter[id(parameter)], gradient, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+worlds = pytest.mark.parametrize(
+    ("layer_norm", "num_tasks"), [(False, 1), (True, 1), (False, TASKS), (True, TASKS)]
+)
+
+
+@worlds
+@pytest.mark.parametrize("learned", [True, False])
+def test_soft_actor_critic(layer_norm: bool, num_tasks: int, learned: bool) -> None:
+    world = World(layer_norm, num_tasks, learned)
+    batch = world.batch()
+    torch.manual_seed(2)
+    batch |= world.sac_actor.sample(batch)
+    torch.manual_seed(2)
+    task = batch.get("task")
+    graph = dict(
+        zip(
+            ("policy_actions", "policy_log_prob"),
+            world.actor.action_log_prob(batch["observations"], task),
+            strict=True,
+        )
+    )
+    with torch.no_grad():
+        following = world.actor.action_log_prob(batch["next_observations"], task)
+    for name, value in zip(
+        ("policy_actions", "policy_log_prob", "policy_next_actions", "policy_next_log_prob"),
+        (*graph.values(), *following),
+        strict=True,
+    ):
+        torch.testing.assert_close(batch[name], value.detach())
+
+    with_graph = batch | graph
+    assert_same(
+        world.sac_critic,
+        world.sac_critic.analytic_gradient(batch),
+        world.sac_critic.loss(with_graph),
+    )
+    assert_same(
+        world.sac_actor, world.sac_actor.analytic_gradient(batch), world.sac_actor.loss(with_graph)
+    )
+    entropy = world.entropy
+    assert_same(entropy, entropy.analytic_gradient(batch), entropy.loss(with_graph))
+
+
+def test_standard_deviations_at_their_bounds_have_no_gradient() -> None:
+    world = World(layer_norm=False, num_tasks=1)
+    with torch.no_grad():
+        world.actor.network.heads.bias[0, ACTIONS:] = torch.tensor([-40.0, 40.0])
+    batch = world.batch()
+    torch.manual_seed(2)
+    batch |= world.sac_actor.sample(batch)
+    torch.manual_seed(2)
+    actions, log_prob = world.actor.action_log_prob(batch["observations"])
+    graph = batch | {"policy_actions": actions, "policy_log_prob": log_prob}
+    assert_same(
+        world.sac_actor, world.sac_actor.analytic_gradient(batch), world.sac_actor.loss(graph)
+    )
+
+
+@worlds
+def test_td3(layer_norm: bool, num_tasks: int) -> None:
+    world = World(layer_norm, num_tasks)
+    batch = world.batch()
+    for component in (world.td3_critic, world.td3_actor):
+        torch.manual_seed(2)
+        found = component.analytic_gradient(batch)
+        torch.manual_seed(2)
+        assert_same(component, found, component.loss(batch))
+
+
+def test_a_sample_serves_the_batch_that_it_was_drawn_for() -> None:
+    world = World(layer_norm=False, num_tasks=1)
+    batch = world.batch()
+    batch |= world.sac_actor.sample(batch)
+    assert world.sac_actor.analytic_gradient({**batch, "policy_actions": batch["actions"]}) is None
+    assert world.sac_actor.analytic_gradient(batch) is not None
+    assert world.sac_actor.analytic_gradient(batch) is None
+    assert world.sac_actor.loss(batch).requires_grad  # draws actions of its own
+
+
+def test_rows_of_several_tasks_are_left_to_autograd() -> None:
+    world = World(layer_norm=True, num_tasks=TASKS)
+    batch = world.batch() | {"task": torch.arange(ROWS) % TASKS}
+    batch |= world.sac_actor.sample(batch)
+    for component in (world.sac_actor, world.sac_critic, world.td3_actor, world.td3_critic):
+        assert component.analytic_gradient(batch) is None
+        before = [p.clone() for p in component.module.parameters()]
+        gradient_step(component, batch)
+        after = list(component.module.parameters())
+        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("base", ["sac_critic", "sac_actor", "td3_critic", "td3_actor"])
+def test_another_loss_is_not_overlooked(base: str) -> None:
+    world = World(layer_norm=False, num_tasks=1)
+    component: Any = getattr(world, base)
+
+    class Other(type(component)):  # type: ignore[misc]
+        def loss(self, batch: Any) -> torch.Tensor:
+            return 3 * super().loss(batch)
+
+    component.__class__ = Other
+    batch = world.batch()
+    batch |= world.sac_actor.sample(batch)
+    assert component.analytic_gradient(batch) is None
+
+
+def test_frozen_parameters_stay() -> None:
+    world = World(layer_norm=False, num_tasks=1)
+    batch = world.batch()
+    batch |= world.sac_actor.sample(batch)
+    frozen = world.critic.network.hidden[0].weight.requires_grad_(False)
+    before = frozen.detach().clone()
+    gradient_step(world.sac_critic, batch, make("finetune"))
+    assert torch.equal(frozen, before) and frozen.grad is None
+
+
+def space(dim: int) -> spaces.Box:
+    return spaces.Box(-1, 1, (dim,), np.float32)
+
+
+def filled(kind: type, envs: int, **more: Any) -> Any:
+    buffer = kind(20 * envs, space(OBS), space(ACTIONS), "cpu", envs, **more)
+    rng = np.random.default_rng(0)
+    for step in range(27):
+        rows = rng.normal(size=(2, envs, OBS)).astype(np.float32)
+        if more:
+            rows[..., -TASKS:] = np.eye(TASKS)[step // 20]
+        infos = [{"TimeLimit.truncated": bool(rng.random() < 0.5)} for _ in range(envs)]
+        actions = rng.normal(size=(envs, ACTIONS))
+        buffer.add(*rows, actions, rng.normal(size=envs), rng.random(envs) < 0.5, infos)
+    return buffer
+
+
+@pytest.mark.parametrize("envs", [1, 4])
+def test_samples_are_those_of_stable_baselines3(envs: int) -> None:
+    ours, theirs = filled(TaskReplayBuffer, envs), filled(ReplayBuffer, envs)
+    samples = []
+    for buffer in (ours, theirs):
+        np.random.seed(0)  # noqa: NPY002 (Stable-Baselines3 draws from it)
+        samples.append(buffer.sample(16))
+    for a, b in zip(*samples, strict=True):
+        if b is not None:
+            assert a.dtype == b.dtype and torch.equal(a, b)
+
+
+def test_a_buffer_knows_its_tasks() -> None:
+    buffer = filled(TaskReplayBuffer, 2, num_tasks=TASKS)
+    assert buffer.tasks == {0, 1}
+    again = TaskReplayBuffer(40, space(OBS), space(ACTIONS), "cpu", 2, num_tasks=TASKS)
+    load_buffer_state(again, buffer_state(buffer))
+    assert again.tasks == {0, 1}
+    buffer.reset()
+    assert buffer.tasks == set()
