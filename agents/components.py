@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -54,7 +54,7 @@ class AgentComponent:
         return None
 
 
-class TwinCritic(AgentComponent):
+class TwinCritic(AgentComponent, ABC):
     """Action-value functions that are learned from a bootstrapped target.
 
     Batch: "observations", "actions", "next_observations", "rewards" (n, 1), "dones" (n, 1),
