@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lifelong_rl.networks.mlp import MultiHeadMLP, Trace
-from lifelong_rl.networks.spec import one_task
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of Stable-Baselines3
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -51,15 +50,13 @@ class FeatureModule(nn.Module):
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
         self.train(mode)
 
-    def traced(self, task: Tensor | None) -> tuple[MultiHeadMLP, int] | None:
-        """The network and the task of all rows if gradients can be written down, else None."""
+    @property
+    def traced(self) -> MultiHeadMLP | None:
+        """The network if its gradients can be written down, else None."""
         network = self.network
         if not (self.reads_all and isinstance(network, MultiHeadMLP) and network.traceable):
             return None
-        if type(self) not in (Actor, DeterministicActor, Critic):
-            return None
-        index = one_task(task, network.spec.num_tasks)
-        return None if index is None else (network, index)
+        return network if type(self) in (Actor, DeterministicActor, Critic) else None
 
     def features(self, observations: Any) -> Tensor:
         """What the network reads of observations, (n, input_dim)."""
@@ -134,13 +131,15 @@ class Actor(FeatureModule):
         return actions, log_prob.sum(dim=1)
 
     @torch.no_grad()
-    def draw(self, network: MultiHeadMLP, observations: Tensor, task: int, noise: Tensor) -> Draw:
+    def draw(
+        self, network: MultiHeadMLP, observations: Tensor, task: Tensor | None, noise: Tensor
+    ) -> Draw:
         """What `action_log_prob` computes, without a graph but with what `pull` needs.
 
         Args:
             network: The one of this policy.
-            observations: (n, obs_dim) of one task.
-            task: The task.
+            observations: (n, obs_dim).
+            task: Of each row, (n,) of int64; None with one task.
             noise: Standard normal, (n, action_dim).
         """
         outputs, trace = network.trace(observations, task)
@@ -162,7 +161,7 @@ class Actor(FeatureModule):
             network: The one of this policy.
             draw: What the loss was computed with.
             actions: The loss's derivative by the actions, (n, action_dim).
-            log_prob: Its derivative by the log densities, (n, 1) or (1, 1).
+            log_prob: Its derivative by the log densities, (n, 1) or (1, 1) for all.
         """
         by_action = log_prob * 2 * draw.actions / (draw.slope + TANH_EPSILON)
         by_mean = (actions + by_action).mul_(draw.slope)

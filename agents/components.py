@@ -104,14 +104,12 @@ class TwinCritic(AgentComponent, ABC):
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
         """See `AgentComponent`."""
-        traced = self.module.traced(batch.get("task"))
-        own = type(self)
-        if traced is None or (own.loss, own.values) != (TwinCritic.loss, TwinCritic.values):
+        network, own = self.module.traced, type(self)
+        if network is None or (own.loss, own.values) != (TwinCritic.loss, TwinCritic.values):
             return None
-        network, task = traced
         targets = self.targets(batch, self.next_values(batch))
         inputs = torch.cat([batch["observations"], batch["actions"]], dim=1)
-        values, trace = network.trace(inputs, task)
+        values, trace = network.trace(inputs, batch.get("task"))
         error = values.squeeze(-1).sub_(targets)
         loss = self.scale * error.square().mean(dim=1).sum()
         by_value = error.mul_(2 * self.scale / inputs.shape[0]).unsqueeze(-1)

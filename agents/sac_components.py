@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from lifelong_rl.agents.actor_critic import Actor, Critic, Draw
 from lifelong_rl.agents.components import AgentComponent, Gradient, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
+from lifelong_rl.networks import MultiHeadMLP
 from lifelong_rl.networks.spec import one_task
 
 
@@ -71,13 +72,16 @@ class EntropyCoefficient(nn.Module):
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
         """See `AgentComponent`."""
-        index = one_task(batch.get("task"), self.log_value.shape[0])
+        log_value, task = self.log_value, batch.get("task")
+        index = one_task(task, log_value.shape[0])
+        gradient = torch.zeros_like(log_value)
         if index is None:
-            return None
-        surplus = batch["policy_log_prob"].mean().add_(self.target_entropy)
-        gradient = torch.zeros_like(self.log_value)
-        gradient[index] = -surplus
-        return -self.log_value[index] * surplus, [(self.log_value, gradient)]
+            assert task is not None
+            surplus = batch["policy_log_prob"] + self.target_entropy
+            gradient.index_add_(0, task, surplus, alpha=-1 / surplus.shape[0])
+            return torch.dot(log_value, gradient), [(log_value, gradient)]
+        gradient[index] = -(batch["policy_log_prob"].mean() + self.target_entropy)
+        return log_value[index] * gradient[index], [(log_value, gradient)]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
@@ -122,17 +126,19 @@ class SACActor(AgentComponent):
         Where gradients can be written down, both observations go through the network at once.
         """
         observations, task = batch["observations"], batch.get("task")
-        traced = self.module.traced(task)
-        if traced is None or self.critic.traced(task) is None or type(self) is not SACActor:
+        network = self._network()
+        if network is None:
             actions, log_prob = self.module.action_log_prob(observations, task)
             return {"policy_actions": actions, "policy_log_prob": log_prob}
-        network, index = traced
         n, dim = observations.shape[0], network.spec.output_dim // 2
         noise = torch.empty(2 * n, dim, dtype=observations.dtype, device=observations.device)
         noise[:n].normal_()  # in the order of two passes
         noise[n:].normal_()
         rows = torch.cat([observations, batch["next_observations"]])
-        draw = self.module.draw(network, rows, index, noise)
+        if task is not None:
+            known = one_task(task, self.num_tasks) is not None
+            task = task[:1].expand(2 * n) if known else torch.cat([task, task])
+        draw = self.module.draw(network, rows, task, noise)
         self._draw = draw.first(n)
         return {
             "policy_actions": self._draw.actions,
@@ -143,25 +149,27 @@ class SACActor(AgentComponent):
 
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
-        """See `AgentComponent`; of a batch to which `sample` was added."""
-        draw, task = self._draw, batch.get("task")
+        """See `AgentComponent`."""
+        network, critic, task = self._network(), self.critic.traced, batch.get("task")
+        if network is None or critic is None:
+            return None
+        observations, draw = batch["observations"], self._draw
         if draw is None or batch.get("policy_actions") is not draw.actions:
-            return None
-        policy, critic = self.module.traced(task), self.critic.traced(task)
-        if policy is None or critic is None:
-            return None
+            shape = observations.shape[0], network.spec.output_dim // 2
+            noise = torch.randn(shape, dtype=observations.dtype, device=observations.device)
+            draw = self.module.draw(network, observations, task, noise)
         self._draw = None
-        inputs = torch.cat([batch["observations"], draw.actions], dim=1)
-        values, trace = critic[0].trace(inputs, critic[1])
+        inputs = torch.cat([observations, draw.actions], dim=1)
+        values, trace = critic.trace(inputs, task)
         lowest, index = values.squeeze(-1).min(dim=0)
         alpha = self.entropy.alpha(task)
         loss = (alpha * draw.log_prob).sub_(lowest).mean()
         n = inputs.shape[0]
         by_value = torch.zeros_like(values).scatter_(0, index.view(1, n, 1), -1 / n)
-        _, by_input = critic[0].pull(trace, by_value, parameters=False, inputs=True)
+        _, by_input = critic.pull(trace, by_value, parameters=False, inputs=True)
         assert by_input is not None
         by_action = by_input[:, -draw.actions.shape[1] :]
-        return loss, self.module.pull(policy[0], draw, by_action, alpha.view(-1, 1) / n)
+        return loss, self.module.pull(network, draw, by_action, alpha.view(-1, 1) / n)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of α log π(a|s) − min Q(s, a), a ~ π (Haarnoja et al. 2018b, eq. 7)."""
@@ -174,6 +182,11 @@ class SACActor(AgentComponent):
         entropy = self.entropy.alpha(task) * log_prob
         loss: Tensor = (entropy - values).mean()
         return loss
+
+    def _network(self) -> MultiHeadMLP | None:
+        """The policy's network if the gradients of policy and critic can be written down."""
+        both = type(self) is SACActor and self.critic.traced is not None
+        return self.module.traced if both else None
 
     def predict(self, batch: Batch) -> Distribution:
         """The action's Gaussian before the squashing tanh.

@@ -180,21 +180,21 @@ class TD3Actor(AgentComponent):
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
         """See `AgentComponent`."""
-        task = batch.get("task")
-        policy, critic = self.module.traced(task), self.critic.traced(task)
+        policy, critic, task = self.module.traced, self.critic.traced, batch.get("task")
         if policy is None or critic is None or type(self) is not TD3Actor:
             return None
-        outputs, drawn = policy[0].trace(batch["observations"], policy[1])
+        outputs, trace = policy.trace(batch["observations"], task)
         actions = outputs[0].tanh()
         n, dim = actions.shape
-        values, trace = critic[0].trace(torch.cat([batch["observations"], actions], 1), critic[1])
+        inputs = torch.cat([batch["observations"], actions], dim=1)
+        values, of_values = critic.trace(inputs, task)
         loss = -values[0].mean()
         by_value = torch.zeros_like(values)
         by_value[0] = -1 / n
-        _, by_input = critic[0].pull(trace, by_value, parameters=False, inputs=True)
+        _, by_input = critic.pull(of_values, by_value, parameters=False, inputs=True)
         assert by_input is not None
         by_mean = (1 - actions.square()).mul_(by_input[:, -dim:])
-        return loss, policy[0].pull(drawn, by_mean.unsqueeze(0))[0]
+        return loss, policy.pull(trace, by_mean.unsqueeze(0))[0]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −Q₁(s, π(s)) (Fujimoto et al. 2018, algorithm 1)."""

@@ -74,14 +74,15 @@ class Trace(NamedTuple):
 
     Attributes:
         inputs: As given, (n, in).
-        head: The rows of the heads' weights that belong to the task.
+        head: The rows of the heads' weights that belong to the task; or the task of each row of
+            inputs, (n,) of int64.
         normal: What the norm makes before scale and shift, (copies, n, units), and 1 / standard
             deviation of each row, (copies, n, 1); empty without a norm.
         features: Activations of each hidden layer, (copies, n, units).
     """
 
     inputs: Tensor
-    head: slice
+    head: slice | Tensor
     normal: tuple[Tensor, ...]
     features: list[Tensor]
 
@@ -89,7 +90,7 @@ class Trace(NamedTuple):
         """The same for the first `n` rows."""
         return Trace(
             self.inputs[:n],
-            self.head,
+            self.head if isinstance(self.head, slice) else self.head[:n],
             tuple(part[:, :n] for part in self.normal),
             [part[:, :n] for part in self.features],
         )
@@ -152,12 +153,12 @@ class MultiHeadMLP(TaskNetwork):
         """Whether `trace` and `pull` are for this network."""
         return type(self) is MultiHeadMLP and self.spec.activation is nn.ReLU
 
-    def trace(self, inputs: Tensor, task: int) -> tuple[Tensor, Trace]:
-        """Evaluate every copy on rows of one task, and keep what `pull` needs.
+    def trace(self, inputs: Tensor, task: Tensor | None) -> tuple[Tensor, Trace]:
+        """Evaluate every copy on every row, and keep what `pull` needs.
 
         Args:
             inputs: (n, in).
-            task: Of all rows.
+            task: As for `forward`.
 
         Returns:
             (copies, n, out), without a graph, and what to pull gradients back through.
@@ -174,8 +175,16 @@ class MultiHeadMLP(TaskNetwork):
             else:
                 x = x.relu_()
             features.append(x)
-        head = self.rows_of_head(task)
-        outputs = _linear(x, self.heads.weight[:, head], self.heads.bias[:, head])
+        head: slice | Tensor
+        index = one_task(task, self.spec.num_tasks)
+        if index is None:
+            assert task is not None
+            head = task
+            every = _linear(x, self.heads.weight, self.heads.bias)
+            outputs = select_head(every, task, self.spec.num_tasks)
+        else:
+            head = self.rows_of_head(index)
+            outputs = _linear(x, self.heads.weight[:, head], self.heads.bias[:, head])
         return outputs, Trace(inputs, head, normal, features)
 
     def pull(
@@ -195,12 +204,19 @@ class MultiHeadMLP(TaskNetwork):
         """
         found: list[tuple[nn.Parameter, Tensor]] = []
         weight: Tensor = self.heads.weight
+        if isinstance(trace.head, slice):
+            if parameters:
+                of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(self.heads.bias)
+                of_weight[:, trace.head] = torch.bmm(gradient.mT, trace.features[-1])
+                of_bias[:, trace.head] = gradient.sum(dim=1)
+            weight = weight[:, trace.head]
+        else:
+            gradient = spread_over_heads(gradient, trace.head, self.spec.num_tasks)
+            if parameters:
+                of_weight = torch.bmm(gradient.mT, trace.features[-1])
+                of_bias = gradient.sum(dim=1)
         if parameters:
-            of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(self.heads.bias)
-            of_weight[:, trace.head] = torch.bmm(gradient.mT, trace.features[-1])
-            of_bias[:, trace.head] = gradient.sum(dim=1)
             found += [(self.heads.weight, of_weight), (self.heads.bias, of_bias)]
-        weight = weight[:, trace.head]
         for depth in reversed(range(len(self.hidden))):
             gradient = torch.bmm(gradient, weight)
             features = trace.features[depth]
@@ -269,3 +285,20 @@ def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
     # not take_along_dim, which gives task 7 of 5 the head of task 2
     chosen: Tensor = heads.gather(2, index)
     return chosen.squeeze(2).transpose(0, 1)
+
+
+def spread_over_heads(chosen: Tensor, task: Tensor, num_tasks: int) -> Tensor:
+    """The gradient by all heads' outputs, given that by what `select_head` picked of them.
+
+    Args:
+        chosen: (copies, n, out).
+        task: Of each row, (n,) of int64.
+        num_tasks: Number of heads.
+
+    Returns:
+        (copies, n, num_tasks * out).
+    """
+    copies, n, out = chosen.shape
+    every = chosen.new_zeros(copies, n, num_tasks, out)
+    index = task.view(1, n, 1, 1).expand(copies, n, 1, out)
+    return every.scatter_(2, index, chosen.unsqueeze(2)).view(copies, n, -1)

@@ -89,7 +89,7 @@ class World:
     def optimizer(self, module: nn.Module) -> FusedAdam:
         return FusedAdam(module.parameters(), lr=1e-3)
 
-    def batch(self) -> dict[str, torch.Tensor]:
+    def batch(self, mixed: bool = False) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
         batch = {
             "observations": torch.randn(ROWS, OBS),
@@ -100,7 +100,8 @@ class World:
         }
         batch = {name: value.double() for name, value in batch.items()}
         if self.num_tasks > 1:
-            batch["task"] = torch.tensor(1).expand(ROWS)
+            several = torch.arange(ROWS) % TASKS
+            batch["task"] = several if mixed else torch.tensor(1).expand(ROWS)
         return batch
 
 
@@ -118,15 +119,23 @@ def assert_same(component: Any, analytic: Any, expected_loss: torch.Tensor) -> N
 
 
 worlds = pytest.mark.parametrize(
-    ("layer_norm", "num_tasks"), [(False, 1), (True, 1), (False, TASKS), (True, TASKS)]
+    ("layer_norm", "num_tasks", "mixed"),
+    [
+        (False, 1, False),
+        (True, 1, False),
+        (False, TASKS, False),
+        (True, TASKS, False),
+        (False, TASKS, True),
+        (True, TASKS, True),
+    ],
 )
 
 
 @worlds
 @pytest.mark.parametrize("learned", [True, False])
-def test_soft_actor_critic(layer_norm: bool, num_tasks: int, learned: bool) -> None:
+def test_soft_actor_critic(layer_norm: bool, num_tasks: int, mixed: bool, learned: bool) -> None:
     world = World(layer_norm, num_tasks, learned)
-    batch = world.batch()
+    batch = world.batch(mixed)
     torch.manual_seed(2)
     batch |= world.sac_actor.sample(batch)
     torch.manual_seed(2)
@@ -176,9 +185,9 @@ def test_standard_deviations_at_their_bounds_have_no_gradient() -> None:
 
 
 @worlds
-def test_td3(layer_norm: bool, num_tasks: int) -> None:
+def test_td3(layer_norm: bool, num_tasks: int, mixed: bool) -> None:
     world = World(layer_norm, num_tasks)
-    batch = world.batch()
+    batch = world.batch(mixed)
     for component in (world.td3_critic, world.td3_actor):
         torch.manual_seed(2)
         found = component.analytic_gradient(batch)
@@ -190,22 +199,22 @@ def test_a_sample_serves_the_batch_that_it_was_drawn_for() -> None:
     world = World(layer_norm=False, num_tasks=1)
     batch = world.batch()
     batch |= world.sac_actor.sample(batch)
-    assert world.sac_actor.analytic_gradient({**batch, "policy_actions": batch["actions"]}) is None
-    assert world.sac_actor.analytic_gradient(batch) is not None
-    assert world.sac_actor.analytic_gradient(batch) is None
+    other = {name: rows for name, rows in batch.items() if not name.startswith("policy_")}
+    for given in (other, batch, batch):  # the last time its sample is gone
+        first, _ = world.sac_actor.analytic_gradient(given)
+        batch |= world.sac_actor.sample(batch)
+        again, _ = world.sac_actor.analytic_gradient(given)
+        assert not torch.equal(first, again)
     assert world.sac_actor.loss(batch).requires_grad  # draws actions of its own
 
 
-def test_rows_of_several_tasks_are_left_to_autograd() -> None:
+def test_rows_without_a_sample_are_given_one() -> None:
     world = World(layer_norm=True, num_tasks=TASKS)
     batch = world.batch() | {"task": torch.arange(ROWS) % TASKS}
-    batch |= world.sac_actor.sample(batch)
-    for component in (world.sac_actor, world.sac_critic, world.td3_actor, world.td3_critic):
-        assert component.analytic_gradient(batch) is None
-        before = [p.clone() for p in component.module.parameters()]
-        gradient_step(component, batch)
-        after = list(component.module.parameters())
-        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    torch.manual_seed(2)
+    found = world.sac_actor.analytic_gradient(batch)
+    torch.manual_seed(2)
+    assert_same(world.sac_actor, found, world.sac_actor.loss(batch))
 
 
 @pytest.mark.parametrize("base", ["sac_critic", "sac_actor", "td3_critic", "td3_actor"])

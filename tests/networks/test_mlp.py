@@ -102,25 +102,25 @@ def test_tasks_that_there_are_not_are_refused(task: list[int]) -> None:
 @pytest.mark.parametrize("copies", [1, 2])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("hidden", [(8,), (8, 6), (8, 6, 5)])
-@pytest.mark.parametrize("num_tasks", [1, 3])
-def test_pull_is_the_gradient_that_autograd_finds(copies, layer_norm, hidden, num_tasks):
+@pytest.mark.parametrize(("num_tasks", "mixed"), [(1, False), (3, False), (3, True)])
+def test_pull_is_the_gradient_that_autograd_finds(copies, layer_norm, hidden, num_tasks, mixed):
     torch.manual_seed(0)
     network = MultiHeadMLP(
         NetworkSpec(4, hidden, (3,), num_tasks=num_tasks, layer_norm=layer_norm, copies=copies)
     ).double()
     for parameter in network.parameters():
         nn.init.normal_(parameter)
-    task = num_tasks - 1
+    rows = (torch.arange(7) % 3 if mixed else torch.full((7,), 2)) if num_tasks > 1 else None
+    known = rows if mixed or rows is None else rows[:1].expand(7)
     inputs = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(copies, 7, 3, dtype=torch.float64)
-    rows = torch.full((7,), task) if num_tasks > 1 else None  # each row's head is picked
-    expected = network(inputs, rows)
+    expected = network(inputs, rows)  # each row's head is picked
     own = list(network.parameters())
     of_inputs, *of_own = torch.autograd.grad((expected * weights).sum(), [inputs, *own])
     with torch.no_grad():
-        outputs, trace = network.trace(inputs.detach(), task)
+        outputs, trace = network.trace(inputs.detach(), known)
         found, found_inputs = network.pull(trace, weights.clone(), inputs=True)
-        again, trace = network.trace(inputs.detach(), task)
+        again, trace = network.trace(inputs.detach(), known)
         nothing, same_inputs = network.pull(trace, weights.clone(), parameters=False, inputs=True)
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(again, expected)
