@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.learner import TaskLearner
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Adam, Batch, Component, gradient_step
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Positive
 
