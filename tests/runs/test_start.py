@@ -21,8 +21,10 @@ RUNS = {
 CODE = f"""
 import json
 import sys
+import torch
 from lifelong_rl.cli import main
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.learning import Adam
 
 at_first_step = []
 step = BatchEnv.step
@@ -39,6 +41,10 @@ for agent, options in {RUNS!r}.items():
     small += ["--eval-episodes", "1", "--eval-points", "1", "--quiet", "--run-dir", agent]
     assert main(["run", "--sequence", "reach", "--agent", agent, *small, *options]) == 0, agent
     after[agent] = list(sys.modules)
+assert main(["eval", "sac", "--episodes", "1"]) == 0  # loads what the run has saved
+after["eval"] = list(sys.modules)
+Adam([torch.nn.Parameter(torch.ones(1))]).zero_grad()  # as plug-ins may
+after["zero_grad"] = list(sys.modules)
 print(json.dumps([at_first_step, after]))
 """
 
@@ -53,10 +59,10 @@ def test_a_run_starts_and_ends_without_what_it_does_not_use(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     at_first_step, after = json.loads(done.stdout.splitlines()[-1])
-    assert {"torch", "lifelong_rl.agents.sac"} <= set(at_first_step)
+    assert "lifelong_rl.agents.sac" in at_first_step
     assert UNUSED & set(at_first_step) == set()
-    for agent, modules in after.items():
-        assert COMPILER & set(modules) == set(), agent
+    for what, modules in after.items():
+        assert COMPILER & set(modules) == set(), what
 
 
 def test_no_optimizer_is_made_that_imports_the_compiler() -> None:
