@@ -18,11 +18,12 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
-from lifelong_rl.learning import Role, split_task
+from lifelong_rl.learning import Adam, Role, split_task
 from lifelong_rl.networks import NetworkSpec
 
 DEFAULT_ARCH = [256, 256]  # that of Stable-Baselines3
@@ -41,6 +42,7 @@ class _TaskNetworks(BasePolicy):
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
         layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
         build_network: Makes each component's network.
+        optimizer_class: Of each component's optimizer.
         **kwargs: As for Stable-Baselines3's policy class.
 
     Raises:
@@ -59,6 +61,7 @@ class _TaskNetworks(BasePolicy):
         num_tasks: int = 1,
         layer_norm: bool = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
+        optimizer_class: type[Optimizer] = Adam,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("share_features_extractor", False):
@@ -76,6 +79,7 @@ class _TaskNetworks(BasePolicy):
             lr_schedule,
             net_arch=net_arch,
             n_critics=n_critics,
+            optimizer_class=optimizer_class,
             **kwargs,
         )
 

@@ -13,10 +13,11 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
-from lifelong_rl.learning import Role, split_task
+from lifelong_rl.learning import Adam, Role, split_task
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLinear
 
@@ -34,6 +35,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
         layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
         build_network: Makes the network of the policy and that of the value.
+        optimizer_class: Of the one optimizer of both.
+        optimizer_kwargs: What it is made with; by default that of Stable-Baselines3's Adam.
         **kwargs: As for Stable-Baselines3's `ActorCriticPolicy`.
 
     Raises:
@@ -49,6 +52,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         num_tasks: int = 1,
         layer_norm: bool = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
+        optimizer_class: type[Optimizer] = Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("use_sde", False):
@@ -56,6 +61,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"the actions must be a box, not {action_space}")
         self._num_tasks = num_tasks
+        if optimizer_kwargs is None and optimizer_class is Adam:
+            optimizer_kwargs = {"eps": 1e-5}  # as Stable-Baselines3 for torch's Adam
         self._layer_norm = layer_norm
         self._build_network = build_network
         super().__init__(
@@ -63,6 +70,8 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             action_space,
             lr_schedule,
             net_arch=_by_network(net_arch),
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
             **kwargs,
         )
 

@@ -198,13 +198,17 @@ class SAC(OffPolicyLearner, sb3.SAC):
         )
 
     def _setup_model(self) -> None:
+        asked = self.ent_coef
+        initial, is_learned = _read_coefficient(asked)
+        # a number, also for "auto", for which Stable-Baselines3 would make a coefficient and an
+        # optimizer that are replaced below; see `lifelong_rl.learning.adam`
+        self.ent_coef = initial
         super()._setup_model()
+        self.ent_coef = asked
         self._targets = TargetNetworks((self.critic, self.critic_target))
         weight: EntropyWeight
-        if self.ent_coef_optimizer is not None:
-            assert self.log_ent_coef is not None
+        if is_learned:
             assert isinstance(self.target_entropy, float)
-            initial = float(self.log_ent_coef.detach().exp())
             entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
             entropy.optimizer = FusedAdam(entropy.parameters(), lr=self.lr_schedule(1))
             self._entropy = weight = entropy.to(self.device)
@@ -229,3 +233,20 @@ class SAC(OffPolicyLearner, sb3.SAC):
             entropy=weight,
         )
         self._components = {"actor": self._actor_component, "critic": self._critic_component}
+
+
+def _read_coefficient(coefficient: str | float) -> tuple[float, bool]:
+    """The entropy coefficient at first, and whether it is learned, as Stable-Baselines3 means it.
+
+    Args:
+        coefficient: A number, "auto" or "auto_INITIAL".
+
+    Raises:
+        ValueError: It is something else, or would be learned from 0 or less.
+    """
+    if not (isinstance(coefficient, str) and coefficient.startswith("auto")):
+        return float(coefficient), False
+    initial = float(coefficient.partition("_")[2] or 1)
+    if initial <= 0:
+        raise ValueError(f"ent_coef={coefficient}: what is learned has to start above 0")
+    return initial, True

@@ -50,12 +50,13 @@ class SourceFile:
         self.module = module
         self.is_package = path.name == "__init__.py"
         self.tree = ast.parse(path.read_bytes(), str(path))
+        self._classes: dict[str, ClassSource] = {}
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
-        """Each imported name's module, and its name there; that is empty for a module."""
+        """The module of each name imported at the top, and its name there; "" for a module."""
         found: dict[str, tuple[str, str]] = {}
-        for node in ast.walk(self.tree):
+        for node in self._run_on_import():
             if isinstance(node, ast.ImportFrom):
                 module = self._absolute(node)
                 found |= {alias.asname or alias.name: (module, alias.name) for alias in node.names}
@@ -95,6 +96,14 @@ class SourceFile:
 
     def find_class(self, name: str) -> ClassSource | None:
         """A class of this file, or one that it imports, by its name there ("Outer.Inner" too)."""
+        if name not in self._classes:
+            found = self._find_class(name)
+            if found is None:
+                return None
+            self._classes[name] = found
+        return self._classes[name]
+
+    def _find_class(self, name: str) -> ClassSource | None:
         outer, _, inner = name.partition(".")
         for node in self.tree.body:
             if isinstance(node, ast.ClassDef) and node.name == outer:

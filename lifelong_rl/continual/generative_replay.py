@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from lifelong_rl.continual.distillation import Distillation
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.adam import Adam
 from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.vae import ConditionalVAE

@@ -1,5 +1,6 @@
 """The protocols between learners and continual methods, and the gradient step they share."""
 
+from lifelong_rl.learning.adam import Adam
 from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.protocols import (
     Agent,
@@ -16,6 +17,7 @@ from lifelong_rl.learning.rows import split_batch, split_task
 from lifelong_rl.learning.update_clock import UpdateClock
 
 __all__ = [
+    "Adam",
     "Agent",
     "Batch",
     "Component",

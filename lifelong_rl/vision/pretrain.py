@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning import Adam, Batch, gradient_step
 from lifelong_rl.learning.seeding import preserved_generators, seed_everything
 from lifelong_rl.options import Count, Positive, Seed, Threads, check_options
 from lifelong_rl.vision.augment import Augmentation

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import stable_baselines3 as sb3
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
@@ -99,6 +100,21 @@ def test_entropy_coefficients_are_kept_per_task() -> None:
     learn(agent, 1)
     assert agent.log_ent_coef[0] == first[0]
     assert agent.log_ent_coef[1] != first[1]
+
+
+@pytest.mark.parametrize(("given", "initial"), [("auto", 1.0), ("auto_0.3", 0.3)])
+def test_a_learned_entropy_coefficient_starts_as_told(given: str, initial: float) -> None:
+    agent = build(ent_coef=given)
+    assert agent.log_ent_coef is not None and agent.ent_coef == given
+    theirs = sb3.SAC("MlpPolicy", toys(0), ent_coef=given).log_ent_coef
+    assert theirs is not None
+    assert agent.log_ent_coef.tolist() == [theirs.item()] * NUM_TASKS
+    assert theirs.exp().item() == pytest.approx(initial)
+
+
+def test_a_learned_entropy_coefficient_cannot_start_at_nothing() -> None:
+    with pytest.raises(ValueError, match="ent_coef=auto_0: what is learned has to start above 0"):
+        build(ent_coef="auto_0")
 
 
 def test_the_entropy_coefficient_goes_on_from_the_last_task_if_told_so() -> None:

@@ -113,7 +113,7 @@ def test_help_imports_no_torch():
         "for command in ('run', 'resume', 'eval', 'record', 'demos', 'list', 'doctor'):\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit as stop: assert stop.code == 0, command\n"
-        "heavy = {'torch', 'mujoco', 'stable_baselines3', 'gymnasium', 'tensorboard'}\n"
+        "heavy = {'torch', 'mujoco', 'stable_baselines3', 'gymnasium', 'tensorboard', 'numpy'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     found = subprocess.run(

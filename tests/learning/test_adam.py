@@ -1,81 +1,86 @@
-"""The fused Adam against torch's."""
-
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+import torch._dynamo
+from torch import Tensor, nn
 
-from lifelong_rl.learning.adam import FusedAdam
+from lifelong_rl.learning import Adam
 
 
-def network() -> nn.Module:
+def learn(optimizer_class: type[torch.optim.Adam], options: dict[str, Any]) -> list[Tensor]:
+    """Parameters and moments after steps from one state, saved and loaded on the way."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
-
-
-def descend(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: int = 0) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
+    network = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+    optimizer = optimizer_class(network.parameters(), lr=1e-2, **options)
+    for step in range(12):
         optimizer.zero_grad()
-        loss = model(torch.randn(8, 3, generator=generator)).square().mean()
-        loss.backward()
-        if step % 3 == 1:
-            model[0].bias.grad = None  # a step that a parameter takes no part in
+        network(torch.randn(9, 5)).square().mean().backward()
+        optimizer.step()
+        if step == 4:
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = optimizer_class(network.parameters(), lr=1.0, **options)
+            optimizer.load_state_dict(state)
+        if step == 7:
+            added = nn.Parameter(torch.ones(3))
+            optimizer.add_param_group({"params": [added], "lr": 0.1})
+            added.grad = torch.randn(3)
+    moments = [value for entry in optimizer.state.values() for value in entry.values()]
+    return [p for group in optimizer.param_groups for p in group["params"]] + moments
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"fused": True}, {"foreach": True}, {"amsgrad": True, "weight_decay": 0.1, "eps": 1e-5}],
+    ids=str,
+)
+def test_it_computes_what_torchs_adam_does(options: dict[str, Any]) -> None:
+    ours, theirs = learn(Adam, options), learn(torch.optim.Adam, options)
+    assert len(ours) == len(theirs) > 5
+    assert all(map(torch.equal, ours, theirs))
+
+
+def test_a_step_records_no_graph_and_runs_hooks_and_a_closure() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = Adam([weight], lr=0.5)
+    seen: list[Any] = []
+    optimizer.register_step_post_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    assert optimizer.step(loss).item() == 2.0
+    assert weight.grad_fn is None and weight.detach().tolist() == pytest.approx([0.5, 0.5])
+    assert seen == [True]  # what surrounds the step is as it was
+
+
+def learn_compiled(optimizer_class: type[torch.optim.Adam]) -> tuple[Tensor, int]:
+    """What steps of one compiled function learn, and how many graphs it is made of."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    optimizer = optimizer_class(network.parameters(), lr=0.1)
+
+    @torch.compile(backend="eager")
+    def update(rows: Tensor) -> None:
+        optimizer.zero_grad()
+        network(rows).square().mean().backward()
         optimizer.step()
 
-
-def values(model: nn.Module) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in model.parameters()]
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_steps_are_those_of_torch(weight_decay: float) -> None:
-    ours, theirs = network(), network()
-    options = {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": weight_decay}
-    mine = FusedAdam(ours.parameters(), **options)
-    torchs = torch.optim.Adam(theirs.parameters(), fused=True, **options)
-    descend(ours, mine, 20)
-    descend(theirs, torchs, 20)
-    for a, b in zip(values(ours), values(theirs), strict=True):
-        assert torch.equal(a, b)
-    mine_state, their_state = mine.state_dict()["state"], torchs.state_dict()["state"]
-    assert mine_state.keys() == their_state.keys()
-    for index, state in their_state.items():
-        assert mine_state[index].keys() == state.keys()
-        assert all(torch.equal(mine_state[index][name], state[name]) for name in state)
+    for _ in range(5):
+        update(torch.randn(4, 3))
+    return network.weight.detach(), torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("kind", [FusedAdam, lambda p, lr: torch.optim.Adam(p, lr=lr, fused=True)])
-def test_goes_on_from_a_state_and_from_a_copy(kind) -> None:
-    model = network()
-    optimizer = kind(model.parameters(), lr=0.01)
-    descend(model, optimizer, 7)
-    again = network()
-    again.load_state_dict(model.state_dict())
-    resumed = FusedAdam(again.parameters(), lr=0.5)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    copied, copied_optimizer = copy.deepcopy((model, optimizer))
-    descend(model, optimizer, 5, seed=1)
-    descend(again, resumed, 5, seed=1)
-    descend(copied, copied_optimizer, 5, seed=1)
-    for a, b, c in zip(values(model), values(again), values(copied), strict=True):
-        assert torch.equal(a, b)
-        assert torch.equal(a, c)
-
-
-def test_forgotten_moments_count_their_steps_anew() -> None:
-    model = network()
-    optimizer = FusedAdam(model.parameters(), lr=0.01)
-    descend(model, optimizer, 3)
-    optimizer.state.pop(model[2].bias)
-    descend(model, optimizer, 3)
-    counts = [float(optimizer.state[p]["step"]) for p in model.parameters()]
-    assert counts == [6, 4, 6, 3]
-
-
-def test_a_closure_is_refused() -> None:
-    with pytest.raises(TypeError, match="closure"):
-        FusedAdam(network().parameters()).step(lambda: 0.0)
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning:torch")  # by its compiler
+def test_a_compiled_function_can_step_it() -> None:
+    weight, graphs = learn_compiled(Adam)
+    assert torch.equal(weight, learn_compiled(torch.optim.Adam)[0])
+    assert graphs > 1  # of the forward pass, and of the step

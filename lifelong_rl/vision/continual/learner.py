@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.optim import Adam
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, Role, gradient_step
+from lifelong_rl.learning import Adam, Batch, Component, Role, gradient_step
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.objectives.base import SelfSupervised
