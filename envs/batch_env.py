@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import Task
 from lifelong_rl.errors import ContractError
 
@@ -290,7 +290,7 @@ class BatchEnv:
                 f"the action of environment {row} is {checked[row]}; it must hold {action_dim} "
                 "numbers in [-1, 1]"
             )
-        return np.clip(checked, -1.0, 1.0)
+        return clip(checked, -1.0, 1.0)
 
     def _find_diverged(self) -> npt.NDArray[np.bool_]:
         """Return the rows whose simulation diverged in the last step, (n,), and count them."""
@@ -308,9 +308,10 @@ class BatchEnv:
             self.num_diverged += int(diverged.sum())
         return diverged
 
-    def _warning_counts(self) -> npt.NDArray[np.int64]:
+    def _warning_counts(self) -> npt.NDArray[np.int32]:
         """Return how often MuJoCo has found each row's state bad, (n,)."""
-        counts: npt.NDArray[np.int64] = self.batch.warning[:, _DIVERGENCE, 1].sum(axis=1)
+        positions, velocities, accelerations = self.batch.warning[:, _DIVERGENCE, 1].T
+        counts: npt.NDArray[np.int32] = positions + velocities + accelerations
         return counts
 
 

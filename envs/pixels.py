@@ -249,7 +249,10 @@ def with_tail(
     state: npt.NDArray[np.float32], tail: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Append the same tail, (k,), to every row of ``state``, (n, dim)."""
-    return np.concatenate([state, np.tile(tail, (len(state), 1))], axis=1)
+    observation = np.empty((len(state), state.shape[1] + len(tail)), np.float32)
+    observation[:, : state.shape[1]] = state
+    observation[:, state.shape[1] :] = tail
+    return observation
 
 
 def map_arrays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Unpack
 
 import gymnasium
@@ -170,10 +171,10 @@ class BatchVecEnv(_Rows):
         self._returns += step.reward
         self._solved |= step.success
         observations = self.observer.next(step)
-        names = self._term_names
+        named = map(dict, map(zip, repeat(self._term_names), step.terms.tolist()))
         infos: list[dict[str, Any]] = [
-            {"success": success, "reward_terms": dict(zip(names, terms, strict=True))}
-            for success, terms in zip(step.success.tolist(), step.terms.tolist(), strict=True)
+            {"success": success, "reward_terms": terms}
+            for success, terms in zip(step.success.tolist(), named, strict=True)
         ]
         if step.truncated.any():
             rows = np.flatnonzero(step.truncated)

@@ -1,4 +1,4 @@
-"""Options of methods that files of earlier versions hold, as this version has them."""
+"""Options that files of earlier versions hold, as this version has them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ RETRAINED, FORMER_RETRAINED = "retrain_updates", 500
 
 
 def update_fields(fields: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:
-    """The fields of a run with the options of its method as they are now.
+    """The fields of a run, and the options of its method, as they are now.
 
     Args:
         fields: By their names in `RunConfig`; those of another kind stay as they are.
         complete: Whether all options stand in it, as in the folder of a run: those that came later
             then are what they were before.
     """
+    if complete and "eval_episodes" in fields:  # once of the curves too
+        fields = {"curve_episodes": fields["eval_episodes"], **fields}
     method, options = fields.get("method"), fields.get("method_options")
     if not isinstance(method, str) or not isinstance(options, Mapping):
         return dict(fields)

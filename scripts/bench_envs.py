@@ -7,11 +7,14 @@ Each repeat times, one after another on the same task:
   so both sides see the same motions and contacts;
 - ``make_vec`` with 32 environments on 1 thread and on 2: actions, inverse kinematics, physics,
   observations, rewards, infos and resets, as a learner would drive it;
+- the physics of these alone, on as many threads, from the same recorded states and targets: the
+  limit of what ``make_vec`` can reach;
 - where it is installed, Meta-World's environment of the same skill through its own Gymnasium
   interface, with random actions too.
 
-The table shows medians over the repeats; ratios are taken within a repeat. Run it on an otherwise
-idle machine::
+The table shows medians over the repeats; ratios are taken within a repeat, those of 1 thread of CPU
+time and those of 2 threads of wall-clock time. Run it on an otherwise idle machine, as a share of a
+core says nothing of two threads::
 
     python scripts/bench_envs.py --json bench_envs.json
 
@@ -30,10 +33,12 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mujoco
 import numpy as np
+from mujoco.batch import Batch
 
 from lifelong_rl import envs
 from lifelong_rl.envs.batch_env import BatchEnv
@@ -41,6 +46,7 @@ from lifelong_rl.envs.vec_env import BatchVecEnv
 
 NUM_ENVS = 32
 THREADS = (1, 2)
+WALL, CPU = 0, 1
 METAWORLD = {
     "reach": "reach-v3",
     "button-press": "button-press-topdown-v3",
@@ -106,32 +112,55 @@ def record(task: str, actions: np.ndarray) -> tuple[mujoco.MjModel, np.ndarray, 
     return batch.model, np.concatenate([states, chosen], axis=2), starts
 
 
+def clocks() -> np.ndarray:
+    """Return wall-clock time and this thread's CPU time, (2,), s."""
+    return np.array([time.perf_counter(), time.thread_time()])
+
+
 def time_plain(
     model: mujoco.MjModel, recorded: np.ndarray, starts: np.ndarray, substeps: int
-) -> float:
-    """Return control steps per second of the plain loop."""
+) -> np.ndarray:
+    """Return control steps per second of the plain loop, by either of the `clocks`, (2,)."""
     nstate = recorded.shape[2] - model.nu
     spec = mujoco.mjtState.mjSTATE_INTEGRATION
     data = mujoco.MjData(model)
-    begin = time.perf_counter()
+    begin = clocks()
     for row in recorded:
         for t in range(len(row)):
             if starts[t]:
                 mujoco.mj_setState(model, data, row[t, :nstate], spec)
             data.ctrl[:] = row[t, nstate:]
             mujoco.mj_step(model, data, nstep=substeps)
-    rate: float = recorded.shape[0] * recorded.shape[1] / (time.perf_counter() - begin)
-    return rate
+    rates: np.ndarray = recorded.shape[0] * recorded.shape[1] / (clocks() - begin)
+    return rates
 
 
-def time_vec(env: BatchVecEnv, actions: np.ndarray) -> float:
-    """Return control steps per second of a vectorised environment."""
+def time_physics(
+    batch: Batch, recorded: np.ndarray, starts: np.ndarray, substeps: int
+) -> np.ndarray:
+    """Return control steps per second of the physics alone, by either of the `clocks`, (2,)."""
+    ctrl, stage = batch.bind("ctrl"), mujoco.mjtStage.mjSTAGE_VEL.value
+    states, targets = np.split(recorded.swapaxes(0, 1), [batch.nstate], axis=2)
+    begin = clocks()
+    for state, target, starting in zip(states, targets, starts, strict=True):
+        if starting:
+            batch.state[:] = state
+            batch.forward(stage=stage)
+        ctrl[:] = target
+        batch.step(nstep=substeps, stage=stage)
+    rates: np.ndarray = len(starts) * NUM_ENVS / (clocks() - begin)
+    return rates
+
+
+def time_vec(env: BatchVecEnv, actions: np.ndarray) -> np.ndarray:
+    """Return control steps per second of an environment, by either of the `clocks`, (2,)."""
     env.seed(0)
     env.reset()
-    begin = time.perf_counter()
+    begin = clocks()
     for action in actions:
         env.step(action)
-    return len(actions) * NUM_ENVS / (time.perf_counter() - begin)
+    rates: np.ndarray = len(actions) * NUM_ENVS / (clocks() - begin)
+    return rates
 
 
 class MetaWorld:
@@ -145,11 +174,11 @@ class MetaWorld:
         )
         self.version = self._read()
 
-    def time(self) -> float:
-        """Return control steps per second."""
+    def time(self) -> np.ndarray:
+        """Return control steps per second by the wall clock, twice, (2,)."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
-        return float(self._read())
+        return np.full(2, float(self._read()))
 
     def close(self) -> None:
         """End the process."""
@@ -168,31 +197,34 @@ def measure(task: str, steps: int, repeats: int, metaworld: Path | None) -> dict
     found = envs.get_task(task)
     actions = random_actions(steps, found.action_dim, seed=0)
     model, recorded, starts = record(task, actions)
-    timers: dict[str, Callable[[], float]] = {
-        "plain": lambda: time_plain(model, recorded, starts, found.substeps)
-    }
+    replayed = recorded, starts, found.substeps
+    timers: dict[str, Callable[[], np.ndarray]] = {"plain": lambda: time_plain(model, *replayed)}
     for n in THREADS:
         env = envs.make_vec(task, num_envs=NUM_ENVS, num_threads=n, seed=0)
-        timers[f"threads_{n}"] = lambda env=env: time_vec(env, actions)  # type: ignore[misc]
+        batch = Batch(model, NUM_ENVS, n, persistent=True)
+        timers[f"threads_{n}"] = partial(time_vec, env, actions)
+        timers[f"physics_{n}"] = partial(time_physics, batch, *replayed)
     other = MetaWorld(metaworld, task) if metaworld and task in METAWORLD else None
     if other:
         timers["metaworld"] = other.time
-    rates: dict[str, list[float]] = {name: [] for name in timers}
+    rates: dict[str, list[np.ndarray]] = {name: [] for name in timers}
     for _ in range(repeats):
         for name, timer in timers.items():
             rates[name].append(timer())
-    result = {name: statistics.median(values) for name, values in rates.items()}
+    result = {name: statistics.median(v[WALL] for v in values) for name, values in rates.items()}
 
-    def ratio(name: str, reference: str) -> float:
+    def ratio(name: str, reference: str, clock: int) -> float:
         """Paired within a repeat, so that a busy moment cancels out."""
         pairs = zip(rates[name], rates[reference], strict=True)
-        return statistics.median(a / b for a, b in pairs)
+        return statistics.median(float(a[clock] / b[clock]) for a, b in pairs)
 
     for n in THREADS:
-        result[f"ratio_{n}"] = ratio(f"threads_{n}", "plain")
+        clock = CPU if n == 1 else WALL
+        result[f"ratio_{n}"] = ratio(f"threads_{n}", "plain", clock)
+        result[f"limit_{n}"] = ratio(f"physics_{n}", "plain", clock)
     if other:
         other.close()
-        result["ratio_metaworld"] = ratio("threads_1", "metaworld")
+        result["ratio_metaworld"] = ratio("threads_1", "metaworld", WALL)
     return result
 
 
@@ -207,10 +239,10 @@ def main() -> None:
     args = parser.parse_args()
 
     print(f"control steps/s, {NUM_ENVS} environments, median of {args.repeats} repeats;")
-    print("ratios to the plain loop, and of 1 thread to Meta-World")
+    print("ratios to the plain loop and, as limit, the physics' alone; of 1 thread to Meta-World")
     print(
-        f"{'task':<20}{'plain loop':>12}{'1 thread':>10}{'ratio':>7}{'2 threads':>11}{'ratio':>7}"
-        f"{'Meta-World':>12}{'ratio':>7}"
+        f"{'task':<20}{'plain loop':>12}{'1 thread':>10}{'ratio':>7}{'limit':>7}{'2 threads':>11}"
+        f"{'ratio':>7}{'limit':>7}{'Meta-World':>12}{'ratio':>7}"
     )
     figures = {}
     for task in args.tasks:
@@ -218,9 +250,15 @@ def main() -> None:
         other = f"{m['metaworld']:>12.0f}{m['ratio_metaworld']:>7.2f}" if "metaworld" in m else ""
         print(
             f"{task:<20}{m['plain']:>12.0f}{m['threads_1']:>10.0f}{m['ratio_1']:>7.2f}"
-            f"{m['threads_2']:>11.0f}{m['ratio_2']:>7.2f}{other}",
+            f"{m['limit_1']:>7.2f}{m['threads_2']:>11.0f}{m['ratio_2']:>7.2f}{m['limit_2']:>7.2f}"
+            f"{other}",
             flush=True,
         )
+    medians = {
+        name: statistics.median(m[name] for m in figures.values())
+        for name in ("ratio_1", "limit_1", "ratio_2", "limit_2")
+    }
+    print("median over the tasks: " + ", ".join(f"{n} {m:.2f}" for n, m in medians.items()))
     both = [m for m in figures.values() if "metaworld" in m]
     if both:  # what a suite takes, where slow tasks count for more than fast ones
         seconds = {name: sum(1 / m[name] for m in both) for name in ("threads_1", "metaworld")}
@@ -233,6 +271,7 @@ def main() -> None:
             "repeats": args.repeats,
             "mujoco": mujoco.__version__,
             "one_step_of_each_task": together if both else None,
+            "medians": medians,
             "machine": platform.platform(),
             "tasks": figures,
         }

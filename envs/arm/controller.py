@@ -23,7 +23,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from lifelong_rl.envs.arm.observation import MAX_OPENING
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 
 ACTION_DIM = 4
 """Hand displacement along x, y and z, and gripper opening."""
@@ -81,10 +81,10 @@ class HandController:
         Args:
             actions: (n, 4), in [-1, 1].
         """
-        target = _clip(self.hand + STEP * actions[:, :3], WORKSPACE_LOW, WORKSPACE_HIGH)
+        target = clip(self.hand + STEP * actions[:, :3], WORKSPACE_LOW, WORKSPACE_HIGH)
         self._ctrl[:, :NUM_JOINTS] = self._joint_targets(target)
         half = (0.25 * MAX_OPENING) * (actions[:, 3:4] + 1.0)
-        self._ctrl[:, NUM_JOINTS:] = _clip(half, FINGER_MARGIN, 0.5 * MAX_OPENING - FINGER_MARGIN)
+        self._ctrl[:, NUM_JOINTS:] = clip(half, FINGER_MARGIN, 0.5 * MAX_OPENING - FINGER_MARGIN)
 
     def place(self, ids: np.ndarray, target: Array, opening: Array) -> None:
         """Put the hands of some rows at given positions, at rest and with settled servos.
@@ -132,13 +132,7 @@ class HandController:
         transpose = jac.transpose(0, 2, 1)
         normal = jac @ transpose + DAMPING_SQUARED
         step = posture + transpose @ np.linalg.solve(normal, error - jac @ posture)
-        return _clip(qpos + step[:, :, 0], self._low, self._high)
-
-
-def _clip(values: Array, low: Array | float, high: Array | float) -> Array:
-    """Return ``np.clip(values, low, high)``, at half its cost on small arrays."""
-    clipped: Array = np.minimum(np.maximum(values, low), high)
-    return clipped
+        return clip(qpos + step[:, :, 0], self._low, self._high)
 
 
 def _tilt(xmat: Array) -> Array:

@@ -116,6 +116,7 @@ class Arm(Robot[Start, State]):
         self.goal: Array = np.zeros((batch.nsim, 3))
         self._batch = batch
         self._task = task
+        self._qpos: dict[str, Array] = {}
         self._controller = HandController(batch)
         self._mocap, self._mocap_quat = batch.bind("mocap_pos"), batch.bind("mocap_quat")
         self._sensors = batch.bind("sensordata")
@@ -140,12 +141,18 @@ class Arm(Robot[Start, State]):
                 half = 0.5 * start.yaw
                 self._mocap_quat[row, 0] = (math.cos(half), 0.0, 0.0, math.sin(half))
             for joint, value in start.qpos.items():
-                self._batch.joint(joint).qpos[row] = value
+                self._qpos_of(joint)[row] = value
         self._controller.place(
             ids,
             np.array([start.hand for start in starts]).reshape(-1, 3),
             np.array([start.opening for start in starts]),
         )
+
+    def _qpos_of(self, joint: str) -> Array:
+        """Return a joint's live positions, looked up once: that takes longer than to write one."""
+        if joint not in self._qpos:
+            self._qpos[joint] = self._batch.joint(joint).qpos
+        return self._qpos[joint]
 
     def state(self, rows: Any = slice(None)) -> State:
         """Return what tasks see of some rows."""

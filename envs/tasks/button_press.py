@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -78,7 +78,7 @@ class ButtonPress(ArmTask):
         """Return how near the hand is to the button, and how far the button is pressed."""
         return {
             "touch": 1.0 / (1.0 + distance(state.hand, state.object) / HALF_DISTANCE),
-            "press": np.clip(state.joint / PRESSED, 0.0, 1.0),
+            "press": clip(state.joint / PRESSED, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

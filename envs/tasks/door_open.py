@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -90,7 +90,7 @@ class DoorOpen(ArmTask):
         """Return how near the fingers are to hooking the bar, and how far the door is open."""
         return {
             "hook": 1.0 / (1.0 + distance(state.hand, hooking_point(state)) / HALF_DISTANCE),
-            "open": np.clip(state.joint / OPEN, 0.0, 1.0),
+            "open": clip(state.joint / OPEN, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -91,7 +91,7 @@ class DrawerClose(ArmTask):
         """Return how near the fingers are to the pushing point, and how far the drawer is shut."""
         return {
             "touch": 1.0 / (1.0 + distance(state.hand, pushing_point(state)) / HALF_DISTANCE),
-            "close": np.clip(1.0 - state.joint / OPEN_HIGH, 0.0, 1.0),
+            "close": clip(1.0 - state.joint / OPEN_HIGH, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -90,7 +90,7 @@ class FaucetTurn(ArmTask):
         """Return how near the fingers are to the pushing point, and how far the lever is turned."""
         return {
             "touch": 1.0 / (1.0 + distance(state.hand, pushing_point(state)) / HALF_DISTANCE),
-            "turn": np.clip(state.joint / TURN, 0.0, 1.0),
+            "turn": clip(state.joint / TURN, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -87,13 +87,13 @@ class PegUnplug(ArmTask):
     def reward_terms(self, state: State) -> dict[str, Array]:
         """Return how near the hand is, whether it grasps, and how far the peg is out."""
         reach = distance(state.hand, state.object)
-        near = np.clip(2.0 - reach / GRASP_RADIUS, 0.0, 1.0)
-        closed = np.clip((MAX_OPENING - state.opening) / (MAX_OPENING - HANDLE_WIDTH), 0.0, 1.0)
+        near = clip(2.0 - reach / GRASP_RADIUS, 0.0, 1.0)
+        closed = clip((MAX_OPENING - state.opening) / (MAX_OPENING - HANDLE_WIDTH), 0.0, 1.0)
         left = (state.goal[:, 2] - state.object[:, 2]) / OUT[2]
         return {
             "reach": 1.0 / (1.0 + reach / HALF_DISTANCE),
             "grasp": near * closed,
-            "pull": np.clip(1.0 - left, 0.0, 1.0),
+            "pull": clip(1.0 - left, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -94,9 +94,9 @@ class PickPlace(ArmTask):
     def reward_terms(self, state: State) -> dict[str, Array]:
         """Return how far the skill's four stages have come."""
         reach = distance(state.hand, state.object)
-        near = np.clip(2.0 - reach / GRASP_RADIUS, 0.0, 1.0)
-        closed = np.clip((MAX_OPENING - state.opening) / (MAX_OPENING - KNOB_WIDTH), 0.0, 1.0)
-        lift = np.clip((state.object[:, 2] - KNOB_HEIGHT) / LIFTED, 0.0, 1.0)
+        near = clip(2.0 - reach / GRASP_RADIUS, 0.0, 1.0)
+        closed = clip((MAX_OPENING - state.opening) / (MAX_OPENING - KNOB_WIDTH), 0.0, 1.0)
+        lift = clip((state.object[:, 2] - KNOB_HEIGHT) / LIFTED, 0.0, 1.0)
         place = 1.0 / (1.0 + distance(state.object, state.goal) / PLACE_HALF_DISTANCE)
         return {
             "reach": 1.0 / (1.0 + reach / HALF_DISTANCE),

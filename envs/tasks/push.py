@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_rl.envs.arm.observation import MAX_OPENING, State, distance
 from lifelong_rl.envs.arm.task import ArmTask, Start
-from lifelong_rl.envs.robot import Array
+from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import uniform
 from lifelong_rl.registry import TASKS
 
@@ -88,7 +88,7 @@ class Push(ArmTask):
         way = distance(state.object, state.goal) / GOAL_DISTANCE
         return {
             "behind": 1.0 / (1.0 + distance(state.hand, state.object + BEHIND) / HALF_DISTANCE),
-            "push": np.clip(1.0 - way, 0.0, 1.0),
+            "push": clip(1.0 - way, 0.0, 1.0),
         }
 
     def success(self, state: State) -> np.ndarray:

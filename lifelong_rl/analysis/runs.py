@@ -18,7 +18,7 @@ from lifelong_rl.metrics.matrix import Curve
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 
-BUDGET = ("steps_per_task", "num_envs", "eval_episodes", "eval_points")
+BUDGET = ("steps_per_task", "num_envs", "eval_episodes", "curve_episodes", "eval_points")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     seconds = {str(entry["task"]): entry["learn"] for entry in cost["seconds_per_task"]}
     timed = [entry for entry in cost.get("updates") or () if entry is not None]
     ratios = {str(entry["task"]): entry.get("ratio") for entry in timed}
-    made_with = {**results, "steps_per_task": results["budget"]["steps_per_task"]}
+    made_with = update_fields({**results, **results["budget"]}, complete=True)
     return Run(
         path=path,
         config=config,
@@ -181,11 +181,11 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         agent=str(results["agent"]),
         agent_options=dict(results["agent_options"]),
         method=str(results["method"]),
-        method_options=update_fields(made_with, complete=True)["method_options"],
+        method_options=made_with["method_options"],
         seed=int(results["seed"]),
         matrix=matrix,
         curves=tuple(_parse_curve(results["success_curves"][task]) for task in tasks),
-        budget={name: int(results["budget"][name]) for name in BUDGET},
+        budget={name: int(made_with[name]) for name in BUDGET},
         task_versions={task: str(v) for task, v in results["task_versions"].items()},
         versions=dict(results["versions"]),
         mujoco=str(results["versions"]["mujoco"]),

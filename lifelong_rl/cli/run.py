@@ -12,7 +12,7 @@ import tyro
 
 from lifelong_rl.cli.options import Choice, Command, Number, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
-from lifelong_rl.options import Count, Seed
+from lifelong_rl.options import Count, Seed, Together
 from lifelong_rl.registry import refuse_unnamed
 from lifelong_rl.runs.config import RunConfig, read_config
 
@@ -36,6 +36,7 @@ class Run(RunConfig, Command):
     method_options: Options = field(default_factory=dict)
     order: Annotated[Seed | None, Number] = None
     steps_per_task: Annotated[Count | None, Number] = None
+    curve_episodes: Annotated[Together | None, Number] = None
     observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()
     encoder_mode: Annotated[Literal["frozen", "finetune", "scratch"] | None, Choice] = None

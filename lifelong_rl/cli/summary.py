@@ -48,7 +48,9 @@ def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) ->
     for name in names:
         told = f"  {words[name]}" if name in words else ""
         print(f"{name.replace('_', ' '):<20} {_number(metrics[name]):>6}{told}")
-    print(f"{'time':<20} {format_seconds(cost['seconds']):>6}")
+    learning = sum(entry["learn"] for entry in cost["seconds_per_task"])
+    share = 1.0 - learning / max(cost["seconds"], learning, 1e-9)
+    print(f"{'time':<20} {format_seconds(cost['seconds']):>6}  {share:.0%} of it evaluation")
     diverged = sum(results["diverged"].values())
     if diverged:
         print(f"{'diverged':<20} {diverged:>6} simulations became unstable and were restarted")

@@ -43,7 +43,9 @@ class RunConfig:
         steps_per_task: Environment steps per task, all environments together; by default what the
             sequence needs.
         num_envs: Environments that collect experience together.
-        eval_episodes: Episodes per task in each evaluation.
+        eval_episodes: Episodes per task in each row of the performance matrix.
+        curve_episodes: Episodes in each evaluation of a task while it is learned, the first of
+            those; by default two fifths of them.
         eval_points: Evaluations of a task while it is learned, evenly spaced.
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
@@ -76,6 +78,7 @@ class RunConfig:
     steps_per_task: Count | None = None
     num_envs: Together = 16
     eval_episodes: Together = 50
+    curve_episodes: Together | None = None
     eval_points: Count = 10
     num_threads: Threads = 2
     threads: Threads = 1

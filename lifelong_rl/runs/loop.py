@@ -116,13 +116,7 @@ class SequenceLoop:
             keep=self._metrics_bytes,
             keep_step=self._global_step if begun else -1,
         )
-        self._evaluator = Evaluator(
-            sequence,
-            num_episodes=config.eval_episodes,
-            num_threads=config.num_threads,
-            agent=self._setup.agent_name,
-            env_options=self._setup.env_options,
-        )
+        self._evaluator = self._make_evaluator(config.eval_episodes)
         try:
             with no_exit(), contextlib.closing(self._log), contextlib.closing(self._evaluator):
                 folder.write_status("running")
@@ -183,6 +177,15 @@ class SequenceLoop:
         with contextlib.suppress(UserError):
             self._folder.write_status(state, message)
 
+    def _make_evaluator(self, num_episodes: int) -> Evaluator:
+        return Evaluator(
+            self._setup.sequence,
+            num_episodes=num_episodes,
+            num_threads=self._setup.config.num_threads,
+            agent=self._setup.agent_name,
+            env_options=self._setup.env_options,
+        )
+
     def _learn_task(self) -> None:
         config, measured, task_id = self._setup.config, self._measured, self._task_id
         env = self._env or self._setup.make_env(task_id)
@@ -206,7 +209,9 @@ class SequenceLoop:
         # To the agent, the phases of interleaved tasks are one task that it takes up again.
         self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
         self._cost.begin_task()
-        self._agent.learn_task(self._setup.steps_per_task, self._progress)
+        self._on_the_way = self._make_evaluator(self._setup.curve_episodes)
+        with contextlib.closing(self._on_the_way):
+            self._agent.learn_task(self._setup.steps_per_task, self._progress)
         self._learning.stop()
         self._cost.measure()
         measured.updates.append(self._cost.result())
@@ -240,7 +245,7 @@ class SequenceLoop:
     def _evaluate_current(self) -> None:
         """Evaluate the task that is being learned: one point of its success curve."""
         with self._evaluating:
-            evaluation = self._evaluator.evaluate(self._agent.act, self._task_id)
+            evaluation = self._on_the_way.evaluate(self._agent.act, self._task_id)
         self._measured.diverged_evaluation += evaluation.num_diverged
         self._add_point(evaluation)
         label = self._labels[self._task_id]

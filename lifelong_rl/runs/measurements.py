@@ -175,6 +175,7 @@ def make_results(
             "steps_per_task": config.steps_per_task,
             "num_envs": config.num_envs,
             "eval_episodes": config.eval_episodes,
+            "curve_episodes": config.curve_episodes,
             "eval_points": config.eval_points,
         },
         "diverged": {

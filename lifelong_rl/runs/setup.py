@@ -50,7 +50,8 @@ class Setup:
     """A configuration whose names were found.
 
     Attributes:
-        config: With the defaults of all options filled in, `steps_per_task` among them.
+        config: With the defaults of all options filled in, `steps_per_task` and `curve_episodes`
+            among them.
         sequence: The tasks.
         agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
         interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
@@ -68,6 +69,12 @@ class Setup:
         """Environment steps per task, all environments together."""
         assert self.config.steps_per_task is not None
         return self.config.steps_per_task
+
+    @property
+    def curve_episodes(self) -> int:
+        """Episodes in each evaluation of a task while it is learned."""
+        assert self.config.curve_episodes is not None
+        return self.config.curve_episodes
 
     @property
     def agent_name(self) -> str:
@@ -267,6 +274,7 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     resolved = replace(
         config,
         steps_per_task=config.steps_per_task or steps_needed(sequence),
+        curve_episodes=config.curve_episodes or max(2 * config.eval_episodes // 5, 1),
         agent_options=agent_options,
         method_options=method_options,
     )

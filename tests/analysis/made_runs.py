@@ -29,6 +29,7 @@ def make_results(
     mujoco="3.17.0",
     version="v0",
     sequence="arm3",
+    curve_episodes=None,
 ):
     """The content of `results.json`.
 
@@ -77,6 +78,7 @@ def make_results(
             "num_envs": 16,
             "eval_episodes": 50,
             "eval_points": 10,
+            **({} if curve_episodes is None else {"curve_episodes": curve_episodes}),
         },
         "diverged": {"training": 0, "evaluation": 0},
         "versions": {"mujoco": mujoco},

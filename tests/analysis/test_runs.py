@@ -55,6 +55,7 @@ def test_a_run_is_read_as_it_was_written(add):
         "steps_per_task": 1000,
         "num_envs": 16,
         "eval_episodes": 50,
+        "curve_episodes": 50,  # of before curves had their own number
         "eval_points": 10,
     }
     assert run.update_ratios[::2] == (1.5, 2.0) and np.isnan(run.update_ratios[1])
@@ -224,6 +225,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         ("mujoco", {"mujoco": "3.17.0"}, {"mujoco": "3.18.0"}, "MuJoCo 3.17.0 and 3.18.0"),
         ("tasks", {"version": "v0"}, {"version": "v1"}, "reach v0 and v1, drawer-open v0 and v1"),
         ("budget", {}, {"steps_per_task": 2000}, "steps_per_task 1000 and 2000"),
+        ("budget", {"curve_episodes": 20}, {}, "curve_episodes 20 and 50"),
     ],
 )
 def test_what_differs_has_sections_unless_it_may_be_mixed(add, tmp_path, kind, one, other, told):

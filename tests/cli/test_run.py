@@ -52,6 +52,7 @@ def test_results(finished):
         "steps_per_task": 240,
         "num_envs": 4,
         "eval_episodes": 6,
+        "curve_episodes": 2,
         "eval_points": 4,
     }
     assert found["diverged"] == {"training": 0, "evaluation": 0}
@@ -67,6 +68,21 @@ def test_success_curves_go_from_row_to_row_of_the_matrix(finished):
         assert curve["success"][0] == matrix[task_id][task_id]
         assert curve["success"][-1] == matrix[task_id + 1][task_id]
         assert len(curve["return"]) == 5
+
+
+def test_curves_take_the_first_of_the_episodes_and_change_no_row_of_the_matrix(finished, tmp_path):
+    wanted = ["--curve-episodes", "6", "--method", "ewc", "--method-options", "strength=1e2"]
+    assert run_toy(tmp_path / "all", *wanted) == 0
+    few, many = results(finished), results(tmp_path / "all")
+    assert many["budget"]["curve_episodes"] == 6
+    assert many["performance_matrix"] == few["performance_matrix"]
+    assert many["return_matrix"] == few["return_matrix"]
+    of_few, of_many = (
+        [curve["return"] for curve in found["success_curves"].values()] for found in (few, many)
+    )
+    for some, all_of_them in zip(of_few, of_many, strict=True):
+        assert some[0] == all_of_them[0] and some[-1] == all_of_them[-1]
+        assert (np.array(some[1:-1]) != all_of_them[1:-1]).all()
 
 
 def test_metrics_are_those_of_the_matrix(finished):

@@ -20,7 +20,7 @@ def results_of(matrix):
         "tasks": [f"window-slide-{j}" for j in range(count)],
         "performance_matrix": matrix,
         "metrics": compute_metrics(matrix, curves),
-        "cost": {"seconds": 75.0},
+        "cost": {"seconds": 80.0 * count, "seconds_per_task": [{"learn": 72.0}] * count},
         "diverged": {"training": 0, "evaluation": 0},
     }
 
@@ -56,6 +56,7 @@ def test_when_little_was_learned_it_says_so_first(capsys):
     assert lines[after_matrix] == "learned performance   0.347  1 of 3 tasks learned to 0.5 or more"
     (retention,) = (line for line in lines if line.startswith("retention "))
     assert retention == "retention             0.750  of the 2 earlier tasks with any success"
+    assert "time                 4 min 00 s  10% of it evaluation" in lines
     print_summary(results_of(FROZEN), FOLDER, quiet=True)
     assert capsys.readouterr().out.startswith("runs/demo: learned 1 of 3 tasks  average_perf")
 

@@ -47,6 +47,20 @@ def test_folders_hold_former_options(tmp_path: Path, method, former, current) ->
         load_checkpoint(path, other.as_dict())
 
 
+def test_curves_of_a_former_folder_have_the_episodes_of_its_matrix(tmp_path: Path) -> None:
+    fields = prepare(RunConfig(eval_episodes=30)).config.as_dict()
+    assert fields.pop("curve_episodes") == 12
+    (tmp_path / "config.yaml").write_text(dump_yaml(fields))
+    setup = prepare(RunFolder.open(tmp_path).config)
+    assert setup.curve_episodes == 30
+    identity = {name: value for name, value in setup.identity.items() if name != "curve_episodes"}
+    save_checkpoint(tmp_path / "checkpoint", {}, identity)
+    assert load_checkpoint(tmp_path / "checkpoint", setup.identity) == {}
+    with pytest.raises(CheckpointError, match="curve episodes is 30 there and 12 here"):
+        load_checkpoint(tmp_path / "checkpoint", prepare(RunConfig(eval_episodes=30)).identity)
+    assert prepare(RunConfig(**read_config(tmp_path / "config.yaml"))).curve_episodes == 12
+
+
 def test_what_came_later_has_its_default_in_a_file_of_today(tmp_path: Path) -> None:
     (tmp_path / "new.yaml").write_text("method: ewc\nmethod_options: {strength: 3.0}")
     config = prepare(RunConfig(**read_config(tmp_path / "new.yaml"))).config

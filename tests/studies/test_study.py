@@ -291,7 +291,7 @@ def test_the_first_study_has_all_that_it_compares():
     methods = "finetune single-task joint l2 ewc si gem agem replay clone progressive packnet"
     streams = ["split-digits", "permuted-digits", "noisy-digits"]
     kinds = ["arm3-bc", "arm3-sac", *(f"{stream}-classifier" for stream in streams)]
-    plain = RunConfig(sequence="arm3", num_threads=1)
+    plain = RunConfig(sequence="arm3", num_threads=1, curve_episodes=50)
     for kind, method, seed in product(kinds, methods.split(), range(3)):
         config = found[f"{kind}-{method}-seed{seed}"]
         if kind.startswith("arm3"):
