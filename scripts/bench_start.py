@@ -6,7 +6,7 @@
 Each start is a process of its own, and its figure the CPU time of that process and of those that it
 starts, user and system together: other programs disturb that less than they do the time on the
 clock. All take turns, the first turn is not counted, and byte code is kept, as it is from the
-second start of an installation on. `first step` is a run that ends itself where it would step
+second start of an installation on. `run, first step` is a run that ends itself where it would step
 environments for the first time; what comes before is as it always is: the agent is built, the
 folder written. `cell` is the same of a cell of a sweep. Memory is the most that was resident.
 
@@ -27,10 +27,11 @@ from typing import Any
 
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.setup import prepare
 from lifelong_rl.storage.atomic import write_json
 from lifelong_rl.storage.versions import cpu_model, git_commit, versions
 from lifelong_rl.text import format_table
+
+# None of these imports torch: a child's memory is told to be no less than this process's.
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPPED = 42
@@ -74,7 +75,8 @@ def start(arguments: list[str], environment: dict[str, str], exit_code: int) -> 
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != exit_code:
         raise RuntimeError(f"{arguments} ended with {process.returncode}: {said.decode()}")
-    return {"cpu_s": used.ru_utime + used.ru_stime, "memory_mb": used.ru_maxrss / 1024}
+    memory = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"cpu_s": used.ru_utime + used.ru_stime, "memory_mb": memory / 2**20}
 
 
 def take_turn(environment: dict[str, str], config: RunConfig) -> Turn:
@@ -85,14 +87,12 @@ def take_turn(environment: dict[str, str], config: RunConfig) -> Turn:
     for command in COMMANDS:
         found[command] = start(["-m", "lifelong_rl", *command.split()], environment, 0)
     with TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "run"
+        folder = Path(temporary)
         run = ["lifelong_rl", "run", f"--sequence={config.sequence}", f"--agent={config.agent}"]
-        run += [f"--method={config.method}", f"--run-dir={folder}"]
+        run += [f"--method={config.method}", f"--run-dir={folder / 'run'}"]
         found["run, first step"] = start(["-c", TO_FIRST_STEP, *run], environment, STEPPED)
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "cell"
-        RunFolder.create(folder, config).unlock()
-        cell = ["lifelong_rl.studies.cell", str(folder)]
+        RunFolder.create(folder / "cell", config).unlock()
+        cell = ["lifelong_rl.studies.cell", str(folder / "cell")]
         found["cell, first step"] = start(["-c", TO_FIRST_STEP, *cell], environment, STEPPED)
     return found
 
@@ -120,7 +120,6 @@ def main() -> int:
     args = parser.parse_args()
 
     config = RunConfig(sequence=args.sequence, agent=args.agent, method=args.method)
-    config = prepare(config).config
     roots = {"now": ROOT} | ({"before": args.before.resolve()} if args.before else {})
     turns: dict[str, list[Turn]] = {name: [] for name in roots}
     with TemporaryDirectory() as byte_code:
