@@ -194,8 +194,7 @@ def describe_section(section: Mapping[str, Any]) -> list[str]:
         f"tasks: {', '.join(section['tasks'])}",
         f"budget: {_plain(budget['steps_per_task'])} steps a task in "
         f"{_plain(budget['num_envs'])} environments, {_plain(budget['eval_episodes'])} evaluation "
-        f"episodes, {_plain(budget['curve_episodes'])} in curves; "
-        f"MuJoCo {_plain(section['mujoco'])}",
+        f"episodes; MuJoCo {_plain(section['mujoco'])}",
         *(
             f"{regime['name']}" + (f" ({regime['description']})" if regime["description"] else "")
             for regime in section["regimes"]

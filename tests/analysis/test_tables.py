@@ -77,8 +77,7 @@ def test_a_section_tells_what_was_learned_and_how(tmp_path):
     assert name_section(section) == "arm3 in order 5"
     assert describe_section(section) == [
         "tasks: button-press, drawer-open, reach",
-        "budget: 1000 steps a task in 16 environments, 50 evaluation episodes, 50 in curves; "
-        "MuJoCo 3.17.0",
+        "budget: 1000 steps a task in 16 environments, 50 evaluation episodes; MuJoCo 3.17.0",
         "supervised: bc (fixed data, fixed targets)",
         "zoo",
     ]
