@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,13 +39,36 @@ def open_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def find_gpus() -> dict[str, str]:
-    """What `open_device` calls the GPUs of this machine, and what each of them is."""
+def find_gpus() -> list[str]:
+    """What `open_device` calls the GPUs of this machine; they are not used by asking."""
     if torch.cuda.is_available():
-        return {
-            f"cuda:{index}": _describe_cuda(index) for index in range(torch.cuda.device_count())
-        }
-    return {"mps": "Apple GPU"} if torch.backends.mps.is_available() else {}
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["mps"] if torch.backends.mps.is_available() else []
+
+
+def spread(names: Sequence[str]) -> list[str]:
+    """The devices that work is spread over: of several GPUs all, where none is named by number.
+
+    Args:
+        names: As for `open_device`; "cuda" stands for all NVIDIA GPUs, and "auto" for all GPUs.
+
+    Returns:
+        Each once, by a name that stands for one device.
+
+    Raises:
+        UserError: One is not there, or the CPU stands beside GPUs.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        first = open_device(name)
+        shared = name in ("auto", "cuda") and first.type != "cpu"
+        found |= dict.fromkeys(find_gpus() if shared else [str(first)])
+    if "cpu" in found and len(found) > 1:
+        raise UserError(
+            f"devices are {', '.join(names)}; name GPUs, or the CPU alone: their numbers differ, "
+            "and so do their times"
+        )
+    return list(found)
 
 
 def describe_device(device: torch.device) -> str:
@@ -53,6 +76,14 @@ def describe_device(device: torch.device) -> str:
     if device.type != "cuda":
         return str(device)
     return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def describe_gpus() -> list[str]:
+    """A line for each GPU: its name, what it is, and its memory."""
+    return [
+        f"{name}: {_describe_cuda(index)}" if name.startswith("cuda") else f"{name}: Apple GPU"
+        for index, name in enumerate(find_gpus())
+    ]
 
 
 def synchronize(device: torch.device) -> None:
@@ -94,4 +125,4 @@ def _refuse_missing_cuda(index: int, name: str) -> None:
 
 def _describe_cuda(index: int) -> str:
     properties = torch.cuda.get_device_properties(index)
-    return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB of memory"
