@@ -562,4 +562,6 @@ def test_nothing_is_left_on_another_device(agent: str, kind: str, method: str) -
             if where(tensor) != PRETEND.type and not name.endswith(("/step", "/sizes"))
         ]
         assert left == []
+        if kind == "frozen":
+            assert {where(p) for p in made._sight.encoders.parameters()} == {PRETEND.type}
     np.testing.assert_allclose(acted, expected, rtol=1e-3, atol=1e-4)

@@ -19,7 +19,16 @@ from lifelong_rl.runs import installation
 TINY = [
     *("--sequence", "split-digits", "--agent", "classifier", "--method", "replay"),
     *("--method-options", "per_task=8", "--agent-options", "hidden=[8]", "batch_size=8"),
-    *("--steps-per-task", "8", "--eval-episodes", "10", "--eval-points", "1", "--no-diagnostics", "--quiet"),
+    *(
+        "--steps-per-task",
+        "8",
+        "--eval-episodes",
+        "10",
+        "--eval-points",
+        "1",
+        "--no-diagnostics",
+        "--quiet",
+    ),
 ]
 
 
