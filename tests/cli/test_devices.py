@@ -126,6 +126,8 @@ def test_a_run_goes_on_on_another_device_and_says_so(
     with monkeypatch.context() as patch, pretend_device():
         patch.setattr("lifelong_rl.runs.setup.open_device", lambda name: PRETEND)
         assert main(["run", *TINY, "--run-dir", str(path), "--device", "auto"]) == 0
+        assert main(["resume", str(path), "--from", "task-004", "--quiet"]) == 0
+        assert "device" not in capsys.readouterr().err
     assert yaml.safe_load((path / "config.yaml").read_text())["device"] == "auto"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
@@ -135,9 +137,9 @@ def test_a_run_goes_on_on_another_device_and_says_so(
     said = "the run goes on on another device: pretend:0 → cpu; its numbers may not be those of"
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "device" in line]
     assert said in line
-    first, second = json.loads((path / "manifest.json").read_text())["sessions"]
-    assert (first["device"], second["device"]) == ("pretend:0", "cpu")
-    assert second["notes"] == [line.partition("warning: ")[2]]
+    sessions = json.loads((path / "manifest.json").read_text())["sessions"]
+    assert [session["device"] for session in sessions] == ["pretend:0", "pretend:0", "cpu"]
+    assert sessions[-1]["notes"] == [line.partition("warning: ")[2]]
     alone, gone_on = results(tmp_path / "cpu"), results(path)
     for name in ("performance_matrix", "return_matrix", "success_curves"):
         assert gone_on[name] == alone[name]
