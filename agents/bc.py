@@ -87,7 +87,9 @@ class BC(ImitationLearner):
         refuse_without("demonstrations", env, self, "demonstrations")
         if self._eyes is None:
             return super()._make_policy(env)
-        self._sight = sight = open_sight(self._eyes, env.observation_space, self.method)
+        self._sight = sight = open_sight(
+            self._eyes, env.observation_space, self.method, self.device
+        )
         space = inputs_space(sight.space, self.num_tasks)
         extractor = sight.make_extractor(space)
         features = space.shape[0] if extractor is None else extractor.features_dim  # type: ignore[index]

@@ -64,9 +64,10 @@ class Classifier(SupervisedLearner):
         """The most probable class (n,) for each of the observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            rows, task = split_task(torch.as_tensor(observations), self.num_tasks)
+            shown = torch.as_tensor(observations, device=self.device)
+            rows, task = split_task(shown, self.num_tasks)
             logits = self.policy(rows, task)[0]
-        classes: np.ndarray = logits.argmax(dim=1).numpy()
+        classes: np.ndarray = logits.argmax(dim=1).cpu().numpy()
         return classes
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -17,6 +18,7 @@ from lifelong_rl.agents.saving import Savable
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateClock
+from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.options import Count, DeclaredOptions, Layers, Positive
 
 
@@ -24,8 +26,8 @@ class TaskLearner(ABC):
     """Holds components, the method around them, and what lasts from task to task.
 
     Cooperative: what is not its own is passed on to the next class's constructor. That class, or
-    the one that inherits, provides `policy`, a module with all networks, and fills `_components`
-    once the networks and their optimizers are there.
+    the one that inherits, provides `policy`, a module with all networks, and the `device` that they
+    are on, and fills `_components` once the networks and their optimizers are there.
 
     Args:
         *base: Passed on.
@@ -62,6 +64,7 @@ class TaskLearner(ABC):
 
     sees: ClassVar[bool] = False
     policy: Any
+    device: torch.device
     _n_updates: int
 
     def __init__(
@@ -77,10 +80,10 @@ class TaskLearner(ABC):
         self.reset_optimizers = reset_optimizers
         self.task_id = 0
         self._task_begun = False
-        self.update_clock = UpdateClock()
         self._components: Mapping[str, Component] = {}
         self._measured: dict[str, list[float]] = defaultdict(list)
         super().__init__(*base, **more)
+        self.update_clock = UpdateClock(self.device)
 
     @property
     def components(self) -> Mapping[str, Component]:
@@ -126,7 +129,7 @@ class TaskLearner(ABC):
         self.task_id = state["task_id"]
         self._n_updates = state["n_updates"]
         if self.method is not None:
-            self.method.load_state_dict(state["method"])
+            self.method.load_state_dict(move_tree(state["method"], self.device))
 
     @abstractmethod
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_rl.agents.buffers import (
@@ -144,7 +145,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         self._sight: Sight | None = None
         if eyes is not None:
             self._shown_space = env.observation_space  # type: ignore[union-attr]
-            self._sight = open_sight(eyes, self._shown_space, method)
+            device = get_device(arguments.get("device", "auto"))
+            self._sight = open_sight(eyes, self._shown_space, method, device)
             env = self._sight.wrap(env)
             policy_kwargs |= self._sight.policy_arguments()
             if isinstance(self._sight, LearnedSight):

@@ -124,10 +124,9 @@ class OfflineRL(SupervisedLearner):
         """Actions (n, action_dim) for observations (n, obs_dim)."""
         self.policy.eval()
         with torch.no_grad():
-            rows, task = split_task(
-                torch.as_tensor(observations, dtype=torch.float32), self.num_tasks
-            )
-            scaled = self.actor(rows, deterministic=True, task=task).numpy()
+            shown = torch.as_tensor(observations, dtype=torch.float32, device=self.device)
+            rows, task = split_task(shown, self.num_tasks)
+            scaled = self.actor(rows, deterministic=True, task=task).cpu().numpy()
         return self.bounds.unscale(scaled)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:

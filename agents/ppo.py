@@ -116,6 +116,7 @@ class PPO(ContinualLearner, sb3.PPO):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> PPO:
         """Build the agent as benchmark runs use it.
@@ -125,6 +126,7 @@ class PPO(ContinualLearner, sb3.PPO):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks and exploration.
+            device: That the networks are on.
             **options: See `Options`.
 
         Raises:
@@ -160,7 +162,7 @@ class PPO(ContinualLearner, sb3.PPO):
             vf_coef=chosen.vf_coef,
             max_grad_norm=chosen.max_grad_norm,
             seed=seed,
-            device="cpu",
+            device=device,
         )
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
         return agent
@@ -187,7 +189,7 @@ class PPO(ContinualLearner, sb3.PPO):
         rows = self._kept[-1]
         count = len(rows["observations"])
         while updates > 0:
-            order = torch.randperm(count)
+            order = torch.randperm(count, device=self.device)
             for chosen in torch.split(order, self.batch_size)[:updates]:
                 self._step({name: values[chosen] for name, values in rows.items()})
                 updates -= 1

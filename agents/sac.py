@@ -112,6 +112,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
+        device: torch.device | str = "cpu",
         eyes: Eyes | None = None,
         **options: Any,
     ) -> SAC:
@@ -122,6 +123,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks, exploration and replay.
+            device: That the networks are on.
             eyes: What the agent sees with, if the environments show pictures.
             **options: See `Options`.
 
@@ -141,7 +143,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             ent_coef=chosen.ent_coef,
             target_entropy=chosen.target_entropy,
             seed=seed,
-            device="cpu",
+            device=device,
             **chosen.as_arguments(env.num_envs),
         )
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log
@@ -210,8 +212,9 @@ class SAC(OffPolicyLearner, sb3.SAC):
         if is_learned:
             assert isinstance(self.target_entropy, float)
             entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
+            entropy.to(self.device)
             entropy.optimizer = FusedAdam(entropy.parameters(), lr=self.lr_schedule(1))
-            self._entropy = weight = entropy.to(self.device)
+            self._entropy = weight = entropy
             self.log_ent_coef = self._entropy.log_value
             self.ent_coef_optimizer = self._entropy.optimizer  # type: ignore[assignment]
         else:

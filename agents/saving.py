@@ -19,7 +19,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import get_system_info
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from lifelong_rl.agents.agent_file import AgentFileError, Target, read_agent, write_agent
 from lifelong_rl.agents.plain_values import (
@@ -142,8 +141,9 @@ class Savable(BaseAlgorithm):
     ) -> Self:
         """Make an agent from a file that `save` wrote. Runs no code of the file.
 
-        Without an environment it predicts; with one it learns on, with the random numbers that
-        the saved agent would have drawn if that was given a seed. The environment is not seeded.
+        Without an environment it predicts; with one it learns on, on the CPU with the random
+        numbers that the saved agent would have drawn if that was given a seed. The environment is
+        not seeded.
 
         Args:
             path: The file, as for `save`.
@@ -338,8 +338,6 @@ class Savable(BaseAlgorithm):
         state = content["state"]
         if not {"policy", "optimizers", "task_id", "n_updates"} <= state.keys():
             raise ValueError("its state is incomplete")
-        if "method" in state:
-            state = {**state, "method": _moved(state["method"], self.device)}
         progress = content["progress"]
         for name in PROGRESS:
             if name in progress and hasattr(self, name):
@@ -438,17 +436,6 @@ def _check_networks(arguments: Mapping[str, Any], shown: spaces.Space[Any], numb
     for count, hidden in zip(copies, stacks, strict=True):
         for first, second in itertools.pairwise([*inputs, *map(int, hidden), tasks]):
             check_size("a network", count * first * second, numbers)
-
-
-def _moved(tree: Any, device: torch.device) -> Any:
-    """The same tree with its tensors on a device."""
-    if isinstance(tree, Tensor):
-        return tree.to(device)
-    if isinstance(tree, Mapping):
-        return {name: _moved(value, device) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_moved(value, device) for value in tree)
-    return tree
 
 
 def _called(path: Target) -> object:

@@ -30,6 +30,8 @@ from lifelong_rl.vision.augment import random_shift
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, encode
 from lifelong_rl.vision.eyes import Eyes
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class View:
@@ -135,13 +137,19 @@ class Sight(ABC):
         return SightedVecEnv(env, self)
 
 
-def open_sight(eyes: Eyes, space: spaces.Space[Any], method: ContinualMethod | None) -> Sight:
+def open_sight(
+    eyes: Eyes,
+    space: spaces.Space[Any],
+    method: ContinualMethod | None,
+    device: torch.device = CPU,
+) -> Sight:
     """The sight of an agent.
 
     Args:
         eyes: What it is given.
         space: What its environments show.
         method: Its continual method.
+        device: That it encodes pictures on.
 
     Raises:
         UserError: They do not go together.
@@ -158,7 +166,7 @@ def open_sight(eyes: Eyes, space: spaces.Space[Any], method: ContinualMethod | N
             "pictures"
         )
     if eyes.frozen:
-        return FrozenSight(view, eyes)
+        return FrozenSight(view, eyes, device)
     for part in method.methods.values() if isinstance(method, Chain) else (method,):
         if "networks alone" in getattr(part, "needs", ()):
             raise UserError(
@@ -208,11 +216,12 @@ class FrozenSight(Sight):
     Args:
         view: What environments show.
         eyes: Their encoders make the features; copies are taken, which nothing changes.
+        device: That the encoders are on; rows come back to the CPU.
     """
 
-    def __init__(self, view: View, eyes: Eyes) -> None:
+    def __init__(self, view: View, eyes: Eyes, device: torch.device = CPU) -> None:
         super().__init__(view)
-        self.encoders = CameraEncoders(eyes).eval().requires_grad_(False)
+        self.encoders = CameraEncoders(eyes).eval().requires_grad_(False).to(device)
         dim = self.encoders.features_dim(view.pictures) + view.numbers
         self.space = spaces.Box(-math.inf, math.inf, (dim,), np.float32)
 
@@ -230,7 +239,7 @@ class FrozenSight(Sight):
     def _join(self, pixels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Rows (n, dim) of pictures and numbers."""
         pictures = self.view.pictures_of(torch.from_numpy(np.ascontiguousarray(pixels)))
-        features = encode(self.encoders, pictures).numpy()
+        features = encode(self.encoders, pictures).cpu().numpy()
         return np.concatenate([features, numbers], axis=1)
 
 

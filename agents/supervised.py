@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.utils import get_device, set_random_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +19,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, gradient_step
 from lifelong_rl.learning.adam import FusedAdam
+from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Progress
 from lifelong_rl.options import Positive
 
@@ -34,6 +35,7 @@ class SupervisedLearner(TaskLearner):
         method: See `TaskLearner`.
         num_tasks: See `TaskLearner`.
         seed: Of all that is drawn.
+        device: That the network and the data are on.
         **options: See `Options`.
 
     Attributes:
@@ -65,9 +67,11 @@ class SupervisedLearner(TaskLearner):
         *,
         num_tasks: int = 1,
         seed: int = 0,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> None:
         self.options = self.Options.of(None, options)
+        self.device = get_device(device)
         super().__init__(
             method=method, num_tasks=num_tasks, reset_optimizers=self.options.reset_optimizers
         )
@@ -75,7 +79,7 @@ class SupervisedLearner(TaskLearner):
         self._n_updates = 0
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
-        self.policy: nn.Module = self._make_policy(env)
+        self.policy: nn.Module = self._make_policy(env).to(self.device)
         self._components = self._make_components(partial(FusedAdam, lr=self.options.learning_rate))
 
     @classmethod
@@ -86,14 +90,15 @@ class SupervisedLearner(TaskLearner):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> Self:
         """Build the agent as benchmark runs use it; see the class."""
-        return cls(env, method, num_tasks=num_tasks, seed=seed, **options)
+        return cls(env, method, num_tasks=num_tasks, seed=seed, device=device, **options)
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Switch to a task: its data, resets, then the method's `begin_task`."""
-        self._data = self._load_data(task_id, env)
+        self._data = move_tree(self._load_data(task_id, env), self.device)
         self._switch(task_id)
 
     def learn_task(self, steps: int, progress: Progress) -> None:
@@ -159,7 +164,8 @@ class SupervisedLearner(TaskLearner):
 
     def _update(self) -> None:
         self.policy.train()
-        rows = torch.randint(len(self._data["observations"]), (self.options.batch_size,))
+        count = len(self._data["observations"])
+        rows = torch.randint(count, (self.options.batch_size,), device=self.device)
         batch = self._augment(self._take(rows))
         self._n_updates += 1
         with self.update_clock.measure():

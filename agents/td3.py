@@ -83,6 +83,7 @@ class TD3(OffPolicyLearner, sb3.TD3):
         num_tasks: int,
         method: ContinualMethod | None,
         seed: int,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> TD3:
         """Build the agent as benchmark runs use it.
@@ -92,6 +93,7 @@ class TD3(OffPolicyLearner, sb3.TD3):
             num_tasks: Number of tasks in the sequence.
             method: The continual method.
             seed: Of networks, exploration and replay.
+            device: That the networks are on.
             **options: See `Options`.
 
         Raises:
@@ -112,7 +114,7 @@ class TD3(OffPolicyLearner, sb3.TD3):
             target_policy_noise=chosen.target_policy_noise,
             target_noise_clip=chosen.target_noise_clip,
             seed=seed,
-            device="cpu",
+            device=device,
             **chosen.as_arguments(env.num_envs),
         )
         agent.set_logger(Logger(folder=None, output_formats=[]))  # the run folder has its own log

@@ -59,10 +59,12 @@ class Matches:
     Attributes:
         pattern: A regular expression.
         spoken: What it allows, in words.
+        nearest: What other text may be like, and what was meant by that.
     """
 
     pattern: str
     spoken: str
+    nearest: tuple[tuple[str, str], ...] = ()
 
 
 Positive = Annotated[float, Gt(0)]
@@ -81,6 +83,15 @@ Threads = Annotated[int, Interval(ge=1, le=1024)]
 """Threads of one pool; the libraries crash, without a word, where the system refuses a thread."""
 Together = Annotated[int, Interval(ge=1, le=1_000_000)]
 """A number of simulations that are there at the same time."""
+Device = Annotated[
+    str,
+    Matches(
+        r"auto|cpu|cuda(:\d{1,3})?|mps",
+        "auto, cpu, cuda, cuda:N or mps",
+        (("auto", "auto"), ("cpu", "cpu"), ("cuda", "cuda"), ("mps", "mps"), ("gpu", "cuda")),
+    ),
+]
+"""What tensors are computed on; see `lifelong_rl.learning.devices.open_device`."""
 Layers = Annotated[tuple[Count, ...], Len(1)]
 """The units of each hidden layer."""
 Scope = Literal["policy", "value", "both"]
@@ -90,7 +101,7 @@ that only help learning ("value"), or both."""
 O = TypeVar("O", bound="DeclaredOptions")  # noqa: E741 (of options)
 REQUIRED = MISSING
 """The default of an option that has none."""
-GIVEN_TO_BUILD = ("env", "num_tasks", "method", "seed", "eyes")
+GIVEN_TO_BUILD = ("env", "num_tasks", "method", "seed", "device", "eyes")
 """Parameters of an agent's `build` that are no options."""
 
 
@@ -124,7 +135,8 @@ class OptionError(UserError, ValueError):
         owner: Whose option it is, such as "method 'ewc'"; empty for one of the command itself.
         allowed: What is allowed, in words.
         value: The value that was given.
-        names: The allowed names, if the values are names; the message gives the nearest one.
+        names: The allowed names, if the values are names, and what each means; the message gives
+            the nearest one.
         reason: Why the value is not allowed, where what is allowed does not tell.
     """
 
@@ -134,15 +146,16 @@ class OptionError(UserError, ValueError):
         owner: str,
         allowed: str,
         value: object,
-        names: Sequence[str] = (),
+        names: Mapping[str, str] | None = None,
         reason: str = "",
     ) -> None:
         if owner:
             named = f"the option '{option}' of {owner}"
         else:  # what need not be given on a command line cannot be given as null
             named, allowed = option.replace("_", "-"), allowed.removesuffix(" or null")
-        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5) if names else []
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        names = names or {}
+        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+        hint = f"; did you mean '{names[nearest[0]]}'?" if nearest else ""
         because = f" ({reason})" if reason else ""
         super().__init__(f"{named} must be {allowed}, not {shorten(value)}{because}{hint}")
 
@@ -575,16 +588,15 @@ def _describe_sequence(entries: Sequence[Any], limits: Sequence[Any]) -> str:
     return f"{many} {named}" if least else f"{many} of {named}"
 
 
-def _names(annotation: Any) -> list[str]:
+def _names(annotation: Any) -> dict[str, str]:
     """The names that values are chosen from, if that is what an annotation tells."""
-    base, _ = _parts(annotation)
+    base, limits = _parts(annotation)
     if get_origin(base) in (Union, UnionType):
-        return [name for member in get_args(base) for name in _names(member)]
-    return (
-        [one for one in get_args(base) if isinstance(one, str)]
-        if get_origin(base) is Literal
-        else []
-    )
+        members = [_names(member) for member in get_args(base)]
+        return {name: meant for member in members for name, meant in member.items()}
+    if get_origin(base) is Literal:
+        return {one: one for one in get_args(base) if isinstance(one, str)}
+    return {k: v for limit in limits if isinstance(limit, Matches) for k, v in limit.nearest}
 
 
 def _spelled(annotation: Any) -> str:

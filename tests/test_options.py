@@ -207,7 +207,7 @@ def whole_configs(draw: Any) -> RunConfig:
         name: st.lists(NAMES, min_size=1, max_size=3).map(tuple)
         if get_origin(parts(one.annotation)[0]) is tuple
         else NAMES
-        if parts(one.annotation)[0] is str
+        if parts(one.annotation) == (str, [])
         else allowed(one.annotation)
         for name, one in options_of(RunConfig).items()
         if name not in ("agent", "method", "agent_options", "method_options")

@@ -125,6 +125,7 @@ def _values(name: str, command: type[Command]) -> dict[str, list[str]]:
         "--task": TABLES["tasks"],
         "--observation": ("state", "pixels"),
         "--encoder-mode": ("frozen", "finetune", "scratch"),
+        "--device": ("auto", "cpu", "cuda", "mps"),
         "--mix": MIXABLE,
     }
     found = {o: list(tables[o]) for o in find_options(command) if o in tables}

@@ -9,7 +9,7 @@ from lifelong_rl.cli.options import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Command):
-    """Check versions, known-bad combinations and rendering."""
+    """Check versions, known-bad combinations, devices and rendering."""
 
     def __call__(self) -> int:
         """Print one line for each check; 1 if something is broken."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command, Number, Repeated
+from lifelong_rl.cli.options import Command, Number, OptionalDevice, Repeated
 from lifelong_rl.options import Together
 
 
@@ -22,6 +22,7 @@ class Eval(Command):
         checkpoint: Which one, such as task-001 (after the first task); by default the last.
         episodes: Episodes per task; by default as many as the run was evaluated on.
         task: Only this task.
+        device: What to evaluate on: auto, cpu, cuda, cuda:N or mps; by default the run's own.
         plugin: Module to import first; those that the run names must be named here too.
         json: Print JSON.
     """
@@ -30,6 +31,7 @@ class Eval(Command):
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="CHECKPOINT")] = None
     episodes: Annotated[Together | None, Number] = None
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK")] = None
+    device: OptionalDevice = None
     plugin: Repeated = ()
     json: bool = False
 
@@ -39,14 +41,13 @@ class Eval(Command):
 
         from lifelong_rl.errors import UnknownNameError
         from lifelong_rl.runs.evaluation import Evaluator
-        from lifelong_rl.runs.restore import load_agent
+        from lifelong_rl.runs.restore import load_agent, prepare_on
         from lifelong_rl.runs.run_folder import RunFolder
         from lifelong_rl.runs.sequence import task_labels
-        from lifelong_rl.runs.setup import prepare
         from lifelong_rl.text import format_table
 
         folder = RunFolder.open(self.run_dir)
-        setup = prepare(folder.config, self.plugin)
+        setup = prepare_on(self.device, folder.config, self.plugin)
         config, sequence = setup.config, setup.sequence
         labels = task_labels(sequence.tasks)
         if self.task is not None and self.task not in labels:

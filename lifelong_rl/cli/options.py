@@ -15,7 +15,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import check_options
+from lifelong_rl.options import Device, check_options
 from lifelong_rl.runs.config import parse_value
 
 
@@ -124,6 +124,9 @@ Choice = PrimitiveConstructorSpec(
 
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 """A field for a name that need not be given."""
+
+OptionalDevice = Annotated[Device | None, tyro.conf.arg(metavar="DEVICE")]
+"""A field for a device that need not be given."""
 
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 """A field for a path that need not be given."""

@@ -13,7 +13,7 @@ import tyro
 
 from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Options, Repeated
 from lifelong_rl.errors import UserError
-from lifelong_rl.options import resolve_options
+from lifelong_rl.options import Device, resolve_options
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.augment import Augmentation
@@ -49,6 +49,7 @@ class Pretrain(Command):
         cutout: Largest side of the rectangle that is painted over, in pixels.
         seed: Decides all that is random.
         threads: Threads of each torch operation.
+        device: What to learn on: auto, cpu, cuda, cuda:N or mps.
         out: New folder of the encoder, by default encoders/FRAMES-OBJECTIVE-seedN, with a
             method encoders/FRAMES-OBJECTIVE-METHOD-seedN.
         plugin: Module to import first; it may register objectives and encoder-methods.
@@ -72,6 +73,7 @@ class Pretrain(Command):
     cutout: int = 12
     seed: int = 0
     threads: int = 1
+    device: Device = "cpu"
     out: OptionalPath = None
     plugin: Repeated = ()
     quiet: bool = False
@@ -94,6 +96,7 @@ class Pretrain(Command):
             lr=self.lr,
             seed=self.seed,
             threads=self.threads,
+            device=self.device,
             augmentation=self._augmentation(),
             options=resolve_options(factory, self.options, f"objective '{self.objective}'"),
         )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from lifelong_rl.cli.options import Command, OptionalPath
-from lifelong_rl.options import Seed, Threads, Whole
+from lifelong_rl.options import Device, Seed, Threads, Whole
 
 HEADER = (
     *("features", "hand R²", "cm", "object R²", "cm", "joints R²", "rad"),
@@ -35,6 +35,7 @@ class Probe(Command):
             out.
         seed: Of the references.
         threads: Threads of each torch operation.
+        device: What to compute on: auto, cpu, cuda, cuda:N or mps.
         json: Write the result here too.
     """
 
@@ -43,12 +44,14 @@ class Probe(Command):
     supervised_steps: Whole = 1000
     seed: Seed = 0
     threads: Threads = 1
+    device: Device = "cpu"
     json: OptionalPath = None
 
     def __call__(self) -> int:
         """Probe, and print a table."""
         import torch
 
+        from lifelong_rl.learning.devices import open_device
         from lifelong_rl.storage.atomic import write_json, writing
         from lifelong_rl.storage.versions import versions
         from lifelong_rl.text import format_table
@@ -59,13 +62,20 @@ class Probe(Command):
         from lifelong_rl.vision.references import compare, sizes
         from lifelong_rl.vision.sampling import fingerprint
 
+        device = open_device(self.device)
         torch.set_num_threads(self.threads)
         path = find_encoder(self.encoder)
         encoder, made = load_encoder(path, MADE)
         frames = load_frames(self.frames)
         sha256 = fingerprint(frames)
         frames = for_encoder(frames, self.frames, encoder, made, path)
-        results = compare(encoder, frames, supervised_steps=self.supervised_steps, seed=self.seed)
+        results = compare(
+            encoder,
+            frames,
+            supervised_steps=self.supervised_steps,
+            seed=self.seed,
+            device=device,
+        )
         print(f"{path}: {made['config']['objective']}, {made['steps']} steps")
         print(format_table(HEADER, [row(name, result) for name, result in results.items()]))
         same = sha256 == made["frames"]["sha256"]

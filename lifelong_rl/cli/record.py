@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lifelong_rl.cli.options import Command, OptionalName, OptionalPath, Repeated
+from lifelong_rl.cli.options import (
+    Command,
+    OptionalDevice,
+    OptionalName,
+    OptionalPath,
+    Repeated,
+)
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Count, Seed
 
@@ -48,6 +54,8 @@ class Record(Command):
         height: Of the picture, in pixels.
         quality: Render shadows and smooth shapes, which takes many times as long.
         overwrite: Replace clips that are there.
+        device: What the run's agent computes on: auto, cpu, cuda, cuda:N or mps; by default on the
+            run's own.
         plugin: Module to import first; those that the run names must be named here too.
     """
 
@@ -64,6 +72,7 @@ class Record(Command):
     height: int = 360
     quality: bool = False
     overwrite: bool = False
+    device: OptionalDevice = None
     plugin: Repeated = ()
 
     def __call__(self) -> int:
@@ -72,11 +81,13 @@ class Record(Command):
             raise UserError("say whom to film: either --expert or --run-dir DIR")
         if self.expert and self.checkpoint is not None:
             raise UserError("--checkpoint goes with --run-dir")
+        if self.expert and self.device is not None:
+            raise UserError("--device goes with --run-dir")
         ending = self._ending()
         if self.run_dir is None:
             rollouts, step = experts(), 0
         else:
-            rollouts, step = learned(self.run_dir, self.checkpoint, self.plugin)
+            rollouts, step = learned(self.run_dir, self.checkpoint, self.plugin, self.device)
         if self.task is not None and self.task not in rollouts:
             where = "lifelong-rl list tasks" if self.expert else f"{self.run_dir}/config.yaml"
             raise UnknownNameError("task", self.task, rollouts, see=where)
@@ -172,7 +183,7 @@ def experts() -> dict[str, MakeRollout]:
 
 
 def learned(
-    run_dir: Path, checkpoint: str | None, plugins: Collection[str]
+    run_dir: Path, checkpoint: str | None, plugins: Collection[str], device: str | None
 ) -> tuple[dict[str, MakeRollout], int]:
     """The rollouts of a run's tasks, with what it had learned by a checkpoint, by task.
 
@@ -182,18 +193,18 @@ def learned(
         run_dir: Folder of the run.
         checkpoint: Name of the checkpoint, None for the last.
         plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
+        device: That the agent is on; by default that of the run.
 
     Raises:
         UserError: There is no such run or checkpoint, or its tasks cannot be seen.
     """
     from lifelong_rl.envs.filming import Rollout
-    from lifelong_rl.runs.restore import load_agent
+    from lifelong_rl.runs.restore import load_agent, prepare_on
     from lifelong_rl.runs.run_folder import RunFolder
     from lifelong_rl.runs.sequence import task_labels
-    from lifelong_rl.runs.setup import prepare
 
     folder = RunFolder.open(run_dir)
-    setup = prepare(folder.config, plugins)
+    setup = prepare_on(device, folder.config, plugins)
     agent, tasks_done = load_agent(setup, folder, checkpoint)
     make_env: Any = partial(setup.sequence.make_env, **setup.env_options)
 

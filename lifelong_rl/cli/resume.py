@@ -8,24 +8,26 @@ from typing import Annotated
 
 import tyro
 
-from lifelong_rl.cli.options import Command, Repeated
+from lifelong_rl.cli.options import Command, OptionalDevice, Repeated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume(Command):
     """Go on with a run that was stopped, from its last checkpoint.
 
-    The results are those of a run that was never stopped.
+    The results are those of a run that was never stopped, unless it goes on on another device.
 
     Attributes:
         run_dir: Folder of the run.
         checkpoint: Go on from this one, such as task-001, and remove those after it.
+        device: Go on on this one: auto, cpu, cuda, cuda:N or mps; by default on the run's own.
         plugin: Module to import first; those that the run names must be named here too.
         quiet: Print only the summary at the end.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     checkpoint: Annotated[str | None, tyro.conf.arg(name="from", metavar="CHECKPOINT")] = None
+    device: OptionalDevice = None
     plugin: Repeated = ()
     quiet: bool = False
 
@@ -44,7 +46,7 @@ class Resume(Command):
                 print(f"{folder.path} is finished; nothing to resume")
                 print_summary(results, folder, quiet=self.quiet)
                 return 0
-            loop = open_loop(folder, self.checkpoint, self.plugin)
+            loop = open_loop(folder, self.checkpoint, self.plugin, self.device)
             return follow(loop, folder, quiet=self.quiet)
         finally:
             folder.unlock()

@@ -52,9 +52,9 @@ class Distillation(ContinualMethod, ABC):
             batch: Rows of the current task.
         """
 
-    def draw_old_tasks(self, n: int) -> Tensor:
-        """An old task for each of `n` rows, (n,) of int64, uniformly."""
-        return torch.randint(self.num_old_tasks, (n,))
+    def draw_old_tasks(self, n: int, device: torch.device) -> Tensor:
+        """An old task for each of `n` rows, (n,) of int64 on a device, uniformly."""
+        return torch.randint(self.num_old_tasks, (n,), device=device)
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:
         """Strength · mean KL(old ‖ current)."""

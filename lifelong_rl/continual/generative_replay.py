@@ -82,7 +82,8 @@ class GenerativeReplay(Distillation):
         Raises:
             UserError: The generator is of an old checkpoint.
         """
-        tasks = self.draw_old_tasks(self.options.batch_size)
+        device = next(iter(batch.values())).device
+        tasks = self.draw_old_tasks(self.options.batch_size, device)
         generated = self._generators[component.name].sample(F.one_hot(tasks, self._num_tasks))
         inputs = {key: batch[key] for key in _generated(component)}
         sizes = [value[0].numel() for value in inputs.values()]
@@ -128,25 +129,27 @@ class GenerativeReplay(Distillation):
         super().load_state_dict(state)
         self._num_tasks = state["num_tasks"]
         for name, values in state["generators"].items():
-            self._generators[name] = self._make_generator(len(values["mean"]))
+            mean = values["mean"]
+            self._generators[name] = self._make_generator(len(mean), mean.device)
             self._generators[name].load_state_dict(values)
 
-    def _make_generator(self, features: int) -> ConditionalVAE:
-        return ConditionalVAE(features, self._num_tasks, self.options.latent, self.options.hidden)
+    def _make_generator(self, features: int, device: torch.device) -> ConditionalVAE:
+        latent, hidden = self.options.latent, self.options.hidden
+        return ConditionalVAE(features, self._num_tasks, latent, hidden).to(device)
 
     def _learn_generator(self, name: str, data: Tensor, task_id: int) -> ConditionalVAE:
         """A generator of the rows of task `task_id`, which are `data`, and of those before it."""
         last = self._generators.get(name)
 
         def draw(n: int) -> Batch:
-            tasks = torch.randint(task_id + 1, (n,))
+            tasks = torch.randint(task_id + 1, (n,), device=data.device)
             condition = F.one_hot(tasks, self._num_tasks).float()
-            rows = data[torch.randint(len(data), (n,))]
+            rows = data[torch.randint(len(data), (n,), device=data.device)]
             if last is not None:
                 rows = torch.where((tasks == task_id).unsqueeze(1), rows, last.sample(condition))
             return {"rows": rows, "condition": condition}
 
-        generator = self._make_generator(data.shape[1])
+        generator = self._make_generator(data.shape[1], data.device)
         generator.standardise(draw(STATISTICS_ROWS)["rows"])
         optimizer = Adam(generator.parameters(), lr=self.options.learning_rate, fused=True)
         objective = _GeneratorLoss(f"generator of {name}", generator, optimizer)

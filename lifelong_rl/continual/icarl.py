@@ -103,7 +103,8 @@ class ICaRL(LwF):
         if rows is None:
             return batch
         count = max(1, round(self.options.ratio * len(batch["labels"])))
-        drawn = torch.randint(len(rows["labels"]), (count,))
+        labels = rows["labels"]
+        drawn = torch.randint(len(labels), (count,), device=labels.device)
         return concatenate(batch, {key: value[drawn] for key, value in rows.items()})
 
     def end_task(self, learner: Learner, task_id: int) -> None:

@@ -42,5 +42,5 @@ class LwF(Distillation):
     def rows(self, component: Component, batch: Batch) -> Batch:
         """The current batch's inputs as if its rows were of old tasks."""
         inputs = {key: batch[key] for key in component.inputs}
-        n = len(next(iter(inputs.values())))
-        return component.with_task(inputs, self.draw_old_tasks(n))
+        first = next(iter(inputs.values()))
+        return component.with_task(inputs, self.draw_old_tasks(len(first), first.device))

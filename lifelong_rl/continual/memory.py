@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
@@ -50,7 +51,8 @@ class Reservoir:
         last = torch.full((self.capacity,), -1).scatter_reduce(0, slot[kept], kept, "amax")
         taken = (last >= 0).nonzero().squeeze(1)
         for key, value in batch.items():
-            self._slots[key][taken] = value.detach()[last[taken]]
+            slots = self._slots[key]
+            slots[taken.to(slots.device)] = value.detach()[last[taken].to(value.device)]
         self.seen += n
 
     @property
@@ -108,14 +110,12 @@ class EpisodicMemory:
         task = (torch.arange(n) + torch.randint(self.num_tasks, ())) % self.num_tasks
         size = self._sizes[task]
         offset = (self._sizes.cumsum(0) - self._sizes)[task]
-        index = offset + (torch.rand(n, dtype=torch.float64) * size).long()
-        return {key: value[index.to(value.device)] for key, value in self._rows.items()}
+        return self._take(offset + (torch.rand(n, dtype=torch.float64) * size).long())
 
     def sample_task(self, task: int, n: int) -> Batch:
         """Draw `n` rows of one task with replacement; tasks count from 0 in order of addition."""
         offset = self._sizes[:task].sum()
-        index = offset + (torch.rand(n, dtype=torch.float64) * self._sizes[task]).long()
-        return {key: value[index.to(value.device)] for key, value in self._rows.items()}
+        return self._take(offset + (torch.rand(n, dtype=torch.float64) * self._sizes[task]).long())
 
     def state_dict(self) -> StateTree:
         """Rows and their number for each task."""
@@ -124,7 +124,12 @@ class EpisodicMemory:
     def load_state_dict(self, state: StateTree) -> None:
         """Take over a state made by `state_dict`."""
         self._rows = dict(state["rows"])
-        self._sizes = state["sizes"]
+        self._sizes = state["sizes"].cpu()  # as all that is drawn for it
+
+    def _take(self, index: Tensor) -> Batch:
+        """Rows by their numbers (n,) of int64."""
+        index = index.to(next(iter(self._rows.values())).device)
+        return {key: value[index] for key, value in self._rows.items()}
 
 
 class MemoryMethod(ContinualMethod):

@@ -99,7 +99,8 @@ def output_gradients(component: Component, batch: Batch) -> Tensor:
         values = outputs(component.predict(batch))
     varies = (values != values[0]).any(dim=0)
     candidates = (varies if varies.any() else ~varies).nonzero().squeeze(1)
-    drawn = candidates[torch.randint(len(candidates), (len(values),))]
+    places = torch.randint(len(candidates), (len(values),), device=values.device)
+    drawn = candidates[places]
 
     def output(row: Batch, index: Tensor) -> Tensor:
         return outputs(component.predict(row)).gather(1, index.unsqueeze(1)).sum()

@@ -37,10 +37,11 @@ class PerfectMemory(MemoryMethod):
         """As many rows, evenly over the tasks: those of the current one, then the memory's."""
         if not self.memory.num_tasks:
             return batch
-        n = len(next(iter(batch.values())))
+        first = next(iter(batch.values()))
+        n = len(first)
         share = max(1, n // (self.memory.num_tasks + 1))
-        drawn = torch.randperm(n)[:share]
-        current = {key: value[drawn.to(value.device)] for key, value in batch.items()}
+        drawn = torch.randperm(n, device=first.device)[:share]
+        current = {key: value[drawn] for key, value in batch.items()}
         return concatenate(current, self.memory.sample(n - share))
 
     def end_task(self, learner: Learner, task_id: int) -> None:

@@ -91,6 +91,8 @@ def orthogonalise(gradient: Tensor, basis: Tensor) -> Tensor:
 def extend_basis(basis: Tensor, new: Tensor) -> Tensor:
     """An orthonormal basis of the span of `basis` and `new` whose first rows are `basis`.
 
+    It is computed on the CPU, in float64, which not every device has.
+
     Args:
         basis: Orthonormal rows, (k, p).
         new: Any rows, (m, p); those of zeros and those in the span already add nothing.
@@ -98,14 +100,14 @@ def extend_basis(basis: Tensor, new: Tensor) -> Tensor:
     Returns:
         (k + at most m, p).
     """
-    rows = new[new.norm(dim=1) > 0].double()
+    rows = new[new.norm(dim=1) > 0].cpu().double()
     units = rows / rows.norm(dim=1, keepdim=True)
-    exact = basis.double()
+    exact = basis.cpu().double()
     for _ in range(2):  # once leaves rounding errors
         units = units - units @ exact.T @ exact
     # Singular vectors, unlike Gram-Schmidt, tell what of nearly dependent rows is noise.
     _, lengths, directions = torch.linalg.svd(units, full_matrices=False)
-    return torch.cat([basis, directions[lengths > 1e-5].to(basis.dtype)])
+    return torch.cat([basis, directions[lengths > 1e-5].to(basis)])
 
 
 def add_curvature(inverse: Tensor, curvature: Tensor) -> Tensor:

@@ -72,7 +72,8 @@ class RGO(ContinualMethod):
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         super().__init__(options, **given)
-        self._inverses: dict[str, dict[str, Tensor]] = {}
+        self._inverses: dict[str, dict[str, Tensor]] = {}  # on the CPU, which has float64
+        self._projectors: dict[str, dict[str, Tensor]] = {}  # of these, as steps need them
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network that permutes its features for each task."""
@@ -90,11 +91,14 @@ class RGO(ContinualMethod):
     def after_step(self, component: Component, step: StepRecord) -> None:
         """Multiply the step of each hidden layer by P."""
         now = trainable(component)
+        projectors = self._projectors.setdefault(component.name, {})
         for layer, inverse in self._inverses.get(component.name, {}).items():
             weight, bias = f"{layer}.weight", f"{layer}.bias"
             moved = [now[name].detach() - step.before[name] for name in (weight, bias)]
             joined = torch.cat([moved[0], moved[1].unsqueeze(-1)], dim=-1)
-            turned = joined @ projector(inverse).to(joined.dtype)
+            if layer not in projectors:
+                projectors[layer] = projector(inverse).to(joined)
+            turned = joined @ projectors[layer]
             with torch.no_grad():
                 now[weight].copy_(step.before[weight] + turned[..., :-1])
                 now[bias].copy_(step.before[bias] + turned[..., -1])
@@ -104,6 +108,7 @@ class RGO(ContinualMethod):
         rows = draw_rows(learner.task_data(), self.options.samples)
         for name, component in self.components(learner).items():
             self._inverses[name] = self._updated(component, rows)
+        self._projectors.clear()
 
     def state_dict(self) -> StateTree:
         """H⁻¹ of each hidden layer of each component."""
@@ -112,6 +117,7 @@ class RGO(ContinualMethod):
     def load_state_dict(self, state: StateTree) -> None:
         """Take over a state made by `state_dict`."""
         self._inverses = {name: dict(inverses) for name, inverses in state.items()}
+        self._projectors.clear()
 
     def _updated(self, component: Component, rows: Batch) -> dict[str, Tensor]:
         inverses = dict(self._inverses.get(component.name, {}))
@@ -135,9 +141,10 @@ def shared_curvature(weight: Tensor, bias: Tensor) -> Tensor:
         bias: (rows, copies, units).
 
     Returns:
-        (copies, d, d) of float64.
+        (copies, d, d) of float64, on the CPU.
     """
-    units = torch.cat([weight, bias.unsqueeze(-1)], dim=-1).transpose(0, 1).flatten(1, 2).double()
+    joined = torch.cat([weight, bias.unsqueeze(-1)], dim=-1)
+    units = joined.transpose(0, 1).flatten(1, 2).cpu().double()
     return units.mT @ units / weight.shape[2]
 
 

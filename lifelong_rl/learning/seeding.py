@@ -1,6 +1,7 @@
 """Random numbers: every task of a run starts from generators seeded by (seed, task) alone.
 
-So no generator has to be saved, and a resumed run draws what it would have drawn.
+So no generator has to be saved, and a resumed run draws what it would have drawn. A GPU has a
+generator of its own, which is seeded with the others and gives other numbers than the CPU's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def derive_seed(seed: int, *key: int) -> int:
 
 
 def seed_everything(seed: int, *key: int) -> None:
-    """Seed the global generators of Python, NumPy and torch from `seed` and `key`."""
+    """Seed the global generators of Python, NumPy and torch (all devices) from `seed` and `key`."""
     words = np.random.SeedSequence([seed, *key]).generate_state(4)
     random.seed(int(words[1]))
     np.random.seed(int(words[2]))  # noqa: NPY002 (Stable-Baselines3 draws from it)
@@ -52,11 +53,23 @@ def set_generator_state(state: StateTree) -> None:
 
 @contextmanager
 def preserved_generators() -> Iterator[None]:
-    """Put the global generators back as they were."""
+    """Put the global generators of Python, NumPy and torch (all devices) back as they were."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    of_torch = [(generator, generator.get_state()) for generator in _torch_generators()]
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        for generator, state in of_torch:
+            generator.set_state(state)
+
+
+def _torch_generators() -> list[torch.Generator]:
+    """The global generators of the CPU and of the GPUs that this process has used."""
+    found = [torch.default_generator]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found += torch.cuda.default_generators
+    if torch.backends.mps.is_available():
+        found.append(torch.mps._get_default_mps_generator())
+    return found

@@ -43,7 +43,7 @@ class NearestMeanMLP(TaskNetwork):
         outputs: Tensor = self.network(inputs, task)
         if self.training or not self.known.any():
             return outputs
-        task_id = torch.zeros(len(inputs), dtype=torch.int64) if task is None else task
+        task_id = inputs.new_zeros(len(inputs), dtype=torch.int64) if task is None else task
         distances = self.features(inputs).unsqueeze(1) - self.means[task_id]
         nearness = -distances.square().sum(dim=2)
         return torch.where(self.known[task_id].unsqueeze(1), nearness, outputs[0]).unsqueeze(0)

@@ -69,7 +69,7 @@ class ConditionalVAE(nn.Module):
     @torch.no_grad()
     def sample(self, condition: Tensor) -> Tensor:
         """A row for each condition (n, conditions), noise included: (n, features)."""
-        z = torch.randn(len(condition), self.latent)
+        z = torch.randn(len(condition), self.latent, device=condition.device)
         decoded = self.decoder(torch.cat([z, condition], dim=1))
         scale = self.log_scale.clamp(min=MIN_LOG_SCALE).exp()
         rows: Tensor = self.mean + self.scale * (decoded + scale * torch.randn_like(decoded))

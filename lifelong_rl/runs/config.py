@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.options import Count, Seed, Threads, Together, Whole, check_options, plain
+from lifelong_rl.options import Count, Device, Seed, Threads, Together, Whole, check_options, plain
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
-SPEED_ONLY = ("num_threads", "diagnostics")
-"""Fields that change how fast a run is and what it logs, but none of its results."""
+MAY_CHANGE = ("num_threads", "diagnostics", "device")
+"""Fields that a run may go on with other values of. The first two change how fast it is and what it
+logs, and none of its results; another device has random numbers and rounding of its own."""
 ONLY_WITH_PIXELS = (
     "cameras",
     "frame_stack",
@@ -49,6 +50,8 @@ class RunConfig:
         eval_points: Evaluations of a task while it is learned, evenly spaced.
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
+        device: What the networks learn on: cpu; cuda, or cuda:N, an NVIDIA or ROCm GPU; mps, an
+            Apple GPU; or auto, the first GPU, and the CPU where there is none.
         diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, srank,
             norms.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
@@ -82,6 +85,7 @@ class RunConfig:
     eval_points: Count = 10
     num_threads: Threads = 2
     threads: Threads = 1
+    device: Device = "cpu"
     diagnostics: bool = True
     observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)

@@ -38,6 +38,7 @@ def checks() -> Iterator[tuple[Level, str]]:
     for package, specifier in requirements().items():
         yield check_version(package, installed(package), specifier)
     yield "ok", f"{os.cpu_count()} cores, {cpu_model()}, {platform.platform()}"
+    yield from check_devices()
     yield check_rendering()
 
 
@@ -70,6 +71,17 @@ def check_version(package: str, version: str | None, specifier: str) -> tuple[Le
         because = f" ({REASONS[package]})" if package in REASONS else ""
         return "broken", f"{package} {version} does not work{because}: {fix}"
     return "ok", f"{package} {version}"
+
+
+def check_devices() -> Iterator[tuple[Level, str]]:
+    """The devices that networks can learn on; the CPU always is one."""
+    if installed("torch") is None:
+        return
+    from lifelong_rl.learning.devices import describe_gpus
+
+    yield "ok", "device cpu, the default"
+    for line in describe_gpus():
+        yield "ok", f"device {line}"
 
 
 def check_rendering() -> tuple[Level, str]:

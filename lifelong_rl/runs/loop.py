@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lifelong_rl.errors import ContractError, NonFiniteError, UserError, no_exit
+from lifelong_rl.learning.devices import describe_device, move_tree
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.contract import check_diagnostics
@@ -68,6 +69,7 @@ class SequenceLoop:
         refusal = setup.refusal
         if refusal is not None:
             raise UserError(refusal)
+        self._device = setup.device
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
         self._labels = task_labels(setup.sequence.tasks)
@@ -89,7 +91,7 @@ class SequenceLoop:
             )
             if self._diagnostics is not None and state is not None:
                 rows = setup.update_state(self._agent, state.get("diagnostics", {}))
-                self._diagnostics.load_state_dict(rows)
+                self._diagnostics.load_state_dict(move_tree(rows, self._device))
             self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
 
     def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -120,9 +122,11 @@ class SequenceLoop:
         try:
             with no_exit(), contextlib.closing(self._log), contextlib.closing(self._evaluator):
                 folder.write_status("running")
-                notes = [*self._setup.notes, *(folder.note_versions() if begun else ())]
+                device = describe_device(self._device)
+                changes = folder.note_changes(device) if begun else []
+                notes = [*self._setup.notes, *changes]
                 facts = {"tasks": self._labels, "task_versions": sequence.versions()}
-                folder.add_session(facts, notes)
+                folder.add_session(facts, device, notes)
                 for note in notes:
                     self._reporter.warn(note)
                 self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent
 from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
@@ -26,7 +28,10 @@ STATE: Shape = {
 
 
 def open_loop(
-    folder: RunFolder, checkpoint: str | None = None, plugins: Collection[str] = ()
+    folder: RunFolder,
+    checkpoint: str | None = None,
+    plugins: Collection[str] = (),
+    device: str | None = None,
 ) -> SequenceLoop:
     """The loop of a run, as it stood at a checkpoint.
 
@@ -35,11 +40,12 @@ def open_loop(
         checkpoint: Go on from this one, and remove those after it; by default from the last, or
             from the beginning where there is none.
         plugins: Modules to import first, see `prepare`.
+        device: Go on on this one; by default on that of the configuration.
 
     Raises:
         UserError: The configuration or the checkpoint cannot be used; nothing is removed then.
     """
-    setup = prepare(folder.config, plugins)
+    setup = prepare_on(device, folder.config, plugins)
     state = load_state(setup, folder, checkpoint)
     loop = SequenceLoop(setup, state)
     if state is not None:
@@ -47,6 +53,11 @@ def open_loop(
     if checkpoint is not None:
         folder.rewind(checkpoint)
     return loop
+
+
+def prepare_on(device: str | None, config: RunConfig, plugins: Collection[str]) -> Setup:
+    """What `prepare` makes of a run's configuration, for another device if one is named."""
+    return prepare(config if device is None else replace(config, device=device), plugins)
 
 
 def finished_results(folder: RunFolder) -> dict[str, Any] | None:

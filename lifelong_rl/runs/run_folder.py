@@ -225,30 +225,43 @@ class RunFolder:
         """Write `results.json`."""
         write_json(self.path / "results.json", results)
 
-    def add_session(self, facts: dict[str, Any], notes: Sequence[str] = ()) -> None:
+    def add_session(self, facts: dict[str, Any], device: str, notes: Sequence[str] = ()) -> None:
         """Add this process to the `sessions` of `manifest.json`, and `facts` about the run.
 
         Args:
             facts: As JSON.
+            device: What it learns on, see `lifelong_rl.learning.devices.describe_device`.
             notes: What should be known of this process's part of the run.
         """
-        session = {**describe_session(), **({"notes": list(notes)} if notes else {})}
+        session = {**describe_session(), "device": device}
+        if notes:
+            session["notes"] = list(notes)
         write_json(self.path / "manifest.json", {**facts, "sessions": [*self.sessions(), session]})
 
-    def note_versions(self) -> list[str]:
-        """Say that the run goes on under other versions than the last process's; nothing if not.
+    def note_changes(self, device: str) -> list[str]:
+        """Say that the run goes on under other versions or on another device than before.
+
+        Args:
+            device: What this process learns on, as for `add_session`.
+
+        Returns:
+            A line for each; none if all is as in the last process.
 
         Raises:
             UserError: The manifest is damaged.
         """
         sessions = self.sessions()
-        changes = find_changes(versions_of(sessions[-1]), versions()) if sessions else []
-        if not changes:
+        if not sessions:
             return []
-        return [
-            f"the run goes on under other versions: {', '.join(changes)}; its numbers may not be "
-            "those of a run that was never stopped"
-        ]
+        notes = []
+        end = "its numbers may not be those of a run that was never stopped"
+        changes = find_changes(versions_of(sessions[-1]), versions())
+        if changes:
+            notes.append(f"the run goes on under other versions: {', '.join(changes)}; {end}")
+        before = sessions[-1].get("device", "cpu")  # earlier versions knew no other
+        if before != device:
+            notes.append(f"the run goes on on another device: {before} → {device}; {end}")
+        return notes
 
     def sessions(self) -> list[dict[str, Any]]:
         """The processes that made the run, as `manifest.json` tells of them.

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from lifelong_rl import continual
 from lifelong_rl.compatibility import (
     MEANINGS,
@@ -23,11 +25,12 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Agent, StateTree
+from lifelong_rl.learning.devices import open_device
 from lifelong_rl.learning.rows import split_old_rows
 from lifelong_rl.learning.seeding import derive_seed, seed_everything
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins, refuse_unnamed
-from lifelong_rl.runs.config import ONLY_WITH_PIXELS, SPEED_ONLY, RunConfig
+from lifelong_rl.runs.config import MAY_CHANGE, ONLY_WITH_PIXELS, RunConfig
 from lifelong_rl.runs.contract import EnvContract, check_agent
 from lifelong_rl.runs.sequence import (
     Sequence,
@@ -77,14 +80,26 @@ class Setup:
         return self.config.curve_episodes
 
     @property
+    def device(self) -> torch.device:
+        """What the networks learn on.
+
+        Raises:
+            UserError: It is not there.
+        """
+        return open_device(self.config.device)
+
+    @property
     def agent_name(self) -> str:
         """What to call the agent in an error."""
         return f"the agent '{self.config.agent}'"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be of use: all that decides the numbers."""
-        left_out = (*SPEED_ONLY, "observation", *ONLY_WITH_PIXELS)
+        """What must be equal for a checkpoint to be of use: what decides the numbers.
+
+        Its tensors are the CPU's, so they serve on every device.
+        """
+        left_out = (*MAY_CHANGE, "observation", *ONLY_WITH_PIXELS)
         config = {k: v for k, v in self.config.as_dict().items() if k not in left_out}
         return {
             **config,
@@ -223,14 +238,22 @@ class Setup:
 
     def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
-        seeing = {} if self.eyes is None else {"eyes": self.eyes}
+        more: dict[str, Any] = {} if self.eyes is None else {"eyes": self.eyes}
+        device = self.device
+        if device.type != "cpu":
+            if "device" not in inspect.signature(self.agent_class.build).parameters:
+                raise UserError(
+                    f"{self.agent_name} learns on the CPU alone, as its build takes no `device`; "
+                    "choose --device cpu"
+                )
+            more["device"] = device
         try:
             agent: Agent = self.agent_class.build(
                 env,
                 num_tasks=self.sequence.num_tasks,
                 method=method,
                 seed=config.seed,
-                **seeing,
+                **more,
                 **config.agent_options,
             )
         except (TypeError, ValueError, AssertionError, MemoryError) as error:

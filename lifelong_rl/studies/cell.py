@@ -1,6 +1,6 @@
 """The process of one cell of a sweep.
 
-    python -m lifelong_rl.studies.cell [--plugin MODULE] RUN_DIR
+    python -m lifelong_rl.studies.cell [--plugin MODULE] [--device DEVICE] RUN_DIR
 
 It runs or resumes the run in a folder, and ends when the sweep does, however that ended.
 """
@@ -23,7 +23,7 @@ from lifelong_rl.runs.restore import finished_results, open_loop
 from lifelong_rl.runs.run_folder import RunFolder
 
 
-def run_cell(path: Path, plugins: Collection[str]) -> int:
+def run_cell(path: Path, plugins: Collection[str], device: str | None = None) -> int:
     """Run or resume, and return the exit code.
 
     What goes wrong is told on stderr with its traceback; the last line says it in short.
@@ -31,6 +31,7 @@ def run_cell(path: Path, plugins: Collection[str]) -> int:
     Args:
         path: Folder of the run.
         plugins: Modules to import first, see `lifelong_rl.runs.setup.prepare`.
+        device: To learn on; by default that of the run.
     """
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     try:
@@ -39,7 +40,8 @@ def run_cell(path: Path, plugins: Collection[str]) -> int:
         try:
             if not finished_results(folder):
                 with no_exit():
-                    run_to_end(open_loop(folder, plugins=plugins), folder, Reporter())
+                    loop = open_loop(folder, plugins=plugins, device=device)
+                    run_to_end(loop, folder, Reporter())
         finally:
             folder.unlock()
         return 0
@@ -61,9 +63,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the cell that the arguments name, and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("--device")
     parser.add_argument("run_dir", type=Path)
     given = parser.parse_args(arguments)
-    return run_cell(given.run_dir, given.plugin)
+    return run_cell(given.run_dir, given.plugin, given.device)
 
 
 if __name__ == "__main__":

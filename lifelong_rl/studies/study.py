@@ -18,7 +18,7 @@ from lifelong_rl.options import check_options
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import (
     FORMER,
-    SPEED_ONLY,
+    MAY_CHANGE,
     RunConfig,
     check_fields,
     read_mapping,
@@ -93,18 +93,19 @@ class Cell:
             UserError: Methods do not go together, the agent does not accept a value of an option,
                 or one that declares nothing cannot learn the sequence at all.
         """
-        config = self.setup.config
+        config = replace(self.setup.config, device="cpu")  # GPUs are for the cells' own processes
+        setup = replace(self.setup, config=config)
         continual.make(config.method, **config.method_options)
         if read_offers(AGENTS, config.agent) is not None:
-            refusal = self.setup.refusal
+            refusal = setup.refusal
             if refusal is None:
-                _build(self.setup)
+                _build(setup)
             return refusal
         try:
-            _begin(self.setup)
+            _begin(setup)
         except UserError as error:
             alone = replace(config, method="finetune", method_options={})
-            _begin(replace(self.setup, config=alone, interleaves=False))
+            _begin(replace(setup, config=alone, interleaves=False))
             return str(error)
         except Exception:  # its run will fail with this, and tell where
             return None
@@ -297,7 +298,7 @@ def _flat(config: RunConfig) -> dict[str, Any]:
     for name, value in config.as_dict().items():
         if name in OPTIONS:
             flat |= {f"{name}.{option}": entry for option, entry in value.items()}
-        elif name not in SPEED_ONLY:
+        elif name not in MAY_CHANGE:
             flat[name] = value
     return flat
 

@@ -12,10 +12,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import mean
 from typing import Literal
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.devices import spread
 from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
@@ -50,6 +52,7 @@ class Entry:
             if it is to do.
         fraction_before: The same when this sweep started it.
         started: Of the process of this sweep, on the monotonic clock.
+        device: What it runs on in the process of this sweep.
     """
 
     cell: Cell
@@ -59,6 +62,7 @@ class Entry:
     fraction: float = 0.0
     fraction_before: float = 0.0
     started: float = 0.0
+    device: str = ""
 
 
 class SweepReporter:
@@ -110,18 +114,39 @@ class SweepLoop:
         command: Program and arguments that run or resume the run in the folder that is added as
             the last argument. It has a pipe as stdin, and must end when that is closed.
         processes: Cells that run at a time.
+        devices: What all cells run on, each on the one of these that has the fewest; by default
+            each cell runs on its own. See `lifelong_rl.learning.devices.spread`.
+        per_device: Cells that run at a time on each GPU, within those of `processes`.
 
     Attributes:
         entries: One for each cell.
+        gpus: That cells run on.
+        processes: Cells that run at a time.
 
     Raises:
         UserError: A cell has an option that its agent or method does not accept, or a sequence
-            that its agent cannot learn.
+            that its agent cannot learn; or a device is not there.
     """
 
-    def __init__(self, cells: Iterable[Cell], command: Sequence[str], processes: int) -> None:
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        command: Sequence[str],
+        processes: int,
+        devices: Sequence[str] = (),
+        per_device: int = 1,
+    ) -> None:
         self.entries = [Entry(cell) for cell in cells]
-        self.processes = processes
+        asked = {entry.cell.setup.config.device for entry in self.entries}
+        self._devices = {name: spread(devices or [name]) for name in asked}
+        self._per_device = per_device
+        self.gpus = [
+            name for name in dict.fromkeys(chain(*self._devices.values())) if name != "cpu"
+        ]
+        all_on_gpus = all("cpu" not in names for names in self._devices.values())
+        self.processes = (
+            min(processes, per_device * len(self.gpus)) if self.gpus and all_on_gpus else processes
+        )
         self._command = command
         self._running: list[_Process] = []
         self._looked_elsewhere = 0.0
@@ -223,17 +248,30 @@ class SweepLoop:
         for entry in self.entries_in("to do"):
             if len(self._running) >= self.processes:
                 return
+            device = self._free_device(entry)
+            if device is None:
+                continue  # another cell may be for another device
             self._look(entry)  # another sweep may have been faster
             if entry.state == "to do":
-                self._start_process(entry)
+                self._start_process(entry, device)
             self._reporter.changed(entry)
 
-    def _start_process(self, entry: Entry) -> None:
+    def _free_device(self, entry: Entry) -> str | None:
+        """The device for a cell: of those that have room the one with the fewest cells."""
+        names = self._devices[entry.cell.setup.config.device]
+        if names == ["cpu"]:
+            return "cpu"
+        busy = [process.entry.device for process in self._running]
+        device = min(names, key=busy.count)
+        return device if busy.count(device) < self._per_device else None
+
+    def _start_process(self, entry: Entry, device: str) -> None:
         cell = entry.cell
+        its_own = device == cell.setup.config.device
         try:
             _make_folder(cell)
             popen = subprocess.Popen(
-                [*self._command, str(cell.path)],
+                [*self._command, *(() if its_own else ("--device", device)), str(cell.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -247,7 +285,7 @@ class SweepLoop:
         assert popen.stderr is not None
         os.set_blocking(popen.stderr.fileno(), False)
         self._running.append(_Process(entry, popen))
-        entry.state, entry.started = "running", time.monotonic()
+        entry.state, entry.started, entry.device = "running", time.monotonic(), device
         entry.fraction_before = entry.fraction
 
     def _collect(self) -> None:

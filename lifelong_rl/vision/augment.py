@@ -72,7 +72,7 @@ class Augmentation:
         Args:
             images: (n, k, c, h, w) uint8.
             copies: How many different views to make of each image.
-            generator: Draws; by default torch's global one.
+            generator: Draws; by default torch's global one of the images' device.
             aligned: Whether all views of a row lie pixel on pixel; if not, each is shifted further
                 by itself, by up to `relative_shift`.
 
@@ -106,7 +106,7 @@ def random_shift(images: Tensor, pixels: int, generator: Generator | None = None
     Args:
         images: (n, k, c, h, w).
         pixels: The shift along either axis is uniform in {−pixels, …, pixels}.
-        generator: Draws; by default torch's global one.
+        generator: Draws; by default torch's global one of the images' device.
 
     Returns:
         Of the shape and type of `images`.
@@ -114,11 +114,12 @@ def random_shift(images: Tensor, pixels: int, generator: Generator | None = None
     if pixels == 0:
         return images
     n, _, _, height, width = images.shape
-    rows = torch.arange(-pixels, height + pixels).clamp_(0, height - 1)
-    columns = torch.arange(-pixels, width + pixels).clamp_(0, width - 1)
+    device = images.device
+    rows = torch.arange(-pixels, height + pixels, device=device).clamp_(0, height - 1)
+    columns = torch.arange(-pixels, width + pixels, device=device).clamp_(0, width - 1)
     windows = images[:, :, :, rows][..., columns].unfold(3, height, 1).unfold(4, width, 1)
-    down, right = torch.randint(0, 2 * pixels + 1, (2, n), generator=generator)
-    return windows[torch.arange(n), :, :, down, right]
+    down, right = torch.randint(0, 2 * pixels + 1, (2, n), generator=generator, device=device)
+    return windows[torch.arange(n, device=device), :, :, down, right]
 
 
 def jitter(
@@ -132,12 +133,13 @@ def jitter(
         images: (n, c, h, w), uint8 or float in [0, 1].
         brightness: The largest |b|.
         contrast: The largest |c|.
-        generator: Draws; by default torch's global one.
+        generator: Draws; by default torch's global one of the images' device.
 
     Returns:
         A new tensor of float, (n, c, h, w).
     """
-    draws = torch.rand(2, len(images), 1, 1, 1, generator=generator).mul_(2).sub_(1)
+    shape = 2, len(images), 1, 1, 1
+    draws = torch.rand(shape, generator=generator, device=images.device).mul_(2).sub_(1)
     scale = 1 + contrast * draws[0]
     offset = 0.5 - 0.5 * scale + brightness * draws[1]
     return torch.addcmul(offset, to_float(images), scale).clamp_(0, 1)
@@ -150,7 +152,7 @@ def cutout_(images: Tensor, side: int, generator: Generator | None = None) -> Te
         images: (n, c, h, w) float in [0, 1].
         side: Height and width are uniform in {0, …, side}; the place is uniform where the
             rectangle fits.
-        generator: Draws; by default torch's global one.
+        generator: Draws; by default torch's global one of the images' device.
 
     Returns:
         `images`.
@@ -158,16 +160,17 @@ def cutout_(images: Tensor, side: int, generator: Generator | None = None) -> Te
     if side == 0:
         return images
     n, channels, height, width = images.shape
+    device = images.device
     side = min(side, height, width)
-    sizes = torch.randint(0, side + 1, (2, n), generator=generator)
-    places = torch.rand(2, n, generator=generator)
+    sizes = torch.randint(0, side + 1, (2, n), generator=generator, device=device)
+    places = torch.rand(2, n, generator=generator, device=device)
     inside = []
     for axis, length in enumerate((height, width)):
         start = (places[axis] * (length - sizes[axis] + 1)).floor().unsqueeze(1)
-        grid = torch.arange(length)
+        grid = torch.arange(length, device=device)
         inside.append((grid >= start) & (grid < start + sizes[axis].unsqueeze(1)))
     hidden = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
-    colours = torch.rand(n, channels, generator=generator)
+    colours = torch.rand(n, channels, generator=generator, device=device)
     which, row, column = hidden.nonzero(as_tuple=True)
     images[which, :, row, column] = colours[which]
     return images

@@ -36,7 +36,7 @@ def kmeans(points: Tensor, k: int, iterations: int = 10) -> Clusters:
     n = len(points)
     if not 1 <= k <= n:
         raise ValueError(f"{n} points cannot be divided into {k} clusters")
-    centres = points[torch.randperm(n)[:k]]
+    centres = points[torch.randperm(n, device=points.device)[:k]]
     assignment = assign(points, centres)
     for _ in range(iterations):
         counts = torch.bincount(assignment, minlength=k)
@@ -44,7 +44,8 @@ def kmeans(points: Tensor, k: int, iterations: int = 10) -> Clusters:
         centres = sums / counts.clamp(min=1).unsqueeze(1)
         empty = counts == 0
         if empty.any():
-            centres[empty] = points[torch.randint(n, (int(empty.sum()),))]
+            drawn = torch.randint(n, (int(empty.sum()),), device=points.device)
+            centres[empty] = points[drawn]
         found = assign(points, centres)
         if torch.equal(found, assignment):
             break

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -149,15 +150,17 @@ def see(images: Tensor, view: str) -> Tensor:
 
 
 def encode(encoder: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
-    """The features of many images without a gradient, (n, dim).
+    """The features of many images without a gradient, (n, dim), on the encoder's device.
 
     Args:
         encoder: Maps (n, 3, h, w) of uint8 to (n, dim).
-        images: (n, 3, h, w) uint8.
+        images: (n, 3, h, w) uint8, on any device.
         batch_size: Images at a time.
     """
+    device = next(chain(encoder.parameters(), encoder.buffers()), images).device
     with torch.no_grad():
-        return torch.cat([encoder(part) for part in torch.split(images, batch_size)])
+        parts = torch.split(images, batch_size)
+        return torch.cat([encoder(part.to(device)) for part in parts])
 
 
 def save_encoder(path: Path, encoder: Encoder, made: Mapping[str, Any]) -> None:

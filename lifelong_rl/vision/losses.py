@@ -33,7 +33,7 @@ def nt_xent(
     positive = torch.arange(2 * n, device=logits.device).roll(n)
     if excluded is not None:
         hidden |= excluded.repeat(2, 2)
-        hidden[torch.arange(2 * n), positive] = False
+        hidden[torch.arange(2 * n, device=logits.device), positive] = False
     return F.cross_entropy(logits.masked_fill(hidden, -torch.inf), positive)
 
 

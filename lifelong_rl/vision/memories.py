@@ -40,7 +40,7 @@ class Queue(nn.Module):
             positions: And when in it, (n,).
         """
         size = len(self.keys)
-        places = (self.next + torch.arange(len(keys))) % size
+        places = (self.next + torch.arange(len(keys), device=keys.device)) % size
         newest = slice(max(len(keys) - size, 0), None)
         self.keys[places[newest]] = F.normalize(keys[newest], dim=1)
         self.episodes[places[newest]] = episodes[newest]

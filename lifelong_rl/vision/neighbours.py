@@ -37,7 +37,7 @@ def neighbour_grid(
     queries = pool[np.linspace(0, len(pool) - 1, rows).astype(np.int64)]
     same_episode = frames.episodes[queries][:, None] == frames.episodes[pool]
     columns = min(columns, int((~same_episode).sum(axis=1).min()))
-    features = encode(encoder, torch.from_numpy(frames.images[pool, 0]))
+    features = encode(encoder, torch.from_numpy(frames.images[pool, 0])).cpu()
     of_queries = features[np.searchsorted(pool, queries)]
     found = nearest(of_queries, features, torch.from_numpy(same_episode), columns)
     shown = np.column_stack([queries, pool[found.numpy()]])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.learning.seeding import preserved_generators
+
 FRAMES = 2048
 """To compute the components from, at most."""
 OVERSAMPLING = 16
@@ -27,7 +29,7 @@ class PixelPCA(nn.Module):
         super().__init__()
         chosen = images[:: max(len(images) // FRAMES, 1)][:FRAMES]
         pixels = _flatten(chosen)
-        with torch.random.fork_rng(devices=[]):
+        with preserved_generators():
             torch.manual_seed(seed)
             mean = pixels.mean(dim=0)
             q = min(dim + OVERSAMPLING, *pixels.shape)

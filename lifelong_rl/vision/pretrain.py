@@ -15,8 +15,9 @@ from torch.optim import Optimizer
 
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Adam, Batch, gradient_step
+from lifelong_rl.learning.devices import open_device
 from lifelong_rl.learning.seeding import preserved_generators, seed_everything
-from lifelong_rl.options import Count, Positive, Seed, Threads, check_options
+from lifelong_rl.options import Count, Device, Positive, Seed, Threads, check_options
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
@@ -46,6 +47,7 @@ class PretrainConfig:
         lr: Learning rate of Adam.
         seed: Decides all that is random.
         threads: Threads of each torch operation.
+        device: What is learned on, see `lifelong_rl.learning.devices.open_device`.
         augmentation: How images are changed.
         options: Of the objective.
     """
@@ -57,6 +59,7 @@ class PretrainConfig:
     lr: Positive = 1e-3
     seed: Seed = 0
     threads: Threads = 1
+    device: Device = "cpu"
     augmentation: Augmentation = field(default_factory=Augmentation)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -120,12 +123,13 @@ def pretrain(
         points: How often to measure.
 
     Raises:
-        UserError: The objective cannot be learned from these frames.
+        UserError: The objective cannot be learned from these frames, or the device is not there.
         NonFiniteError: The loss is NaN or infinite.
     """
+    device = open_device(config.device)
     torch.set_num_threads(config.threads)
     seed_everything(config.seed)
-    objective = make(config.objective, train, config.augmentation, **config.options)
+    objective = make(config.objective, train, config.augmentation, **config.options).to(device)
     shown, started = torch.from_numpy(held_out.images[:, 0]), perf_counter()
     losses = optimise(objective, train, config)
     for step, measured in measured_steps(objective, losses, config, shown, points):
@@ -192,7 +196,9 @@ def optimise(objective: SelfSupervised, frames: Frames, config: PretrainConfig) 
 
 
 class Sampler:
-    """Batches of frames for an objective, see `SelfSupervised`.
+    """Batches of frames for an objective, on its device; see `SelfSupervised`.
+
+    The frames stay on the CPU, as bytes: a GPU need not have room for all of them.
 
     Args:
         frames: To draw from.
@@ -202,9 +208,9 @@ class Sampler:
 
     def __init__(self, frames: Frames, objective: SelfSupervised, rng: np.random.Generator) -> None:
         self._images = torch.from_numpy(frames.images)
-        self._episodes = torch.from_numpy(frames.episodes)
+        self._episodes = torch.from_numpy(frames.episodes).to(objective.device)
         self._timeline = Timeline(frames.episodes, frames.steps)
-        self._positions = torch.from_numpy(self._timeline.positions)
+        self._positions = torch.from_numpy(self._timeline.positions).to(objective.device)
         self._objective, self._rng = objective, rng
 
     def draw(self, n: int) -> Batch:
@@ -213,10 +219,11 @@ class Sampler:
 
     def batch(self, frames: Rows) -> Batch:
         """The batch of these frames, (n, k), see `SelfSupervised.draw`."""
-        rows = torch.from_numpy(frames)
-        first = rows[:, 0]
+        rows, device = torch.from_numpy(frames), self._objective.device
+        images = self._images[rows][:, :, : self._objective.num_cameras].flatten(1, 2)
+        first = rows[:, 0].to(device)
         return {
-            "images": self._images[rows][:, :, : self._objective.num_cameras].flatten(1, 2),
+            "images": images.to(device),
             "index": first,
             "episode": self._episodes[first],
             "position": self._positions[first],
@@ -234,6 +241,7 @@ def measure(
         objective: Has the encoder.
         images: Held-out frames, (n, 3, h, w) uint8.
     """
+    images = images.to(objective.device)
     with preserved_generators():
         torch.manual_seed(0)  # the same views each time
         one, other = objective.augmentation.views(images.unsqueeze(1), copies=2).chunk(2)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.devices import describe_device, open_device
 from lifelong_rl.storage.atomic import TEMPORARY, write_file, write_json, writing
 from lifelong_rl.storage.event_file import EventFile
 from lifelong_rl.storage.json_file import Name, Shape
@@ -86,9 +87,13 @@ def describe(frames: Frames, number: int, camera: str, config: PretrainConfig) -
         number: How many of its frames are learned from.
         camera: That the encoder is for.
         config: What is learned and how.
+
+    Raises:
+        UserError: The device is not there.
     """
     return {
         "config": dataclasses.asdict(config),
+        "device": describe_device(open_device(config.device)),
         "camera": camera,
         "frames": {
             "sha256": fingerprint(frames),

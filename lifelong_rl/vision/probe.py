@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
 from lifelong_rl.vision.frames import Frames
@@ -186,9 +187,9 @@ def probe_module(
         frames.
     """
     images = torch.from_numpy(frames.images[:, 0])
-    features = encode(module, images)
+    features = encode(module, images).cpu()
     shown = split.test[:: max(len(split.test) // PAIRS, 1)][:PAIRS]
-    with torch.random.fork_rng(devices=[]):
+    with preserved_generators():
         torch.manual_seed(0)
         views = augmentation.views(images[shown].unsqueeze(1), copies=2)
     one, other = encode(module, views).chunk(2)

@@ -18,9 +18,16 @@ from lifelong_rl.vision.probe import mean_predictor, probe_module
 from lifelong_rl.vision.sampling import select, split_episodes
 from lifelong_rl.vision.supervised import Supervised
 
+CPU = torch.device("cpu")
+
 
 def compare(
-    encoder: Encoder, frames: Frames, *, supervised_steps: int = 1000, seed: int = 0
+    encoder: Encoder,
+    frames: Frames,
+    *,
+    supervised_steps: int = 1000,
+    seed: int = 0,
+    device: torch.device = CPU,
 ) -> dict[str, dict[str, Any]]:
     """What an encoder and its references are worth on the same frames, by name.
 
@@ -30,6 +37,7 @@ def compare(
         supervised_steps: Gradient steps of the encoder that learns from the labels; 0 to leave it
             out.
         seed: Of the references.
+        device: That images are encoded and the supervised reference learns on.
 
     Raises:
         UserError: There are too few episodes.
@@ -43,7 +51,7 @@ def compare(
         "pixel PCA": PixelPCA(torch.from_numpy(train.images[:, 0]), encoder.spec.dim, seed),
     }
     if supervised_steps:
-        supervised = Supervised(train, augmentation)
+        supervised = Supervised(train, augmentation).to(device)
         config = PretrainConfig(
             objective="supervised",
             batch_size=min(256, len(train.images)),
@@ -54,7 +62,7 @@ def compare(
         modules["supervised from pixels"] = supervised.encoder
     results = {"mean": mean_predictor(frames, split)}
     for name, module in modules.items():
-        results[name] = probe_module(module, frames, split, augmentation)
+        results[name] = probe_module(module.to(device), frames, split, augmentation)
     return results
 
 

@@ -1,4 +1,7 @@
-"""How a representation lies in its space, whatever it was trained for."""
+"""How a representation lies in its space, whatever it was trained for.
+
+What needs float64 is computed on the CPU, wherever the embeddings are.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def uniformity(embeddings: Tensor) -> float:
     Args:
         embeddings: (n, d).
     """
-    x = F.normalize(embeddings.double(), dim=1)
+    x = F.normalize(embeddings.cpu().double(), dim=1)
     similarity = x @ x.T
     pairs = torch.triu_indices(len(x), len(x), offset=1)
     squared = (2 - 2 * similarity[pairs[0], pairs[1]]).clamp_(min=0)
@@ -44,7 +47,7 @@ def effective_rank(embeddings: Tensor) -> float:
     Args:
         embeddings: (n, d).
     """
-    values = torch.linalg.svdvals(embeddings.double())
+    values = torch.linalg.svdvals(embeddings.cpu().double())
     share = values / values.sum()
     return float(torch.special.entr(share).sum().exp())
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from pretend_device import PRETEND, pretend_device, tensors_in, where
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import split_batch
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
@@ -540,3 +542,32 @@ def test_eyes_of_two_cameras_need_pictures_of_both() -> None:
 def test_a_view_counts_pictures() -> None:
     assert View.of(Toy(0, 4).observation_space) == View(4, SIZE, FELT + NUM_TASKS)
     assert View.of(gym.spaces.Box(0, 255, (6, 8, 8), np.uint8)) == View(2, 8, 0)
+
+
+@pytest.mark.parametrize("agent", ["sac", "bc"])
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+@pytest.mark.parametrize("method", ["finetune", "replay"])
+def test_nothing_is_left_on_another_device(agent: str, kind: str, method: str) -> None:
+    given = eyes(kind)
+
+    def learn(device: torch.device | str) -> tuple[Any, np.ndarray]:
+        made = build(agent, make(method), given, device=device)
+        for task_id in range(NUM_TASKS):
+            seed_everything(0, task_id)
+            made.begin_task(task_id, toys(task_id))
+            made.learn_task(12, lambda done: None)
+            made.end_task()
+        return made, made.act(toys().reset())
+
+    _, expected = learn("cpu")
+    with pretend_device() as device:
+        made, acted = learn(device)
+        left = [
+            name
+            for name, tensor in tensors_in(made.state_dict())
+            if where(tensor) != PRETEND.type and not name.endswith(("/step", "/sizes"))
+        ]
+        assert left == []
+        if kind == "frozen":
+            assert {where(p) for p in made._sight.encoders.parameters()} == {PRETEND.type}
+    np.testing.assert_allclose(acted, expected, rtol=1e-3, atol=1e-4)

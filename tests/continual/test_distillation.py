@@ -143,7 +143,7 @@ def test_lwf_compares_the_old_heads_on_the_current_rows(predictor, stream_learne
         method.end_task(learner, task_id)
     batch = learner.tasks[2]
     drawn = torch.arange(40) % 2
-    method.draw_old_tasks = lambda n: drawn[:n]
+    method.draw_old_tasks = lambda n, device: drawn[:n]
     head = drawn
     old = (outputs_of(component, batch["inputs"], head) / 2).softmax(1)
     disturb(component)
@@ -156,7 +156,7 @@ def test_lwf_draws_all_old_tasks_and_no_other():
     method = LwF()
     method.num_old_tasks = 3
     torch.manual_seed(0)
-    assert method.draw_old_tasks(3000).bincount().sub(1000).abs().max() < 100
+    assert method.draw_old_tasks(3000, torch.device("cpu")).bincount().sub(1000).abs().max() < 100
 
 
 def test_lwf_is_the_papers_loop(predictor, stream_learner, distributions):

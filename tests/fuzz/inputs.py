@@ -305,12 +305,19 @@ def trust(draw: Draw, words: list[str]) -> list[str]:
     return [*words, *rarely(draw, [["--plugin", "toy_plugin"]], [[], ["--plugin", "notes"]])]
 
 
+def device(draw: Draw) -> list[str]:
+    """What to compute on: there is a CPU everywhere, and nowhere a tenth GPU."""
+    named = rarely(draw, ["cpu"], ["cuda:9", "gpu", "cuda:", "CPU"])
+    return draw(st.sampled_from([[], [], ["--device", named]]))
+
+
 def run(draw: Draw) -> Input:
     words = [*run_words(draw), "--steps-per-task", str(draw(st.integers(4, 12)))]
     words += TINY[:4]
     flag(draw, words, "--seed", st.integers(0, 3) | st.sampled_from([2**32 - 1]))
     flag(draw, words, "--eval-points", st.integers(1, 3))
     flag(draw, words, "--num-threads", st.integers(1, 3))
+    words += device(draw)
     if rarely(draw, ["toy" not in words], [True]) and draw(st.integers(0, 4)) == 0:
         words += ["--order", str(draw(st.integers(0, 3)))]
     words += draw(st.sampled_from([[], ["--no-diagnostics"], ["--diagnostics"], ["--quiet"]]))
@@ -348,7 +355,7 @@ def resume(draw: Draw) -> Input:
     words = trust(draw, ["resume", path])
     if draw(st.integers(0, 2)) == 0:
         words += ["--from", rarely(draw, ["task-000", "task-001"], ["task-002", "task-9"])]
-    words += draw(st.sampled_from([[], ["--quiet"]]))
+    words += draw(st.sampled_from([[], ["--quiet"]])) + device(draw)
     return Input(words, writes=[path], makes=[f"{path}/results.json"])
 
 
@@ -356,6 +363,7 @@ def evaluate(draw: Draw) -> Input:
     path = rarely(draw, [*HALVES, *RUNS], ["runs", "foreign"])
     words = trust(draw, ["eval", path])
     flag(draw, words, "--episodes", st.integers(1, 3))
+    words += device(draw)
     if draw(st.integers(0, 3)) == 0:
         words += ["--checkpoint", rarely(draw, ["task-000", "task-001"], ["task-9", "task-00"])]
     if draw(st.integers(0, 3)) == 0:

@@ -116,7 +116,9 @@ def test_an_old_generator_can_be_evaluated_but_not_learned_on_from() -> None:
     agent.end_task()
     state = agent.state_dict()
     method = agent.method
-    state["method"]["generators"]["policy"] = method._make_generator(entries).state_dict()
+    state["method"]["generators"]["policy"] = method._make_generator(
+        entries, torch.device("cpu")
+    ).state_dict()
     env = setup.make_env(1)
     resumed: Any = setup.build_agent(env, old_form(state))[0]
     assert resumed.act(env.reset()).shape == (2, 4)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from lifelong_rl.cli.sweep_progress import LineReporter
 from lifelong_rl.errors import UserError
@@ -349,3 +350,54 @@ def test_modules_of_the_working_directory_are_not_those_of_a_cell(tmp_path, name
     find = f"from importlib.util import find_spec as f; s = f('{module}'); print(s and s.origin)"
     done = subprocess.run([*flags, "-c", find], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and str(tmp_path) not in done.stdout
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def devices(folder):
+    """What each cell was told to run on, in the order in which they began."""
+    return [line.split()[1] for line in (folder / "devices").read_text().splitlines()]
+
+
+def test_cells_are_spread_over_gpus_and_share_them(tmp_path, two_gpus):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    sweep = SweepLoop(cells(folder, range(6)), QUICK, 8, ["cuda"], per_device=2)
+    assert sweep.gpus == ["cuda:0", "cuda:1"] and sweep.processes == 4
+
+    def look(loop):
+        running = [entry.device for entry in loop.entries_in("running")]
+        assert max(map(running.count, loop.gpus)) <= 2
+
+    watch = Watch(look)
+    sweep.run(watch)
+    assert states(sweep) == ["finished"] * 6
+    assert watch.most == 4
+    assert [entry.device for entry in sweep.entries[:4]] == ["cuda:0", "cuda:1"] * 2
+    assert sorted(devices(folder)) == sorted(entry.device for entry in sweep.entries)
+
+
+def test_a_cell_waits_for_its_gpu_while_others_run_on_the_cpu(tmp_path, two_gpus):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / "plan.json").write_text("{}")
+    on_gpu = cells(folder, range(2), device="cuda:1")
+    on_cpu = cells(folder, range(2, 4))
+    sweep = SweepLoop([*on_gpu, *on_cpu], QUICK, 3)
+    assert sweep.gpus == ["cuda:1"] and sweep.processes == 3
+    started = []
+    sweep.run(Watch(lambda loop: started.append([e.device for e in loop.entries_in("running")])))
+    assert [entry.device for entry in sweep.entries] == ["cuda:1", "cuda:1", "cpu", "cpu"]
+    assert started[0] == ["cuda:1", "cpu", "cpu"]
+    assert all(running.count("cuda:1") <= 1 for running in started)
+    assert not (folder / "devices").exists()  # all ran on what their folders say
+
+
+def test_gpus_stay_unused_by_a_sweep_itself(tmp_path, two_gpus):
+    """Agents that are made to find out who goes together are made on the CPU."""
+    (cell,) = cells(tmp_path, [0], device="cuda")
+    assert cell.find_refusal() is None

@@ -3,7 +3,7 @@
 By default it writes results at once. "fail" writes two lines to stderr, "die" is a crash, "flood"
 fills a pipe before it finishes, "damage" writes
 results that no run writes, "wait" goes on until it is stopped and "stubborn" until it is
-killed. What it did is in runs/events.
+killed. What it did is in runs/events, and in runs/devices what it was told to run on.
 """
 
 import json
@@ -25,6 +25,9 @@ def note(event):
         file.write(f"{event} {path.name}\n")
 
 
+if "--device" in sys.argv:
+    with (path.parent / "devices").open("a") as devices:
+        devices.write(f"{path.name} {sys.argv[sys.argv.index('--device') + 1]}\n")
 if action == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 note("begin")

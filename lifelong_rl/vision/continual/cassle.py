@@ -73,7 +73,8 @@ class CaSSLe(ContinualMethod):
                 )
             if task_id:
                 self.old = copy.deepcopy(objective.encoder).requires_grad_(False)
-                self.predictor = mlp(objective.dim, self.options.hidden, objective.dim)
+                predictor = mlp(objective.dim, self.options.hidden, objective.dim)
+                self.predictor = predictor.to(objective.device)
                 component.optimizer.add_param_group({"params": list(self.predictor.parameters())})
 
     def penalty(self, component: Component, batch: Batch) -> Tensor | None:

@@ -96,7 +96,7 @@ class Readouts:
 
     def judge(self, encoder: Encoder) -> None:
         """Add the row of an encoder: the first time before all tasks, then after each."""
-        features = encode(encoder, self._images).double().numpy()
+        features = encode(encoder, self._images).cpu().double().numpy()
         for name, labels in self._labels.items():
             heads, kept = [fit_probe(features, label) for label in labels], self._heads[name]
             if self.fresh[name].r2:

@@ -12,6 +12,7 @@ import torch
 
 from lifelong_rl.compatibility import find_partners, find_refusal
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning.devices import open_device
 from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.registry import ENCODER_METHODS, OBJECTIVES
 from lifelong_rl.vision.continual import make as make_method
@@ -85,11 +86,13 @@ def pretrain_sequence(
         points: How often to measure.
 
     Raises:
-        UserError: The frames, the objective and the method do not go together.
+        UserError: The frames, the objective and the method do not go together, or the device is
+            not there.
         NonFiniteError: A loss is NaN or infinite.
     """
     training, tasks = config.training, list(frames.metadata["tasks"])
     _refuse(config.method, training.objective)
+    device = open_device(training.device)
     torch.set_num_threads(training.threads)
     seed_everything(training.seed)
     method = make_method(config.method, **config.method_options)
@@ -101,7 +104,7 @@ def pretrain_sequence(
     current = select(frames, learned[0], cameras)
     objective = make_objective(
         training.objective, current, training.augmentation, **training.options
-    )
+    ).to(device)
     learner = EncoderLearner(objective, method, training, len(tasks))
     readouts = Readouts(select(frames, np.arange(len(frames.images)), cameras[:1]), splits)
     readouts.judge(objective.encoder)

@@ -72,6 +72,6 @@ class ArrowOfTime(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the direction."""
         features = self.encode_rows(batch["images"])
-        backwards = torch.randint(2, (len(features),))
+        backwards = torch.randint(2, (len(features),), device=features.device)
         shown = torch.where(backwards.view(-1, 1, 1) == 1, features.flip(1), features)
         return F.cross_entropy(self.head(shown.flatten(1)), backwards)

@@ -84,6 +84,11 @@ class SelfSupervised(nn.Module):
         self.num_cameras = num_cameras
 
     @property
+    def device(self) -> torch.device:
+        """That it was moved to; it is made on the CPU, its constants too."""
+        return next(self.encoder.parameters()).device
+
+    @property
     def dim(self) -> int:
         """Number of the encoder's features."""
         return self.encoder.spec.dim

@@ -72,9 +72,10 @@ class Context(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the direction of each frame's second patch."""
         images = self.augmentation.views(batch["images"])
-        which = torch.randint(len(AROUND), (len(images),))
-        middle = self.patches(images, torch.zeros(len(images), 2, dtype=torch.int64))
-        beside = self.patches(images, torch.tensor(AROUND)[which])
+        which = torch.randint(len(AROUND), (len(images),), device=images.device)
+        around = torch.tensor(AROUND, device=images.device)[which]
+        middle = self.patches(images, torch.zeros_like(around))
+        beside = self.patches(images, around)
         one, other = self.encoder(torch.cat([middle, beside])).chunk(2)
         return F.cross_entropy(self.head(torch.cat([one, other], dim=1)), which)
 
@@ -82,9 +83,10 @@ class Context(SelfSupervised):
         """The patch of each image in a direction (n, 2) from the middle, enlarged."""
         height, width = (length // 4 for length in self.size)
         windows = images.unfold(2, height, 1).unfold(3, width, 1)
-        middle = torch.tensor([(length - length // 4) // 2 for length in self.size])
-        step = torch.tensor([length // 3 for length in self.size])
-        noise = torch.randint(-self.options.jitter, self.options.jitter + 1, direction.shape)
+        middle = direction.new_tensor([(length - length // 4) // 2 for length in self.size])
+        step = direction.new_tensor([length // 3 for length in self.size])
+        jitter = self.options.jitter
+        noise = torch.randint_like(direction, -jitter, jitter + 1)
         down, right = (middle + step * direction + noise).T
-        cut = windows[torch.arange(len(images)), :, down, right]
+        cut = windows[torch.arange(len(images), device=images.device), :, down, right]
         return F.interpolate(cut, size=self.size)

@@ -108,9 +108,9 @@ def whiten(features: Tensor, components: int) -> Tensor:
 
     Components without variance stay 0.
     """
-    centred = (features - features.mean(dim=0)).double()
+    centred = (features - features.mean(dim=0)).cpu().double()  # not every device has float64
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
     values, vectors = values[-components:], vectors[:, -components:]
     scale = torch.where(values > 1e-9 * values.max(), values, torch.inf).rsqrt()
     whitened: Tensor = centred @ vectors * scale
-    return whitened.float()
+    return whitened.to(features)

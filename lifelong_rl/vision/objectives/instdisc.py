@@ -60,6 +60,7 @@ class InstanceDiscrimination(SelfSupervised):
     options: Options
 
     knows_frames = True
+    near: Tensor
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class InstanceDiscrimination(SelfSupervised):
             start = self.head(encode(self.encoder, torch.from_numpy(frames.images[:, 0])))
         self.bank = MemoryBank(start, self.options.bank_momentum)
         near = Timeline(frames.episodes, frames.steps).near(max(self.options.margin, 1))
-        self._near = torch.from_numpy(near)
+        self.register_buffer("near", torch.from_numpy(near), persistent=False)
         self._made: tuple[Tensor, Tensor] | None = None
 
     def collapse_value(self, n: int) -> float:
@@ -104,8 +105,8 @@ class InstanceDiscrimination(SelfSupervised):
     def too_close_to(self, batch: Batch) -> Tensor:
         """Which of all frames are no negatives of the batch's, themselves too, (n, frames) bool."""
         index = batch["index"]
-        mask = torch.zeros(len(index), self.num_frames, dtype=torch.bool)
-        return mask.scatter_(1, self._near[index], True)
+        mask = torch.zeros(len(index), self.num_frames, dtype=torch.bool, device=index.device)
+        return mask.scatter_(1, self.near[index], True)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Bring the bank up to date."""

@@ -124,7 +124,7 @@ def propagate(graph: Tensor, index: Tensor, hops: int) -> Tensor:
     Returns:
         (n, m) bool.
     """
-    reached = torch.zeros(len(index), len(graph), dtype=torch.bool)
+    reached = torch.zeros(len(index), len(graph), dtype=torch.bool, device=graph.device)
     front = index.unsqueeze(1)
     for _ in range(hops):
         front = graph[front].flatten(1)

@@ -78,8 +78,9 @@ class Jigsaw(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the order of each frame's tiles."""
         tiles = to_patches(self.augmentation.views(batch["images"]), self.side)
-        which = torch.randint(len(self.permutations), (len(tiles),))
-        tiles = tiles[torch.arange(len(tiles)).unsqueeze(1), self.permutations[which]]
+        which = torch.randint(len(self.permutations), (len(tiles),), device=tiles.device)
+        rows = torch.arange(len(tiles), device=tiles.device)
+        tiles = tiles[rows.unsqueeze(1), self.permutations[which]]
         puzzles = from_patches(tiles, self.side, self.height, self.width)
         return F.cross_entropy(self.head(self.encoder(puzzles)), which)
 

@@ -101,11 +101,12 @@ def hide_patches(images: Tensor, side: int, share: float) -> tuple[Tensor, Tenso
         The images, and which patches were hidden, (n, places) bool.
     """
     patches = to_patches(images, side)
-    mask = random_mask(len(patches), patches.shape[1], share)
+    mask = random_mask(len(patches), patches.shape[1], share, patches.device)
     return from_patches(patches.masked_fill(mask.unsqueeze(2), GREY), side, *images.shape[2:]), mask
 
 
-def random_mask(n: int, places: int, share: float) -> Tensor:
-    """Hide the same number of places in each row, at random, (n, places) bool."""
-    hidden = torch.rand(n, places).topk(count_masked(places, share), dim=1).indices
-    return torch.zeros(n, places, dtype=torch.bool).scatter_(1, hidden, True)
+def random_mask(n: int, places: int, share: float, device: torch.device | None = None) -> Tensor:
+    """Hide the same number of places in each row, at random, (n, places) bool on a device."""
+    drawn = torch.rand(n, places, device=device)
+    hidden = drawn.topk(count_masked(places, share), dim=1).indices
+    return torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, hidden, True)

@@ -83,16 +83,21 @@ class OddOneOut(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of which clip is the odd one."""
         features = self.encode_rows(batch["images"])
-        order, odd = draw_clip_orders(len(features), self.options.clips)
-        shown = features[torch.arange(len(features)).view(-1, 1, 1), order]
+        device = features.device
+        order, odd = draw_clip_orders(len(features), self.options.clips, device)
+        shown = features[torch.arange(len(features), device=device).view(-1, 1, 1), order]
         return F.cross_entropy(self.head(self.clip_head(shown.flatten(2)).flatten(1)), odd)
 
 
-def draw_clip_orders(n: int, clips: int) -> tuple[Tensor, Tensor]:
+def draw_clip_orders(
+    n: int, clips: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """Which frames to show in each clip, (n, clips, 3), and which clip is the odd one, (n,)."""
-    order = torch.tensor(ORDERED)[torch.randint(len(ORDERED), (n, clips))]
-    odd = torch.randint(clips, (n,))
-    shuffle = torch.tensor(SHUFFLES)[torch.randint(len(SHUFFLES), (n,))]
-    rows = torch.arange(n)
+    drawn = torch.randint(len(ORDERED), (n, clips), device=device)
+    order = torch.tensor(ORDERED, device=device)[drawn]
+    odd = torch.randint(clips, (n,), device=device)
+    drawn = torch.randint(len(SHUFFLES), (n,), device=device)
+    shuffle = torch.tensor(SHUFFLES, device=device)[drawn]
+    rows = torch.arange(n, device=device)
     order[rows, odd] = order[rows, odd].gather(1, shuffle)
     return order, odd

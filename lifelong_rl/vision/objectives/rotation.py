@@ -44,7 +44,7 @@ class Rotation(SelfSupervised):
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the turn of each frame."""
         images = self.augmentation.views(batch["images"])
-        turns = torch.randint(4, (len(images),))
+        turns = torch.randint(4, (len(images),), device=images.device)
         return F.cross_entropy(self.head(self.encoder(turn(images, turns))), turns)
 
 

@@ -70,15 +70,16 @@ class ShuffleAndLearn(SelfSupervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of whether the frames are in order."""
-        order, in_order = draw_order(len(batch["images"]))
-        images = batch["images"][torch.arange(len(order)).unsqueeze(1), order]
+        shown = batch["images"]
+        order, in_order = draw_order(len(shown), shown.device)
+        images = shown[torch.arange(len(order), device=shown.device).unsqueeze(1), order]
         return F.cross_entropy(self.head(self.encode_rows(images).flatten(1)), in_order)
 
 
-def draw_order(n: int) -> tuple[Tensor, Tensor]:
+def draw_order(n: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Which three of five frames to show, (n, 3), and whether they are in order, (n,) int64."""
-    in_order = torch.randint(2, (n,))
-    outside = 4 * torch.randint(2, (n,))
+    in_order = torch.randint(2, (n,), device=device)
+    outside = 4 * torch.randint(2, (n,), device=device)
     second = torch.where(in_order == 1, 2, outside)
-    first = 1 + 2 * torch.randint(2, (n,))
+    first = 1 + 2 * torch.randint(2, (n,), device=device)
     return torch.stack([first, second, 4 - first], dim=1), in_order
