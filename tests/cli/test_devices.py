@@ -26,7 +26,6 @@ TINY = [
         "10",
         "--eval-points",
         "1",
-        "--no-diagnostics",
         "--quiet",
     ),
 ]

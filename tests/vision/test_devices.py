@@ -11,15 +11,18 @@ import torch
 from moving_square import moving_squares
 from pretend_device import PRETEND, pretend_device, tensors_in, where
 
+from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
 from lifelong_rl.options import options_of
 from lifelong_rl.registry import ENCODER_METHODS
+from lifelong_rl.vision.continual.folder import pretrain_sequence_into
 from lifelong_rl.vision.continual.sequence import SequenceConfig, pretrain_sequence
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.neighbours import neighbour_grid
 from lifelong_rl.vision.objectives import OBJECTIVES, make
 from lifelong_rl.vision.pretrain import PretrainConfig, Sampler, Training, measure, pretrain
+from lifelong_rl.vision.pretrain_folder import pretrain_into
 from lifelong_rl.vision.references import compare
 
 QUICK = {"warmup": 1, "refresh": 1, "clusters": 6, "colours": 8, "tokens": 16, "queue": 40}
@@ -101,3 +104,16 @@ def test_probes_and_their_references(few: Frames) -> None:
         for kind, value in result.items():
             if isinstance(value, float):
                 assert found[name][kind] == pytest.approx(value, rel=1e-3, abs=1e-3)
+
+
+def test_a_device_that_is_not_there_leaves_no_folder(
+    few: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = PretrainConfig(device="cuda")
+    with pytest.raises(UserError, match="there is no device 'cuda'"):
+        pretrain_into(tmp_path / "at-once", few, config, lambda *told: None)
+    with pytest.raises(UserError, match="there is no device 'cuda'"):
+        sequence = SequenceConfig(config)
+        pretrain_sequence_into(tmp_path / "by-task", few, sequence, lambda *told: None)
+    assert not any(tmp_path.iterdir())

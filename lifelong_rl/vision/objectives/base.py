@@ -86,7 +86,7 @@ class SelfSupervised(nn.Module):
     @property
     def device(self) -> torch.device:
         """That it was moved to; it is made on the CPU, its constants too."""
-        return next(self.encoder.parameters()).device
+        return next(self.parameters()).device
 
     @property
     def dim(self) -> int:
