@@ -27,6 +27,7 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "device and not slow"
 
 # A minute of random input for every command; longer by hand, see tests/fuzz/test_commands.py.
 test-fuzz: install
@@ -50,7 +51,8 @@ test-wheel: install
 	cd $(WHEEL) && env/bin/lifelong-rl list
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not device"
+	$(BIN)/python -m pytest -m "slow and device"
 
 bench: install
 	$(BIN)/python scripts/bench_envs.py

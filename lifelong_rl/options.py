@@ -153,9 +153,9 @@ class OptionError(UserError, ValueError):
             named = f"the option '{option}' of {owner}"
         else:  # what need not be given on a command line cannot be given as null
             named, allowed = option.replace("_", "-"), allowed.removesuffix(" or null")
-        names = names or {}
-        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-        hint = f"; did you mean '{names[nearest[0]]}'?" if nearest else ""
+        hint = ""
+        if names and (nearest := difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)):
+            hint = f"; did you mean '{names[nearest[0]]}'?"
         because = f" ({reason})" if reason else ""
         super().__init__(f"{named} must be {allowed}, not {shorten(value)}{because}{hint}")
 

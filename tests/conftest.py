@@ -18,6 +18,14 @@ torch.set_num_threads(1)  # networks here are small: threads would only wait for
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the pretended device known where its tests are run, and nowhere else."""
+    if "device" in config.getoption("markexpr").replace("not device", ""):
+        from pretend_device import register_device
+
+        register_device()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the fuzzer, see tests/fuzz."""
     group = parser.getgroup("fuzz")

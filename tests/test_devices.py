@@ -27,6 +27,8 @@ from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.diagnostics import Diagnostics
 
+pytestmark = pytest.mark.device
+
 ON_THE_CPU = ("/step", "/sizes")
 """Ends of the names of tensors that stay there: a count of Adam's, and rows of each task, from
 which it is drawn on the CPU."""

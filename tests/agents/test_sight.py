@@ -544,6 +544,7 @@ def test_a_view_counts_pictures() -> None:
     assert View.of(gym.spaces.Box(0, 255, (6, 8, 8), np.uint8)) == View(2, 8, 0)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("agent", ["sac", "bc"])
 @pytest.mark.parametrize("kind", ["frozen", "finetuned"])
 @pytest.mark.parametrize("method", ["finetune", "replay"])

@@ -116,6 +116,7 @@ def test_a_plug_in_that_knows_no_device_is_named(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.device
 def test_a_run_goes_on_on_another_device_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,8 +94,8 @@ def test_nothing_is_removed_for_a_checkpoint_that_is_not_there(tmp_path, name):
 
 def test_the_manifest_keeps_every_session(tmp_path):
     folder = RunFolder.create(tmp_path / "run", CONFIG)
-    folder.add_session({"tasks": ["left"]})
-    folder.add_session({"tasks": ["left"]})
+    folder.add_session({"tasks": ["left"]}, "cpu")
+    folder.add_session({"tasks": ["left"]}, "cpu")
     folder.unlock()
     manifest = json.loads((folder.path / "manifest.json").read_text())
     assert manifest["tasks"] == ["left"]

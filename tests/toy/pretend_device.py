@@ -27,8 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("pretend")
-PRETEND = torch.device("pretend:0")
+PRETEND = torch.device("privateuseone:0")  # of which "pretend:0" is the name once it is known
 aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._to_copy.default, aten.fill_.Tensor}
 """Operations between devices."""
@@ -106,9 +105,21 @@ class _Watch(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
+def register_device() -> None:
+    """Let torch know the device, in a process that has not gone backward yet.
+
+    From its first backward pass on, torch then has threads of its own, which forks of the process
+    do not survive. So the tests of the device have processes of their own: `pytest -m device`.
+    """
+    _setup_privateuseone_for_python_backend("pretend")
+
+
 @contextmanager
 def pretend_device() -> Iterator[torch.device]:
-    """Let the device be there, and watch what is done with it."""
+    """Let the device be there, and watch what is done with it.
+
+    Tests that enter this are marked `device`; see `register_device`.
+    """
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     lifts = torch._C._only_lift_cpu_tensors()
     # as for a GPU, a parameter that is moved is the one that the optimizer knows

@@ -25,6 +25,8 @@ from lifelong_rl.vision.pretrain import PretrainConfig, Sampler, Training, measu
 from lifelong_rl.vision.pretrain_folder import pretrain_into
 from lifelong_rl.vision.references import compare
 
+pytestmark = pytest.mark.device
+
 QUICK = {"warmup": 1, "refresh": 1, "clusters": 6, "colours": 8, "tokens": 16, "queue": 40}
 """Options that reach all parts of an objective within a few steps."""
 CASES = [(name, {}) for name in OBJECTIVES.names()]
