@@ -123,7 +123,7 @@ class ICaRL(LwF):
                 kept.append(Exemplars(task_id, label, of_chosen))
             self._keep(name, kept)
             every = features(component, network, self._joined[name])
-            parts = every.split([len(each.rows["labels"]) for each in kept])
+            parts = torch.split(every, [len(each.rows["labels"]) for each in kept])
             for each, part in zip(kept, parts, strict=True):
                 mean = F.normalize(part.mean(dim=0), dim=0)
                 network.set_mean(each.task_id, each.label, mean)
