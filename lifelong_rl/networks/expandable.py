@@ -22,8 +22,8 @@ class ExpandableMLP(TaskNetwork):
     later tasks add does not reach it (Yoon et al. 2018, "timestamped inference"). Units to come
     are allocated from the start, with the stamp `spec.num_tasks`: checkpoints, target networks and
     optimizers need not grow. They are not computed: the first units that are free are taken first,
-    and evaluation ends with the last that a row sees. With one task this is `MultiHeadMLP`, and the same seed gives the
-    same network.
+    and evaluation ends with the last that a row sees. With one task this is `MultiHeadMLP`, and the
+    same seed gives the same network.
 
     Args:
         spec: The shape, as it is for the first task.
