@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import resource
-import shlex
 import statistics
 import sys
 import time
@@ -27,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter
 
 from lifelong_rl.analysis.figures import MARKERS, PALETTE, WIDTH, Drawing, Figure, styled
 from lifelong_rl.analysis.files import write_drawings
@@ -45,17 +44,21 @@ LENGTHS = (10, 20, 50, 100)
 """Numbers of tasks of the sequences that show what grows with a sequence's length."""
 FIRST_FITTED = 20
 """Growth is fitted to this task and those after it."""
+SHOWN = 2, 20, 100
+"""Tasks that tables show: the first that comes after another, and the ends of what is fitted."""
 LEAST_SHARE, ERRORS = 0.1, 3.0
 """A term counts if it makes up this share of the cost at the last task, and is this many standard
 errors from zero."""
-STEPS, BATCH_SIZE = 512, 128
+TIMED = 3, 5
+"""The first tasks are timed up to this one, and then every so many."""
+STEPS, BATCH_SIZE = 128, 128
 TURNS, OWN_UPDATES, MOST_SECONDS = 8, 2, 2.0
 """Turns in a task, updates of the method in each, and seconds of its own after which no new turn
 begins."""
 SAC = {
     "batch_size": BATCH_SIZE,
     "buffer_size": 100_000,
-    "learning_starts": STEPS - 32,
+    "learning_starts": STEPS - 16,
     "updates_per_step": 1 / 16,
 }
 SMALLER: dict[str, dict[str, Any]] = {
@@ -73,14 +76,15 @@ class Growth:
     Attributes:
         kind: "constant", "linear", "quadratic", "levelling off" or "falling".
         exponent: Slope of the logarithm of the cost over that of the number of tasks; a part of
-            the cost that does not grow makes it less than the exponent of the part that does.
+            the cost that does not grow makes it less than the exponent of the part that does. None
+            where a cost is zero.
         exponent_error: Its standard error.
         constant: The part of the cost at the last task that does not grow, as a share.
     """
 
     kind: str
-    exponent: float
-    exponent_error: float
+    exponent: float | None
+    exponent_error: float | None
     constant: float
 
 
@@ -97,9 +101,10 @@ def fit_growth(tasks: Sequence[float], costs: Sequence[float]) -> Growth:
     """
     x = np.asarray(tasks, dtype=np.float64) / max(tasks)
     y = np.asarray(costs, dtype=np.float64)
-    exponent, error = math.nan, math.nan
+    exponent, error = None, None
     if (y > 0).all():
-        (_, exponent), (_, error) = _least_squares(np.log(x), np.log(y), 1)
+        slope, slope_error = _least_squares(np.log(x), np.log(y), 1)
+        exponent, error = float(slope[1]), float(slope_error[1])
     curved, curved_errors = _least_squares(x, y, 2)
     straight, straight_errors = _least_squares(x, y, 1)
     grows = _counts(straight, straight_errors)
@@ -112,7 +117,7 @@ def fit_growth(tasks: Sequence[float], costs: Sequence[float]) -> Growth:
         kind, constant = "levelling off" if bends else "linear", straight[0] / straight.sum()
     else:
         kind, constant = "constant", 1.0
-    return Growth(kind, float(exponent), float(error), float(np.clip(constant, 0.0, 1.0)))
+    return Growth(kind, exponent, error, float(np.clip(constant, 0.0, 1.0)))
 
 
 def _least_squares(x: np.ndarray, y: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
@@ -187,10 +192,10 @@ EXPECTED = {
         "each column is evaluated, and reads all before it; all are there from the start",
     ),
     "den": Expected(
+        "quadratic",
+        "quadratic",
         "constant",
-        "constant",
-        "constant",
-        "units to come are there, and computed, from the start",
+        "products of all units so far; those to come are there, and masked, from the start",
     ),
     "icarl": Expected(
         "constant", "linear", "constant", "so many exemplars in all; the mean of each class is anew"
@@ -227,13 +232,13 @@ def _repeat(name: str, tasks: int, labelled: bool) -> Any:
 
 
 def measure(method: str, tasks: int, learned: int, show: bool = False) -> list[dict[str, Any]]:
-    """Learn the first tasks of a sequence, and measure what each of them costs.
+    """Learn the first tasks of a sequence, and measure what those that are timed cost.
 
     Args:
         method: Its name.
         tasks: Length of the sequence.
         learned: How many of its tasks to learn.
-        show: Print a line for every tenth task.
+        show: Print a line for every twentieth task.
     """
     torch.set_num_threads(1)
     setup = make_setup(method, tasks)
@@ -252,24 +257,25 @@ def measure(method: str, tasks: int, learned: int, show: bool = False) -> list[d
         agent.begin_task(0 if setup.interleaves else task_id, env)
         switch = time.thread_time() - began
         agent.learn_task(setup.steps_per_task, lambda steps: None)
-        reference.borrow_data(agent)
-        costs = _time_updates(agent, reference)
+        timed = task_id < TIMED[0] or (task_id + 1) % TIMED[1] == 0
+        if timed:
+            reference.borrow_data(agent)
+            found.append({"task": task_id + 1, **_time_updates(agent, reference)})
         began = time.thread_time()
         agent.end_task()
         switch += time.thread_time() - began
-        size = Measurements()
-        size.add_size(agent.components.values(), made)
-        costs |= {
-            "switch_ms": round(1000 * switch, 2),
-            "memory_bytes": size.memory_bytes[0],
-            "parameters": size.parameters[0],
-            "checkpoint_bytes": tensor_bytes(agent.state_dict()),
-            "peak_bytes": peak_memory(),
-        }
-        found.append(costs)
-        if show and (task_id + 1) % 10 == 0:
-            told = " ".join(f"{name} {value}" for name, value in costs.items())
-            print(f"{method:>18} task {task_id + 1}: {told}", flush=True)
+        if timed:
+            size = Measurements()
+            size.add_size(agent.components.values(), made)
+            found[-1] |= {
+                "switch_ms": round(1000 * switch, 2),
+                "memory_bytes": size.memory_bytes[0],
+                "parameters": size.parameters[0],
+                "checkpoint_bytes": tensor_bytes(agent.state_dict()),
+                "peak_bytes": peak_memory(),
+            }
+            if show and (task_id + 1) % 20 == 0:
+                print(f"{method:>18} {found[-1]}", flush=True)
     env.close()
     return found
 
@@ -303,18 +309,15 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure_method(method: str, tasks: int, lengths: Sequence[int], file: Path) -> None:
+def measure_method(method: str, file: Path) -> None:
     """Measure all of one method, and write its file."""
     began = time.process_time()
-    found = measure(method, tasks, tasks, show=True)
+    found = measure(method, TASKS, TASKS, show=True)
     by_length = {}
-    for length in lengths:
-        costs = found if length == tasks else measure(method, length, 2)
-        by_length[str(length)] = {
-            key: costs[1][key]
-            for key in ("update_ms", "switch_ms", "parameters", "checkpoint_bytes")
-        }
-    config = make_setup(method, tasks).config
+    for length in LENGTHS:
+        costs = found if length == TASKS else measure(method, length, 2)
+        by_length[str(length)] = {key: costs[1][key] for key in ("ratio", "parameters")}
+    config = make_setup(method, TASKS).config
     seconds = round(time.process_time() - began)
     write_json(
         file,
@@ -329,11 +332,11 @@ def measure_method(method: str, tasks: int, lengths: Sequence[int], file: Path) 
     )
 
 
-def gather(folder: Path, methods: Sequence[str], command: str) -> dict[str, Any]:
+def gather(folder: Path, command: str) -> dict[str, Any]:
     """All that was measured, and how each cost grows."""
     done = {
         method: json.loads((folder / f"{method}.json").read_text(encoding="utf-8"))
-        for method in methods
+        for method in METHODS.names()
         if (folder / f"{method}.json").exists()
     }
     for one in done.values():
@@ -350,17 +353,14 @@ def gather(folder: Path, methods: Sequence[str], command: str) -> dict[str, Any]
 def describe_growth(one: Mapping[str, Any]) -> dict[str, Any]:
     """How each cost of a method grows, with the tasks learned and with the sequence's length."""
     costs = one["tasks"]
-    count = len(costs["ratio"])
-    fitted = range(min(FIRST_FITTED, max(count // 5, 1)), count + 1)
+    fitted = [k for k, task in enumerate(costs["task"]) if task >= FIRST_FITTED]
+    tasks = [costs["task"][k] for k in fitted]
     growth = {
-        key: asdict(fit_growth(fitted, costs[key][fitted[0] - 1 :]))
+        key: asdict(fit_growth(tasks, [costs[key][k] for k in fitted]))
         for key in ("ratio", "switch_ms", "memory_bytes", "checkpoint_bytes")
     }
-    lengths = [int(length) for length in one["by_length"]]
-    if len(lengths) > 3:
-        for key in ("parameters", "checkpoint_bytes"):
-            by_length = [one["by_length"][str(length)][key] for length in lengths]
-            growth[f"{key}_by_length"] = asdict(fit_growth(lengths, by_length))
+    by_length = [one["by_length"][str(length)]["parameters"] for length in LENGTHS]
+    growth["parameters_by_length"] = asdict(fit_growth(LENGTHS, by_length))
     return growth
 
 
@@ -373,15 +373,18 @@ def make_page(measured: Mapping[str, Any], folder: str) -> str:
     """
     methods = measured["methods"]
     parts = [
-        INTRODUCTION.format(tasks=_tasks(methods), first=FIRST_FITTED),
+        INTRODUCTION.format(tasks=TASKS),
         "Made by\n\n    " + measured["command"],
     ]
     if measured["missing"]:
-        parts.append(f"Not measured: {', '.join(measured['missing'])}.")
+        parts.append(
+            f"Not measured yet: {', '.join(measured['missing'])}. The same command goes on with "
+            "them; the tables below are of the others."
+        )
     parts += [
         "\n".join(_summary(methods)),
         RULE.format(first=FIRST_FITTED, share=LEAST_SHARE, errors=ERRORS),
-        UPDATES,
+        UPDATES.format(turns=TURNS),
         f"![Time of an update by tasks learned]({folder}/update.svg)",
         "\n".join(_update_table(methods)),
         SWITCHES,
@@ -399,17 +402,13 @@ def make_page(measured: Mapping[str, Any], folder: str) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _tasks(methods: Mapping[str, Any]) -> int:
-    return max((len(one["tasks"]["ratio"]) for one in methods.values()), default=TASKS)
-
-
 def _summary(methods: Mapping[str, Any]) -> Iterator[str]:
     """How each cost grows with the tasks learned, beside what has to grow."""
     rows = []
-    for method, one in methods.items():
-        expected = EXPECTED[method]
+    for method, expected in sorted(EXPECTED.items()):
+        growth = methods[method]["growth"] if method in methods else {}
         cells = [
-            _beside(one["growth"][key]["kind"], said)
+            _beside(growth[key]["kind"], said) if growth else f"not measured ({said})"
             for key, said in (
                 ("ratio", expected.update),
                 ("switch_ms", expected.switch),
@@ -428,71 +427,60 @@ def _beside(found: str, said: str) -> str:
 def _update_table(methods: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for method, one in methods.items():
-        costs, growth = one["tasks"], one["growth"]["ratio"]
+        growth = one["growth"]["ratio"]
         rows.append(
             [
                 f"`{method}`",
-                *(f"{_near(costs['update_ms'], task):.3g}" for task in _shown(costs)),
-                *(f"{_near(costs['ratio'], task):.2f}" for task in _shown(costs)),
+                *(f"{cost:.3g}" for cost in _shown(one, "update_ms")),
+                *(f"{cost:.2f}" for cost in _shown(one, "ratio")),
                 _exponent(growth),
                 f"{growth['constant']:.0%}",
             ]
         )
-    shown = _shown(next(iter(methods.values()))["tasks"]) if methods else []
-    header = [
-        "method",
-        *(f"ms, task {task}" for task in shown),
-        *(f"ratio, task {task}" for task in shown),
-        "exponent",
-        "constant part",
-    ]
-    yield from _table(header, rows)
+    header = [f"{what}, task {task}" for what in ("ms", "ratio") for task in SHOWN]
+    yield from _table(["method", *header, "exponent", "constant part"], rows)
 
 
 def _switch_table(methods: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for method, one in methods.items():
-        costs, growth = one["tasks"], one["growth"]["switch_ms"]
+        growth = one["growth"]["switch_ms"]
         rows.append(
             [
                 f"`{method}`",
-                *(f"{_near(costs['switch_ms'], task):.3g}" for task in _shown(costs)),
+                *(f"{cost:.3g}" for cost in _shown(one, "switch_ms")),
                 _exponent(growth),
                 f"{growth['constant']:.0%}",
             ]
         )
-    shown = _shown(next(iter(methods.values()))["tasks"]) if methods else []
-    header = ["method", *(f"ms, task {task}" for task in shown), "exponent", "constant part"]
-    yield from _table(header, rows)
+    header = [f"ms, task {task}" for task in SHOWN]
+    yield from _table(["method", *header, "exponent", "constant part"], rows)
 
 
 def _memory_table(methods: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for method, one in methods.items():
-        costs, growth = one["tasks"], one["growth"]
+        growth = one["growth"]
+        checkpoint, peak = _shown(one, "checkpoint_bytes"), _shown(one, "peak_bytes")
         rows.append(
             [
                 f"`{method}`",
-                *(f"{costs['memory_bytes'][task - 1] / 1e6:.3g}" for task in _shown(costs)),
+                *(f"{cost / 1e6:.3g}" for cost in _shown(one, "memory_bytes")),
                 _exponent(growth["memory_bytes"]),
-                *(f"{costs['checkpoint_bytes'][k] / 1e6:.3g}" for k in (1, -1)),
+                *(f"{checkpoint[k] / 1e6:.3g}" for k in (0, -1)),
                 growth["checkpoint_bytes"]["kind"],
-                *(f"{costs['peak_bytes'][k] / 1e6:.0f}" for k in (1, -1)),
+                *(f"{peak[k] / 1e6:.0f}" for k in (0, -1)),
             ]
         )
-    costs = next(iter(methods.values()))["tasks"] if methods else {"ratio": []}
-    last = len(costs["ratio"])
+    ends = SHOWN[0], SHOWN[-1]
     header = [
-        "method",
-        *(f"MB kept, task {task}" for task in _shown(costs)),
+        *(f"kept, task {task}" for task in SHOWN),
         "exponent",
-        "MB of a checkpoint, task 2",
-        f"task {last}",
+        *(f"checkpoint, task {task}" for task in ends),
         "grows",
-        "MB resident at most, task 2",
-        f"task {last}",
+        *(f"resident, task {task}" for task in ends),
     ]
-    yield from _table(header, rows)
+    yield from _table(["method", *header], rows)
 
 
 def _length_table(methods: Mapping[str, Any]) -> Iterator[str]:
@@ -504,35 +492,27 @@ def _length_table(methods: Mapping[str, Any]) -> Iterator[str]:
             "method",
             *(f"parameters, {length} tasks" for length in lengths),
             "grow",
-            *(f"ms of an update, {length} tasks" for length in (lengths[0], lengths[-1])),
+            *(f"ratio, {length} tasks" for length in lengths),
         ]
-        ends = (one["by_length"][length] for length in (lengths[0], lengths[-1]))
         rows.append(
             [
                 f"`{method}`",
                 *(_count(one["by_length"][length]["parameters"]) for length in lengths),
-                one["growth"].get("parameters_by_length", {"kind": ""})["kind"],
-                *(f"{end['update_ms']:.3g}" for end in ends),
+                one["growth"]["parameters_by_length"]["kind"],
+                *(f"{one['by_length'][length]['ratio']:.2f}" for length in lengths),
             ]
         )
     yield from _table(header, rows)
 
 
-def _shown(costs: Mapping[str, Any]) -> list[int]:
-    """The tasks that tables show: the first with an old one, the first fitted, and the last."""
-    count = len(costs["ratio"])
-    return sorted({min(task, count) for task in (2, FIRST_FITTED, count)})
-
-
-def _near(costs: Sequence[float], task: int) -> float:
-    """The median of what a task and those next to it cost, but for the first task."""
-    last = len(costs)
-    first = max(min(task - 2, last - 5), 1)
-    return statistics.median(costs[first : first + 5] if task > 2 else costs[1:4])
+def _shown(one: Mapping[str, Any], key: str) -> list[float]:
+    """A cost in the tasks that tables show."""
+    costs = one["tasks"]
+    return [costs[key][costs["task"].index(task)] for task in SHOWN]
 
 
 def _exponent(growth: Mapping[str, Any]) -> str:
-    if not math.isfinite(growth["exponent"]):
+    if growth["exponent"] is None:
         return ""
     return f"{growth['exponent']:.2f} ± {growth['exponent_error']:.2f}"
 
@@ -560,9 +540,11 @@ def _table(header: list[str], rows: list[list[str]], left: int = 1) -> Iterator[
 def draw(measured: Mapping[str, Any]) -> list[Drawing]:
     """The figures: the time of an update, and what is kept, over the tasks learned."""
     methods = measured["methods"]
-    times = {method: one["tasks"]["ratio"] for method, one in methods.items()}
+    times = {
+        method: (one["tasks"]["task"], one["tasks"]["ratio"]) for method, one in methods.items()
+    }
     kept = {
-        method: [size / 1e6 for size in one["tasks"]["memory_bytes"]]
+        method: (one["tasks"]["task"], [size / 1e6 for size in one["tasks"]["memory_bytes"]])
         for method, one in methods.items()
         if one["tasks"]["memory_bytes"][-1] > 0
     }
@@ -594,14 +576,13 @@ def _draw_lines(
     name: str,
     caption: str,
     called: str,
-    lines: Mapping[str, Sequence[float]],
+    lines: Mapping[str, tuple[Sequence[int], Sequence[float]]],
     growing: Sequence[str],
 ) -> Drawing:
     with styled():
         figure = Figure(figsize=(WIDTH + 0.6, 3.4), layout="constrained")
         axes = figure.subplots()
-        for method, values in lines.items():
-            tasks = range(1, len(values) + 1)
+        for method, (tasks, values) in lines.items():
             if method in growing:
                 index = growing.index(method)
                 axes.plot(
@@ -609,7 +590,6 @@ def _draw_lines(
                     values,
                     color=PALETTE[index % len(PALETTE)],
                     marker=MARKERS[index % len(MARKERS)],
-                    markevery=9,
                     markersize=4,
                     linewidth=1.3,
                     label=method,
@@ -617,6 +597,9 @@ def _draw_lines(
             else:
                 axes.plot(tasks, values, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set(xscale="log", yscale="log", xlabel="tasks learned", ylabel=called)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         if growing:
             figure.legend(loc="outside right center")
         return Drawing(name, caption, figure)
@@ -629,7 +612,7 @@ Each method learned {tasks} tasks, those of `arm10` over and over, with hardly a
 each; `icarl`, which needs labels, those of `permuted-digits`, as a classifier. *Update* is the CPU
 time of an update over that of plain fine-tuning on the same data, timed in turns. *Switch* is the
 CPU time of beginning and ending a task. *Memory* is what the method keeps of old tasks, as a run
-reports it. What grows with every task learned, and as what, from task {first} on:
+reports it. What grows with every task learned, and as what:
 """
 RULE = """
 A polynomial of the number of tasks is fitted to each cost from task {first} on. It is quadratic or
@@ -640,9 +623,9 @@ measured, and the second, in brackets, what the code says.
 UPDATES = """
 ## An update
 
-CPU milliseconds of an update, medians of the tasks around the one named, and the ratio to
-fine-tuning's. The exponent is the slope of the logarithm of the ratio over that of the number of
-tasks. The constant part does not grow: what it leaves of the last task's cost is due to old tasks.
+CPU milliseconds of an update, the median of {turns} turns, and the ratio to fine-tuning's. The
+exponent is the slope of the logarithm of the ratio over that of the number of
+tasks. The constant part is that of the fitted cost of the last task that does not grow.
 """
 SWITCHES = """
 ## Between two tasks
@@ -654,15 +637,16 @@ MEMORY = """
 ## Memory
 
 What is kept of old tasks, the tensors of a checkpoint, and the most memory that the process has had
-resident so far, all in MB. Every process begins with about 400 for the libraries.
+resident so far, in MB. The libraries and a second agent, that of fine-tuning, are in the latter.
 """
 LENGTH = """
 ## The length of the sequence
 
 Networks and what belongs to their parameters do not grow while a run goes on: heads, columns and
 units of all tasks are there from the start, so that checkpoints, target networks and optimizers
-need not grow. They grow with the length of the sequence instead: here {lengths} tasks, of which the
-second is learned.
+need not grow. They grow with the length of the sequence instead. Here are sequences of {lengths}
+tasks: parameters, and the time of an update in the second task over that of fine-tuning, which has
+as many heads.
 """
 LIMITS = """
 ## What this does not show
@@ -680,8 +664,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure the methods that have not been measured yet, or make the page."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--methods", nargs="+", default=METHODS.names(), choices=METHODS.names())
-    parser.add_argument("--tasks", type=int, default=TASKS)
-    parser.add_argument("--lengths", type=int, nargs="*", default=LENGTHS)
     parser.add_argument("--out", type=Path, default=Path("runs/cost_growth"), help="of methods")
     parser.add_argument("--json", type=Path, required=True, help="file of the figures")
     parser.add_argument("--page", type=Path, help="only make this page of them")
@@ -693,19 +675,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    command = shlex.join(["python", "scripts/cost_growth.py", *(arguments or sys.argv[1:])])
+    command = f"python scripts/cost_growth.py --out {args.out} --json {args.json}"
     for method in args.methods:
         file = args.out / f"{method}.json"
         if not file.exists():
-            process = spawn.Process(
-                target=measure_method, args=(method, args.tasks, args.lengths, file)
-            )
+            process = spawn.Process(target=measure_method, args=(method, file))
             process.start()
             process.join()
             if process.exitcode:
                 print(f"{method:>18} failed: the process ended with {process.exitcode}")
-        write_json(args.json, gather(args.out, args.methods, command))
-    measured = gather(args.out, args.methods, command)
+        write_json(args.json, gather(args.out, command))
+    measured = gather(args.out, command)
     print("\n".join(_summary(measured["methods"])))
     return int(bool(measured["missing"]))
 
