@@ -638,7 +638,7 @@ MEMORY = """
 
 What is kept of old tasks, the tensors of a checkpoint, and the most memory that the process has had
 resident so far, in MB. The libraries and a second agent, that of fine-tuning, are in the latter. So
-are holes in the heap: what `ewc` and `mas` free at the end of a task, gradients of 128 rows at a
+are holes in the heap: what `ewc`, `mas` and `rgo` free after a task, gradients of 128 rows at a
 time, is not all given back to the system, though nothing is kept of it.
 """
 LENGTH = """
