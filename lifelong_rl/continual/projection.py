@@ -71,7 +71,9 @@ def project_gem(gradient: Tensor, references: Tensor, margin: float = 0.0) -> Te
         (margin * lengths / scale).numpy(),
     )[0]
     shares = torch.where(lengths > tiny, scale * torch.from_numpy(weights) / lengths, 0.0)
-    correction = torch.cat([shares @ part.double() for part in references.cpu().split(CHUNK, 1)])
+    correction = torch.cat(
+        [shares @ part.double() for part in torch.split(references.cpu(), CHUNK, 1)]
+    )
     return gradient + correction.to(gradient)
 
 
@@ -84,7 +86,9 @@ def _products(references: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """
     products = torch.zeros(len(references), dtype=torch.float64)
     gram = torch.zeros(len(references), len(references), dtype=torch.float64)
-    for part, of_part in zip(references.split(CHUNK, 1), gradient.split(CHUNK), strict=True):
+    for part, of_part in zip(
+        torch.split(references, CHUNK, 1), torch.split(gradient, CHUNK), strict=True
+    ):
         exact = part.double()
         products.addmv_(exact, of_part.double())
         gram.addmm_(exact, exact.T)
