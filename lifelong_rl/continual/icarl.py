@@ -123,9 +123,11 @@ class ICaRL(LwF):
                 of_chosen = {key: value[chosen] for key, value in of_class.items()}
                 kept.append(Exemplars(task_id, label, of_chosen))
             self._keep(name, kept)
-            for each in kept:
-                mean = features(component, network, each.rows).mean(dim=0)
-                network.set_mean(each.task_id, each.label, F.normalize(mean, dim=0))
+            every = features(component, network, self._joined[name])
+            parts = torch.split(every, [len(each.rows["labels"]) for each in kept])
+            for each, part in zip(kept, parts, strict=True):
+                mean = F.normalize(part.mean(dim=0), dim=0)
+                network.set_mean(each.task_id, each.label, mean)
         super().end_task(learner, task_id)
 
     def state_dict(self) -> StateTree:
@@ -193,4 +195,5 @@ def herd(rows: Tensor, count: int) -> list[int]:
 
 
 def _first(rows: Batch, count: int) -> Batch:
-    return {key: value[:count] for key, value in rows.items()}
+    """A copy of the first rows: a view would keep all of them in memory."""
+    return {key: value[:count].clone() for key, value in rows.items()}

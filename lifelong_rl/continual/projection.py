@@ -9,6 +9,9 @@ from torch import Tensor
 
 from lifelong_rl.errors import UserError
 
+CHUNK = 8192
+"""Entries of gradients that are held in double precision at once: what the cache has room for."""
+
 
 def project_agem(gradient: Tensor, reference: Tensor) -> Tensor:
     """The nearest vector to `gradient` that does not point against `reference`.
@@ -50,8 +53,7 @@ def project_gem(gradient: Tensor, references: Tensor, margin: float = 0.0) -> Te
         quadprog = import_module("quadprog")  # it has no types, and only GEM needs it
     except ImportError as error:
         raise UserError("GEM needs the package quadprog: pip install quadprog") from error
-    exact = references.cpu().double()
-    products = exact @ gradient.cpu().double()
+    products, gram = _products(references.cpu(), gradient.cpu())
     if not products.isfinite().all():
         return torch.full_like(gradient, torch.nan)  # as A-GEM's formula would give
     if (products >= 0).all():
@@ -59,18 +61,38 @@ def project_gem(gradient: Tensor, references: Tensor, margin: float = 0.0) -> Te
     # Gradients of unit length keep the problem well conditioned; the tiny diagonal keeps it
     # strictly convex where references depend on each other.
     tiny = torch.finfo(torch.float64).tiny
-    lengths = exact.norm(dim=1).clamp(min=tiny)
+    lengths = gram.diagonal().sqrt().clamp(min=tiny)
     scale = gradient.cpu().double().norm()
-    units = exact / lengths.unsqueeze(1)
-    identity = torch.eye(len(units), dtype=torch.float64)
+    identity = torch.eye(len(gram), dtype=torch.float64)
     weights = quadprog.solve_qp(
-        (units @ units.T + 1e-10 * identity).numpy(),
+        (gram / lengths / lengths.unsqueeze(1) + 1e-10 * identity).numpy(),
         (-products / (lengths * scale)).numpy(),
         identity.numpy(),
         (margin * lengths / scale).numpy(),
     )[0]
-    correction: Tensor = scale * (torch.from_numpy(weights) @ units)
+    shares = torch.where(lengths > tiny, scale * torch.from_numpy(weights) / lengths, 0.0)
+    correction = torch.cat(
+        [shares @ part.double() for part in torch.split(references.cpu(), CHUNK, 1)]
+    )
     return gradient + correction.to(gradient)
+
+
+def _products(references: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Rg, (k,), and RRᵀ, (k, k), in double precision, without a copy of R in it.
+
+    Args:
+        references: R, (k, p).
+        gradient: g, (p,).
+    """
+    products = torch.zeros(len(references), dtype=torch.float64)
+    gram = torch.zeros(len(references), len(references), dtype=torch.float64)
+    for part, of_part in zip(
+        torch.split(references, CHUNK, 1), torch.split(gradient, CHUNK), strict=True
+    ):
+        exact = part.double()
+        products.addmv_(exact, of_part.double())
+        gram.addmm_(exact, exact.T)
+    return products, gram
 
 
 def orthogonalise(gradient: Tensor, basis: Tensor) -> Tensor:

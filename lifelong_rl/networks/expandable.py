@@ -21,8 +21,9 @@ class ExpandableMLP(TaskNetwork):
     A row of task k is evaluated with the units stamped 0 … k, and normalised over them, so what
     later tasks add does not reach it (Yoon et al. 2018, "timestamped inference"). Units to come
     are allocated from the start, with the stamp `spec.num_tasks`: checkpoints, target networks and
-    optimizers need not grow. With one task this is `MultiHeadMLP`, and the same seed gives the
-    same network.
+    optimizers need not grow. They are not computed: the first units that are free are taken first,
+    and evaluation ends with the last that a row sees. With one task this is `MultiHeadMLP`, and the
+    same seed gives the same network.
 
     Args:
         spec: The shape, as it is for the first task.
@@ -59,20 +60,21 @@ class ExpandableMLP(TaskNetwork):
         return choose_outputs([self._evaluate(inputs, k) for k in tasks], tasks, task)
 
     def _evaluate(self, inputs: Tensor, task_id: int) -> Tensor:
-        x = inputs
+        x = inputs.expand(self.spec.copies, -1, -1)
         for depth, (layer, stamp) in enumerate(zip(self.hidden, self.stamps, strict=True)):
-            active = (stamp <= task_id).unsqueeze(1)
-            x = layer(x)
+            there = stamp <= task_id
+            used = slice(int(there.any(dim=0).nonzero().max()) + 1)  # nothing follows but zeros
+            active = there[:, used].unsqueeze(1)
+            x = _linear(x, layer, used)
             if depth == 0 and self.network.norm is not None:
                 normal = _normalise(x, active)
                 norm = self.network.norm
-                x = torch.tanh(torch.addcmul(norm.bias, normal, norm.weight))
+                scaled = torch.addcmul(norm.bias[..., used], normal, norm.weight[..., used])
+                x = torch.tanh(scaled)
             else:
                 x = self.network.activation(x)
             x = x * active
-        heads: Tensor = self.network.heads(x)
-        out = self.spec.output_dim
-        return heads[..., task_id * out : (task_id + 1) * out]
+        return _linear(x, self.network.heads, self.network.rows_of_head(task_id))
 
     def expand(self, task_id: int, count: int) -> None:
         """Stamp `count` units that are free in each layer and copy with a task."""
@@ -182,6 +184,12 @@ class ExpandableMLP(TaskNetwork):
 
     def _free(self, stamp: Tensor) -> Tensor:
         return (stamp == self.spec.num_tasks).nonzero().squeeze(1)
+
+
+def _linear(x: Tensor, layer: StackedLinear, rows: slice) -> Tensor:
+    """Some outputs of a layer, (copies, n, rows), of its first inputs, (copies, n, in)."""
+    weight = layer.weight[:, rows, : x.shape[2]]
+    return torch.baddbmm(layer.bias[:, rows].unsqueeze(1), x, weight.mT)
 
 
 def _normalise(x: Tensor, active: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from lifelong_rl.continual.den import DEN, groups, moved
 from lifelong_rl.errors import UserError
@@ -53,6 +54,24 @@ def test_a_task_sees_the_network_without_later_units(layer_norm):
                 state[name] = state[name][:, :, :units]
         cut.load_state_dict(state)
         torch.testing.assert_close(outputs(network, inputs, task_id), outputs(cut, inputs, task_id))
+
+
+def test_units_to_come_are_not_computed():
+    """The products of a row of the first task, whatever the sequence's length; then of two more."""
+    inputs = torch.randn(5, 3)
+
+    def count(network, task_id):
+        with FlopCounterMode(display=False) as counter:
+            outputs(network, inputs, task_id)
+        return counter.get_total_flops()
+
+    for num_tasks in (2, 50):
+        spec = NetworkSpec(3, (8, 6), (2,), num_tasks=num_tasks, copies=2)
+        network = ExpandableMLP(spec, growth=4)
+        assert count(network, 0) == 2 * 2 * 5 * (3 * 8 + 8 * 6 + 6 * 2)
+        network.expand(1, 2)
+        assert count(network, 1) == 2 * 2 * 5 * (3 * 10 + 10 * 8 + 8 * 2)
+        assert count(network, 0) == 2 * 2 * 5 * (3 * 8 + 8 * 6 + 6 * 2)
 
 
 def test_old_outputs_are_bit_identical_whatever_later_units_do():

@@ -89,6 +89,35 @@ def test_memory_is_shared_among_the_classes_and_reduced_from_the_end(classifier)
     assert torch.equal(kept[2][4]["rows"]["inputs"], of_class["inputs"][chosen])
 
 
+def test_the_end_of_a_task_takes_no_more_passes_with_more_old_classes(classifier, monkeypatch):
+    """A pass for each of the two new classes, and one for all exemplars."""
+    method = ICaRL(memory_size=24)
+    learner = classifier(method)
+    passes = []
+    computed = NearestMeanMLP.features
+
+    def counting(network, inputs):
+        passes[-1].append(len(inputs))
+        return computed(network, inputs)
+
+    monkeypatch.setattr(NearestMeanMLP, "features", counting)
+    for task_id in range(3):
+        passes.append([])
+        learner.learn_task(task_id, method, steps=5)
+    assert [len(each) for each in passes] == [3, 3, 3]
+    assert [each[-1] for each in passes] == [24, 24, 24]
+
+
+def test_exemplars_that_are_dropped_are_not_kept_in_memory(classifier):
+    method = ICaRL(memory_size=24)
+    learner = classifier(method)
+    for task_id in range(2):
+        learner.learn_task(task_id, method, steps=5)
+    for each in method.state_dict()["exemplars"]["predictor"]:
+        for value in each["rows"].values():
+            assert value.untyped_storage().nbytes() == value.nbytes
+
+
 def test_batches_are_extended_by_exemplars(classifier):
     method = ICaRL(memory_size=8, ratio=0.5)
     learner = classifier(method)

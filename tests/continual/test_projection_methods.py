@@ -15,6 +15,7 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lifelong_rl import agents
 from lifelong_rl.continual import make
@@ -24,6 +25,7 @@ from lifelong_rl.continual.importance import log_likelihood_gradients
 from lifelong_rl.continual.memory import EpisodicMemory
 from lifelong_rl.continual.ogd import OGD, output_gradients
 from lifelong_rl.continual.projection import (
+    CHUNK,
     add_curvature,
     extend_basis,
     orthogonalise,
@@ -80,6 +82,28 @@ def test_gem_with_one_memory_is_agem(seed):
     )
     torch.testing.assert_close(project_gem(gradient.float(), rows.float()), expected.float())
     assert project_gem(gradient, -rows, margin=0.5) is gradient, "no conflict, no change"
+
+
+class LargestDouble(TorchDispatchMode):
+    """Keeps account of the largest tensor of double precision that is made."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float64:
+            self.entries = max(self.entries, made.numel())
+        return made
+
+
+def test_gem_holds_no_second_copy_of_all_references():
+    """Many entries are the same as few that say the same, and are taken a part at a time."""
+    gradient, rows = (part.float() for part in random_problem(0, 20))
+    times = 5 * CHUNK // 12 + 1  # no whole number of chunks
+    with LargestDouble() as largest:
+        found = project_gem(gradient.repeat(times), rows.repeat(1, times))
+    assert largest.entries == 20 * CHUNK
+    torch.testing.assert_close(found, project_gem(gradient, rows).repeat(times))
 
 
 def test_gem_with_one_old_task_is_agem_by_default(classifier):
