@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lifelong_rl.networks.mlp import MultiHeadMLP, Trace
+from lifelong_rl.networks.mlp import MultiHeadMLP, Trace, is_hooked
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of Stable-Baselines3
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -44,29 +45,38 @@ class FeatureModule(nn.Module):
         self.features_extractor = features_extractor or nn.Identity()
         self.network = network
         self._preprocess = preprocess
-        self.reads_all = features_extractor is None and preprocess is None
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
         self.train(mode)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether observations are the features, but for the type of their numbers."""
+        as_they_are = type(self.features_extractor) in (nn.Identity, FlattenExtractor)
+        return as_they_are and self._preprocess in (None, as_floats)
+
+    @property
     def traced(self) -> MultiHeadMLP | None:
         """The network if its gradients can be written down, else None."""
         network = self.network
+        if type(self) not in (Actor, DeterministicActor, Critic) or is_hooked(self):
+            return None
         if not (self.reads_all and isinstance(network, MultiHeadMLP) and network.traceable):
             return None
-        return network if type(self) in (Actor, DeterministicActor, Critic) else None
+        return network
 
     def features(self, observations: Any) -> Tensor:
         """What the network reads of observations, (n, input_dim)."""
-        if self.reads_all:
-            rows: Tensor = observations
-            return rows
         if self._preprocess is not None:
             observations = self._preprocess(observations)
-        features: Tensor = self.features_extractor(observations)
+        features: Tensor = observations if self.reads_all else self.features_extractor(observations)
         return features
+
+
+def as_floats(observations: Tensor) -> Tensor:
+    """Rows of numbers as networks read them."""
+    return observations.float()
 
 
 class Draw(NamedTuple):
@@ -142,7 +152,7 @@ class Actor(FeatureModule):
             task: Of each row, (n,) of int64; None with one task.
             noise: Standard normal, (n, action_dim).
         """
-        outputs, trace = network.trace(observations, task)
+        outputs, trace = network.trace(self.features(observations), task)
         mean, raw = outputs[0].chunk(2, dim=-1)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
         spread = log_std.exp().mul_(noise)

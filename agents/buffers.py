@@ -70,9 +70,10 @@ class TaskReplayBuffer(ReplayBuffer):
         self.tasks = set()
 
     def note_tasks(self, rows: np.ndarray) -> None:
-        """Take note of the tasks of rows (n, d) as environments show them."""
+        """Take note of the tasks of rows (n, d) or of one row (d,), as environments show them."""
         if self.num_tasks > 1:
-            self.tasks.update(rows[:, -self.num_tasks :].argmax(axis=1).tolist())
+            one_hots = np.reshape(rows, (-1, np.shape(rows)[-1]))[:, -self.num_tasks :]
+            self.tasks.update(one_hots.argmax(axis=1).tolist())
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> ReplayBufferSamples:
         if env is not None or self.optimize_memory_usage:
@@ -81,7 +82,8 @@ class TaskReplayBuffer(ReplayBuffer):
         rows = torch.from_numpy(batch_inds * self.n_envs + env_indices)
 
         def drawn(values: np.ndarray) -> Tensor:
-            every = torch.from_numpy(values.reshape(len(values) * self.n_envs, -1))
+            shape = values.shape[2:] or (1,)
+            every = torch.from_numpy(values.reshape(len(values) * self.n_envs, *shape))
             return every.index_select(0, rows)
 
         over = drawn(self.dones) * (1 - drawn(self.timeouts))  # running out of time is not an end
@@ -222,7 +224,10 @@ def load_buffer_state(buffer: ReplayBuffer, state: StateTree) -> None:
 
 def pack_buffer(buffer: Any) -> Any:
     """A buffer's content for copying; a buffer of another class than ours and its base, itself."""
-    if type(buffer) not in (TaskReplayBuffer, PixelReplayBuffer) or buffer.optimize_memory_usage:
+    if (
+        type(buffer) not in (ReplayBuffer, TaskReplayBuffer, PixelReplayBuffer)
+        or buffer.optimize_memory_usage
+    ):
         return buffer
     used = slice(0, buffer.size())
     held = {name: (len(getattr(buffer, name)), getattr(buffer, name)[used]) for name in ARRAYS}

@@ -108,7 +108,8 @@ class TwinCritic(AgentComponent, ABC):
         if network is None or (own.loss, own.values) != (TwinCritic.loss, TwinCritic.values):
             return None
         targets = self.targets(batch, self.next_values(batch))
-        inputs = torch.cat([batch["observations"], batch["actions"]], dim=1)
+        observations = self.module.features(batch["observations"])
+        inputs = torch.cat([observations, batch["actions"]], dim=1)
         values, trace = network.trace(inputs, batch.get("task"))
         error = values.squeeze(-1).sub_(targets)
         loss = self.scale * error.square().mean(dim=1).sum()

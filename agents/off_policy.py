@@ -152,13 +152,15 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             if isinstance(self._sight, LearnedSight):
                 arguments["replay_buffer_class"] = PixelReplayBuffer
                 arguments["replay_buffer_kwargs"] = {"sight": self._sight}
-        if arguments.get("n_steps", 1) == 1 and arguments.get("replay_buffer_class") is None:
-            arguments["replay_buffer_class"] = TaskReplayBuffer
-        if arguments.get("replay_buffer_class") in (TaskReplayBuffer, PixelReplayBuffer):
-            kwargs = arguments.get("replay_buffer_kwargs") or {}
-            num_tasks = arguments.get("num_tasks", 1)
-            arguments["replay_buffer_kwargs"] = {**kwargs, "num_tasks": num_tasks}
         super().__init__(policy, env, method, policy_kwargs=policy_kwargs, **arguments)
+
+    def _setup_model(self) -> None:
+        plain = self.n_steps == 1 and not isinstance(self.observation_space, spaces.Dict)
+        if self.replay_buffer_class is None and plain:
+            self.replay_buffer_class = TaskReplayBuffer
+        if self.replay_buffer_class in (TaskReplayBuffer, PixelReplayBuffer):
+            self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, "num_tasks": self.num_tasks}
+        super()._setup_model()
 
     @property
     def shown_space(self) -> spaces.Space[Any]:

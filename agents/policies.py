@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
-    FlattenExtractor,
     get_actor_critic_arch,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -20,7 +19,12 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
+from lifelong_rl.agents.actor_critic import (
+    Actor,
+    Critic,
+    DeterministicActor,
+    as_floats,
+)
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Adam, Role, split_task
@@ -93,24 +97,21 @@ class _TaskNetworks(BasePolicy):
             outputs=(1,),
             copies=self._n_critics,
         )
-        return Critic(network, *self._reading(features)).to(self.device)
+        return Critic(network, features, self._preprocess).to(self.device)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Build the features extractor of a network, for observations without the task."""
         space = inputs_space(self.observation_space, self._num_tasks)
         return self.features_extractor_class(space, **self.features_extractor_kwargs)
 
-    def _reading(self, features: BaseFeaturesExtractor) -> tuple[BaseFeaturesExtractor | None, Any]:
-        """How observations become features: nothing is to be done to rows of numbers."""
+    @property
+    def _preprocess(self) -> Callable[[Any], Any]:
+        """What Stable-Baselines3 does to observations before features are extracted."""
         space = self.observation_space
-        rows = isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype == np.float32
-        if rows and type(features) is FlattenExtractor:
-            return None, None
-        # what Stable-Baselines3 does before features are extracted
-        return features, partial(
-            preprocess_obs,
-            observation_space=self.observation_space,
-            normalize_images=self.normalize_images,
+        if isinstance(space, spaces.Box) and len(space.shape) == 1:
+            return as_floats
+        return partial(
+            preprocess_obs, observation_space=space, normalize_images=self.normalize_images
         )
 
     def _actor_network(self, features: BaseFeaturesExtractor, outputs_per_action: int) -> nn.Module:
@@ -157,7 +158,7 @@ class ContinualSACPolicy(_TaskNetworks, SACPolicy):  # type: ignore[misc]
         """Build the actor."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 2)
-        return Actor(network, *self._reading(features)).to(self.device)
+        return Actor(network, features, self._preprocess).to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
@@ -179,7 +180,7 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         """Build the actor, or its target."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 1)
-        return DeterministicActor(network, *self._reading(features)).to(self.device)
+        return DeterministicActor(network, features, self._preprocess).to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]

@@ -186,11 +186,11 @@ class SAC(OffPolicyLearner, sb3.SAC):
 
         for step in range(gradient_steps):
             batch = self._sample_batch(batch_size)
-            batch |= actor.sample(batch)
+            on_policy = actor.sample(batch)
             self._record("critic", gradient_step(critic, batch, self.method))
-            self._record("actor", gradient_step(actor, batch, self.method))
+            self._record("actor", gradient_step(actor, batch | on_policy, self.method))
             if self._entropy is not None:
-                self._record("entropy", gradient_step(self._entropy, batch))
+                self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
                 self._targets.update(self.tau)
 
@@ -234,6 +234,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             gamma=self.gamma,
             actor=self.actor,
             entropy=weight,
+            sampler=self._actor_component,
         )
         self._components = {"actor": self._actor_component, "critic": self._critic_component}
 

@@ -119,6 +119,7 @@ class SACActor(AgentComponent):
         self.critic = critic
         self.entropy = entropy
         self._draw: Draw | None = None
+        self._next: tuple[tuple[Tensor, Tensor | None], Tensor, Tensor] | None = None
 
     def sample(self, batch: Batch) -> Batch:
         """Sample actions of the current policy for an update, to be added to its batch.
@@ -131,7 +132,8 @@ class SACActor(AgentComponent):
             actions, log_prob = self.module.action_log_prob(observations, task)
             return {"policy_actions": actions, "policy_log_prob": log_prob}
         n, dim = observations.shape[0], network.spec.output_dim // 2
-        noise = torch.empty(2 * n, dim, dtype=observations.dtype, device=observations.device)
+        like = network.heads.weight
+        noise = torch.empty(2 * n, dim, dtype=like.dtype, device=like.device)
         noise[:n].normal_()  # in the order of two passes
         noise[n:].normal_()
         rows = torch.cat([observations, batch["next_observations"]])
@@ -140,12 +142,20 @@ class SACActor(AgentComponent):
             task = task[:1].expand(2 * n) if known else torch.cat([task, task])
         draw = self.module.draw(network, rows, task, noise)
         self._draw = draw.first(n)
-        return {
-            "policy_actions": self._draw.actions,
-            "policy_log_prob": self._draw.log_prob,
-            "policy_next_actions": draw.actions[n:],
-            "policy_next_log_prob": draw.log_prob[n:],
-        }
+        self._next = (
+            (batch["next_observations"], batch.get("task")),
+            draw.actions[n:],
+            draw.log_prob[n:],
+        )
+        return {"policy_actions": self._draw.actions, "policy_log_prob": self._draw.log_prob}
+
+    def next_actions(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """What `sample` drew for the next observations of the very same rows, if it did."""
+        if self._next is None:
+            return None
+        (rows, task), actions, log_prob = self._next
+        same = batch["next_observations"] is rows and batch.get("task") is task
+        return (actions, log_prob) if same else None
 
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
@@ -153,7 +163,7 @@ class SACActor(AgentComponent):
         network, critic, task = self._network(), self.critic.traced, batch.get("task")
         if network is None or critic is None:
             return None
-        observations, draw = batch["observations"], self._draw
+        observations, draw = self.module.features(batch["observations"]), self._draw
         if draw is None or batch.get("policy_actions") is not draw.actions:
             shape = observations.shape[0], network.spec.output_dim // 2
             noise = torch.randn(shape, dtype=observations.dtype, device=observations.device)
@@ -200,29 +210,33 @@ class SACActor(AgentComponent):
 class SACCritic(TwinCritic):
     """The twin action-value functions as a component (Haarnoja et al. 2018b, eq. 5).
 
-    Batch: also "policy_next_actions" (n, action_dim) and "policy_next_log_prob" (n,), a sample of
-    the current policy for the next observations, where the caller has it at hand.
-
     Args:
         *critic: As for `TwinCritic`.
         actor: The policy whose values they are.
         entropy: Gives the weight of its entropy.
+        sampler: May have drawn the policy's actions for the next observations already.
         **more: As for `TwinCritic`.
     """
 
     scale = 0.5
 
-    def __init__(self, *critic: Any, actor: Actor, entropy: EntropyWeight, **more: Any) -> None:
+    def __init__(
+        self,
+        *critic: Any,
+        actor: Actor,
+        entropy: EntropyWeight,
+        sampler: SACActor | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*critic, **more)
+        self.sampler = sampler
         self.actor = actor
         self.entropy = entropy
 
     def next_values(self, batch: Batch) -> Tensor:
         """Soft values of the next states (Haarnoja et al. 2018b, eq. 3), without a graph."""
         next_observations, task = batch["next_observations"], batch.get("task")
-        if "policy_next_actions" in batch:
-            actions, log_prob = batch["policy_next_actions"], batch["policy_next_log_prob"]
-        else:
-            actions, log_prob = self.actor.action_log_prob(next_observations, task)
+        drawn = None if self.sampler is None else self.sampler.next_actions(batch)
+        actions, log_prob = drawn or self.actor.action_log_prob(next_observations, task)
         values: Tensor = self.target(next_observations, actions, task).amin(dim=0)
         return values.sub_(self.entropy.alpha(task) * log_prob)

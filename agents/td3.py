@@ -185,10 +185,11 @@ class TD3Actor(AgentComponent):
         policy, critic, task = self.module.traced, self.critic.traced, batch.get("task")
         if policy is None or critic is None or type(self) is not TD3Actor:
             return None
-        outputs, trace = policy.trace(batch["observations"], task)
+        observations = self.module.features(batch["observations"])
+        outputs, trace = policy.trace(observations, task)
         actions = outputs[0].tanh()
         n, dim = actions.shape
-        inputs = torch.cat([batch["observations"], actions], dim=1)
+        inputs = torch.cat([observations, actions], dim=1)
         values, of_values = critic.trace(inputs, task)
         loss = -values[0].mean()
         by_value = torch.zeros_like(values)

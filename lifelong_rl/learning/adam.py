@@ -65,6 +65,8 @@ class FusedAdam(Adam):
         """
         if closure is not None:
             raise TypeError("FusedAdam takes no closure")
+        for before in self._optimizer_step_pre_hooks.values():
+            before(self, (), {})
         for group in self.param_groups:
             params: list[Tensor] = []
             gradients: list[Tensor] = []
@@ -107,6 +109,8 @@ class FusedAdam(Adam):
                 amsgrad=False,
                 maximize=False,
             )
+        for after in self._optimizer_step_post_hooks.values():
+            after(self, (), {})
 
     def _count_together(self, params: list[Tensor], counts: list[Tensor]) -> list[Tensor]:
         """Add 1 to all counts at once, as views of one tensor; what the state holds from now on."""
@@ -122,5 +126,5 @@ class FusedAdam(Adam):
         found: list[Tensor] = views
         return found
 
-    # Not to be wrapped for the profiler, which takes as long as the step of a small network.
+    # Not to be wrapped by torch: a record for the profiler takes as long as a small network's step.
     step.hooked = True  # type: ignore[attr-defined]

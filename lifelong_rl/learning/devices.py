@@ -103,7 +103,8 @@ def move_tree(tree: Any, device: torch.device) -> Any:
     if isinstance(tree, Mapping):
         return {name: move_tree(value, device) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(move_tree(value, device) for value in tree)
+        moved = [move_tree(value, device) for value in tree]
+        return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
     return tree
 
 

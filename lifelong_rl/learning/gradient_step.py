@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.errors import ContractError, NonFiniteError
-from lifelong_rl.learning.parameters import gradients, parameters, trainable
+from lifelong_rl.learning.parameters import (
+    analytic_gradient,
+    gradients,
+    parameters,
+    trainable,
+)
 from lifelong_rl.learning.protocols import Batch, Component, Objective, StepRecord
 
 if TYPE_CHECKING:
@@ -76,8 +81,7 @@ def gradient_step(
     own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     for parameter in own:
         parameter.grad = None
-    analytic = getattr(component, "analytic_gradient", None)
-    found = None if analytic is None else analytic(batch)
+    found = analytic_gradient(component, batch)
     loss = component.loss(batch) if found is None else found[0]
     if found is None and not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
         raise ContractError(
@@ -85,8 +89,9 @@ def gradient_step(
         )
     measured = {"loss": _finite(loss, "loss", component)}
     if found is not None:
+        stepped = {id(parameter) for parameter in own}
         for parameter, gradient in found[1]:
-            if parameter.requires_grad:
+            if id(parameter) in stepped:
                 parameter.grad = gradient
     elif loss.requires_grad:
         loss.backward(inputs=own)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lifelong_rl.learning.protocols import Batch, Component, ParamDict
+from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict
 
 
 def trainable(component: Component) -> dict[str, torch.nn.Parameter]:
@@ -43,6 +43,21 @@ def forget_moments(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
         optimizer.state.pop(parameter, None)
 
 
+def analytic_gradient(
+    component: Objective, batch: Batch
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]] | None:
+    """A component's loss and each parameter's gradient, where it has formulae for them.
+
+    Components may have a method `analytic_gradient(batch)` that gives these, or None. It is not
+    asked where an instance was given another `loss` than its class has.
+    """
+    written = getattr(component, "analytic_gradient", None)
+    if written is None or "loss" in vars(component):
+        return None
+    found: tuple[Tensor, list[tuple[Tensor, Tensor]]] | None = written(batch)
+    return found
+
+
 def loss_gradient(component: Component, batch: Batch) -> ParamDict:
     """Gradient of the component's loss on `batch`; the gradients that it holds are untouched.
 
@@ -50,11 +65,13 @@ def loss_gradient(component: Component, batch: Batch) -> ParamDict:
     parameters are frozen.
     """
     named = trainable(component)
-    analytic = getattr(component, "analytic_gradient", None)
-    known = None if analytic is None else analytic(batch)
+    known = analytic_gradient(component, batch)
     if known is not None:
         by_parameter = {id(parameter): gradient for parameter, gradient in known[1]}
-        return {name: by_parameter[id(parameter)] for name, parameter in named.items()}
+        return {
+            name: by_parameter.get(id(parameter), torch.zeros_like(parameter))
+            for name, parameter in named.items()
+        }
     loss = component.loss(batch)
     found: tuple[Tensor | None, ...] = (None,) * len(named)
     if loss.requires_grad:

@@ -121,9 +121,7 @@ class MultiHeadMLP(TaskNetwork):
         )
         self.heads = StackedLinear(heads)
         self.norm = StackedLayerNorm(spec.copies, widths[1]) if spec.layer_norm else None
-        self.activation: Callable[[Tensor], Tensor] = (
-            torch.relu_ if spec.activation is nn.ReLU else spec.activation()
-        )
+        self.activation: Callable[[Tensor], Tensor] = spec.activation()
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""
@@ -142,7 +140,7 @@ class MultiHeadMLP(TaskNetwork):
         return outputs
 
     def activate(self, depth: int, x: Tensor) -> Tensor:
-        """What follows hidden layer `depth`, on (copies, n, units), which may be overwritten."""
+        """What follows hidden layer `depth`, on (copies, n, units)."""
         if depth == 0 and self.norm is not None:
             normal: Tensor = self.norm(x)
             return normal.tanh_()
@@ -150,8 +148,28 @@ class MultiHeadMLP(TaskNetwork):
 
     @property
     def traceable(self) -> bool:
-        """Whether `trace` and `pull` are for this network."""
-        return type(self) is MultiHeadMLP and self.spec.activation is nn.ReLU
+        """Whether `trace` and `pull` compute what `forward` and autograd would.
+
+        They do not where a part is another than this class makes it, is used twice, or has hooks.
+        """
+        if type(self) is not MultiHeadMLP or type(self.activation) is not nn.ReLU:
+            return False
+        parts = [self, *self.hidden, self.heads]
+        if self.norm is not None:
+            parts.append(self.norm)
+        own: set[int] = set()
+        for part in parts:
+            if is_hooked(part):
+                return False
+            if part is not self:
+                kind = StackedLayerNorm if part is self.norm else StackedLinear
+                if type(part) is not kind or part._parameters.keys() != {"weight", "bias"}:
+                    return False
+                for parameter in part._parameters.values():
+                    if parameter is None or parameter._backward_hooks or id(parameter) in own:
+                        return False
+                    own.add(id(parameter))
+        return True
 
     def trace(self, inputs: Tensor, task: Tensor | None) -> tuple[Tensor, Trace]:
         """Evaluate every copy on every row, and keep what `pull` needs.
@@ -262,6 +280,16 @@ def _linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Map (n, in) or (copies, n, in) by (copies, out, in) and (copies, out)."""
     stacked = inputs.expand(weight.shape[0], -1, -1) if inputs.ndim == 2 else inputs
     return torch.baddbmm(bias.unsqueeze(1), stacked, weight.mT)
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether somebody looks on while a module is evaluated."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 def select_head(outputs: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
+from torch.nn.utils import prune
 
+from lifelong_rl import agents
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
 from lifelong_rl.agents.buffers import TaskReplayBuffer, buffer_state, load_buffer_state
 from lifelong_rl.agents.sac_components import (
@@ -70,6 +74,7 @@ class World:
             gamma=0.9,
             actor=self.actor,
             entropy=weight,
+            sampler=self.sac_actor,
             **more,
         )
         self.td3_actor = TD3Actor(
@@ -149,12 +154,10 @@ def test_soft_actor_critic(layer_norm: bool, num_tasks: int, mixed: bool, learne
     )
     with torch.no_grad():
         following = world.actor.action_log_prob(batch["next_observations"], task)
-    for name, value in zip(
-        ("policy_actions", "policy_log_prob", "policy_next_actions", "policy_next_log_prob"),
-        (*graph.values(), *following),
-        strict=True,
-    ):
+    for name, value in graph.items():
         torch.testing.assert_close(batch[name], value.detach())
+    for found, value in zip(world.sac_actor.next_actions(batch), following, strict=True):
+        torch.testing.assert_close(found, value)
 
     with_graph = batch | graph
     assert_same(
@@ -182,6 +185,50 @@ def test_standard_deviations_at_their_bounds_have_no_gradient() -> None:
     assert_same(
         world.sac_actor, world.sac_actor.analytic_gradient(batch), world.sac_actor.loss(graph)
     )
+
+
+def test_next_actions_serve_the_rows_that_they_were_drawn_for() -> None:
+    world = World(layer_norm=False, num_tasks=TASKS)
+    batch = world.batch()
+    assert world.sac_actor.next_actions(batch) is None
+    world.sac_actor.sample(batch)
+    assert world.sac_actor.next_actions(dict(batch)) is not None
+    for name in ("next_observations", "task"):
+        assert world.sac_actor.next_actions({**batch, name: batch[name].clone()}) is None
+
+
+def test_what_is_not_as_it_was_made_is_left_to_autograd() -> None:
+    def spoil(change: Any) -> bool:
+        world = World(layer_norm=True, num_tasks=1)
+        change(world.critic.network)
+        return world.critic.traced is None
+
+    assert not spoil(lambda network: None)
+    assert spoil(lambda n: n.register_forward_hook(lambda *_: None))
+    assert spoil(lambda n: n.hidden[1].register_forward_pre_hook(lambda *_: None))
+    assert spoil(lambda n: n.norm.weight.register_hook(lambda gradient: gradient))
+    assert spoil(lambda n: prune.random_unstructured(n.hidden[1], "weight", 0.5))
+    assert spoil(lambda n: nn.utils.parametrizations.weight_norm(n.hidden[0]))
+    assert spoil(lambda n: setattr(n, "activation", nn.Tanh()))
+    assert spoil(lambda n: setattr(n.hidden[1], "weight", n.hidden[0].weight))
+
+
+def test_the_loss_of_an_instance_is_not_overlooked() -> None:
+    world = World(layer_norm=False, num_tasks=1)
+    world.td3_critic.loss = lambda batch: world.critic.network.heads.bias.sum()
+    assert gradient_step(world.td3_critic, world.batch())["loss"] == pytest.approx(
+        world.critic.network.heads.bias.sum().item(), abs=0.1
+    )
+    assert world.critic.network.hidden[0].weight.grad is None
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_observations_of_another_type_are_acted_on(kind: type) -> None:
+    env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
+    agent = agents.SAC("MlpPolicy", env, seed=0)
+    rows = np.ones((2, 3))
+    expected = agent.act(rows.astype(np.float32))
+    assert np.array_equal(agent.act(rows.astype(kind)), expected)
 
 
 @worlds
@@ -269,6 +316,23 @@ def test_samples_are_those_of_stable_baselines3(envs: int) -> None:
     for a, b in zip(*samples, strict=True):
         if b is not None:
             assert a.dtype == b.dtype and torch.equal(a, b)
+
+
+def test_observations_of_several_axes_keep_them() -> None:
+    pictures = spaces.Box(0, 255, (3, 4), np.uint8)
+    buffer = TaskReplayBuffer(8, pictures, space(ACTIONS), "cpu", 2)
+    shown = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    buffer.add(shown, shown + 1, np.zeros((2, ACTIONS)), np.zeros(2), np.zeros(2), [{}, {}])
+    sampled = buffer.sample(5)
+    assert sampled.observations.shape == (5, 3, 4)
+    assert torch.equal(sampled.next_observations, sampled.observations + 1)
+
+
+def test_a_single_row_may_be_added() -> None:
+    buffer = TaskReplayBuffer(8, space(OBS), space(ACTIONS), "cpu", 1, num_tasks=TASKS)
+    row = np.eye(OBS, dtype=np.float32)[-1]
+    buffer.add(row, row, np.zeros(ACTIONS), 0.0, False, [{}])
+    assert buffer.tasks == {TASKS - 1}
 
 
 def test_a_buffer_knows_its_tasks() -> None:

@@ -76,6 +76,16 @@ def test_forgotten_moments_count_their_steps_anew() -> None:
     assert counts == [6, 4, 6, 3]
 
 
+def test_hooks_of_a_step_are_run() -> None:
+    model = network()
+    optimizer = FusedAdam(model.parameters())
+    seen: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    descend(model, optimizer, 1)
+    assert seen == ["before", "after"]
+
+
 def test_a_closure_is_refused() -> None:
     with pytest.raises(TypeError, match="closure"):
         FusedAdam(network().parameters()).step(lambda: 0.0)
