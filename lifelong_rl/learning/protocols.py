@@ -32,7 +32,12 @@ Role = Literal["policy", "value"]
 
 
 class Objective(Protocol):
-    """Parameters, the loss they minimise and the optimizer that steps them."""
+    """Parameters, the loss they minimise and the optimizer that steps them.
+
+    It may have a method `analytic_gradient(batch)` that gives the value of `loss` and, for each
+    parameter, its gradient, or None where there are no formulae for the batch: see
+    `lifelong_rl.learning.parameters.analytic_gradient`.
+    """
 
     @property
     def name(self) -> str:
