@@ -94,6 +94,7 @@ def test_every_method_is_said_to_grow_somehow(cost_growth: Any) -> None:
     assert set(cost_growth.EXPECTED) == set(METHODS.names())
 
 
+@pytest.mark.usefixtures("fresh_registries")  # it adds a sequence
 def test_what_is_measured_of_a_task(cost_growth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tasks of a stream of four: the memory of replay grows by the rows of a task."""
     monkeypatch.setattr(cost_growth, "STEPS", 64)
