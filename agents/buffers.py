@@ -61,7 +61,8 @@ class TaskReplayBuffer(ReplayBuffer):
         infos: list[dict[str, Any]],
     ) -> None:
         """Add a transition of each environment; see `ReplayBuffer`."""
-        super().add(obs, next_obs, action, reward, done, infos)
+        self._make_room()
+        super().add(self._keep(obs), self._keep(next_obs), action, reward, done, infos)
         self.note_tasks(obs)
 
     def reset(self) -> None:
@@ -74,6 +75,13 @@ class TaskReplayBuffer(ReplayBuffer):
         if self.num_tasks > 1:
             one_hots = np.reshape(rows, (-1, np.shape(rows)[-1]))[:, -self.num_tasks :]
             self.tasks.update(one_hots.argmax(axis=1).tolist())
+
+    def _make_room(self) -> None:
+        """Called before a step is added."""
+
+    def _keep(self, rows: np.ndarray) -> np.ndarray:
+        """What is held of rows that environments show."""
+        return rows
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> ReplayBufferSamples:
         if env is not None or self.optimize_memory_usage:
@@ -128,23 +136,6 @@ class PixelReplayBuffer(TaskReplayBuffer):
         self.buffer_size = max(buffer_size // n_envs, 1)
         self._sight = sight
 
-    def add(
-        self,
-        obs: np.ndarray,
-        next_obs: np.ndarray,
-        action: np.ndarray,
-        reward: np.ndarray,
-        done: np.ndarray,
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """Add a transition of each environment; see `ReplayBuffer`."""
-        held = len(self.observations)
-        if self.pos == held:
-            self.reserve(min(2 * held, self.buffer_size))
-        keep = self._sight.keep_rows
-        ReplayBuffer.add(self, keep(obs), keep(next_obs), action, reward, done, infos)
-        self.note_tasks(obs)
-
     def reserve(self, steps: int) -> None:
         """Make room for so many steps of all environments."""
         for name in ARRAYS:
@@ -157,6 +148,14 @@ class PixelReplayBuffer(TaskReplayBuffer):
     def restore(self, observations: Tensor) -> Tensor:
         """Rows (n, dim) of what is held of them, (n, num_bytes)."""
         return self._sight.restore(observations)
+
+    def _make_room(self) -> None:
+        held = len(self.observations)
+        if self.pos == held:
+            self.reserve(min(2 * held, self.buffer_size))
+
+    def _keep(self, rows: np.ndarray) -> np.ndarray:
+        return self._sight.keep_rows(rows)
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> ReplayBufferSamples:
         held = super()._get_samples(batch_inds, env)
@@ -216,7 +215,7 @@ def load_buffer_state(buffer: ReplayBuffer, state: StateTree) -> None:
     for name in ARRAYS:
         getattr(buffer, name)[: len(state[name])] = state[name].numpy()
     buffer.pos, buffer.full = state["pos"], state["full"]
-    if isinstance(buffer, TaskReplayBuffer):
+    if isinstance(buffer, TaskReplayBuffer) and buffer.num_tasks > 1:
         buffer.tasks = set()
         for batch in stream(buffer, buffer.size(), 4096):
             buffer.note_tasks(batch["observations"].numpy())

@@ -12,10 +12,8 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Critic
 from lifelong_rl.learning import Batch, Role
+from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.learning.rows import with_task
-
-Gradient = tuple[Tensor, list[tuple[nn.Parameter, Tensor]]]
-"""A loss, a scalar without a graph; and each parameter's gradient."""
 
 
 class AgentComponent:

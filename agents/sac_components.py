@@ -10,8 +10,9 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Actor, Critic, Draw
-from lifelong_rl.agents.components import AgentComponent, Gradient, TwinCritic, gaussian
+from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
+from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.networks import MultiHeadMLP
 from lifelong_rl.networks.spec import one_task
 
@@ -127,10 +128,11 @@ class SACActor(AgentComponent):
         Where gradients can be written down, both observations go through the network at once.
         """
         observations, task = batch["observations"], batch.get("task")
-        network = self._network()
-        if network is None:
+        networks = self._networks()
+        if networks is None:
             actions, log_prob = self.module.action_log_prob(observations, task)
             return {"policy_actions": actions, "policy_log_prob": log_prob}
+        network = networks[0]
         n, dim = observations.shape[0], network.spec.output_dim // 2
         like = network.heads.weight
         noise = torch.empty(2 * n, dim, dtype=like.dtype, device=like.device)
@@ -160,9 +162,10 @@ class SACActor(AgentComponent):
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
         """See `AgentComponent`."""
-        network, critic, task = self._network(), self.critic.traced, batch.get("task")
-        if network is None or critic is None:
+        networks, task = self._networks(), batch.get("task")
+        if networks is None:
             return None
+        network, critic = networks
         observations, draw = self.module.features(batch["observations"]), self._draw
         if draw is None or batch.get("policy_actions") is not draw.actions:
             shape = observations.shape[0], network.spec.output_dim // 2
@@ -193,10 +196,12 @@ class SACActor(AgentComponent):
         loss: Tensor = (entropy - values).mean()
         return loss
 
-    def _network(self) -> MultiHeadMLP | None:
-        """The policy's network if the gradients of policy and critic can be written down."""
-        both = type(self) is SACActor and self.critic.traced is not None
-        return self.module.traced if both else None
+    def _networks(self) -> tuple[MultiHeadMLP, MultiHeadMLP] | None:
+        """Those of policy and critic if the gradients of both can be written down."""
+        if type(self) is not SACActor:
+            return None
+        policy, critic = self.module.traced, self.critic.traced
+        return None if policy is None or critic is None else (policy, critic)
 
     def predict(self, batch: Batch) -> Distribution:
         """The action's Gaussian before the squashing tanh.

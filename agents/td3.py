@@ -18,13 +18,14 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
-from lifelong_rl.agents.components import AgentComponent, Gradient, TwinCritic, gaussian
+from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.agents.off_policy import OffPolicyLearner
 from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.options import Count, NonNegative
 from lifelong_rl.registry import AGENTS
 

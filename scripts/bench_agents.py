@@ -84,7 +84,7 @@ class Noises(DummyVecEnv):
 
 
 Work = Callable[[int], object]
-"""Does so many updates."""
+"""Does the number of updates that it is given."""
 
 
 def off_policy(algorithm: type, width: int, batch_size: int, tasks: int = 1, **more: Any) -> Work:

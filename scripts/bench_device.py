@@ -43,7 +43,7 @@ HELD = 512
 """Transitions in the replay buffers."""
 
 Update = Callable[[int], object]
-"""Does so many updates."""
+"""Does the number of updates that it is given."""
 
 
 class Noise(gym.Env[np.ndarray, np.ndarray]):

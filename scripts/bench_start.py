@@ -31,7 +31,7 @@ from lifelong_rl.storage.atomic import write_json
 from lifelong_rl.storage.versions import cpu_model, git_commit, versions
 from lifelong_rl.text import format_table
 
-# None of these imports torch: a child's memory is told to be no less than this process's.
+# None of these imports torch: a child's peak memory is reported as no less than this process's.
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPPED = 42

@@ -50,7 +50,7 @@ LEAST_SHARE, ERRORS = 0.1, 3.0
 """A term counts if it makes up this share of the cost at the last task, and is this many standard
 errors from zero."""
 TIMED = 3, 5
-"""The first tasks are timed up to this one, and then every so many."""
+"""The last of the first tasks, which are all timed, and the step between those timed after them."""
 STEPS, BATCH_SIZE = 128, 128
 TURNS, OWN_UPDATES, MOST_SECONDS = 8, 2, 2.0
 """Turns in a task, updates of the method in each, and seconds of its own after which no new turn
@@ -198,7 +198,10 @@ EXPECTED = {
         "products of all units so far; those to come are there, and masked, from the start",
     ),
     "icarl": Expected(
-        "constant", "linear", "constant", "so many exemplars in all; the mean of each class is anew"
+        "constant",
+        "linear",
+        "constant",
+        "a fixed number of exemplars in all; the mean of each class is anew",
     ),
 }
 
@@ -224,7 +227,7 @@ def make_setup(method: str, tasks: int) -> Setup:
 
 
 def _repeat(name: str, tasks: int, labelled: bool) -> Any:
-    """A sequence of so many tasks: those of another over and over."""
+    """A sequence of this length: the tasks of another over and over."""
     source: Any = SEQUENCES.get("permuted-digits" if labelled else "arm10")
     field = "problems" if labelled else "tasks"
     once = getattr(source, field)

@@ -109,7 +109,7 @@ def move_tree(tree: Any, device: torch.device) -> Any:
 
 
 def _refuse_missing_cuda(index: int, name: str) -> None:
-    """Raise UserError unless there are so many CUDA devices."""
+    """Raise UserError unless there is a CUDA device of this index."""
     if not torch.cuda.is_available():
         why = (
             "this machine has no GPU that torch can use, or no driver for it"

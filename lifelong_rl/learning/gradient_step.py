@@ -81,16 +81,16 @@ def gradient_step(
     own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     for parameter in own:
         parameter.grad = None
-    found = analytic_gradient(component, batch)
-    loss = component.loss(batch) if found is None else found[0]
-    if found is None and not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
+    known = analytic_gradient(component, batch)
+    loss = component.loss(batch) if known is None else known[0]
+    if known is None and not (_is_scalar(loss) or _is_of_frozen_parameters(loss, component)):
         raise ContractError(
             f"the component '{component.name}'", f"loss returns {_describe(loss)}, not {SCALAR}"
         )
     measured = {"loss": _finite(loss, "loss", component)}
-    if found is not None:
+    if known is not None:
         stepped = {id(parameter) for parameter in own}
-        for parameter, gradient in found[1]:
+        for parameter, gradient in known[1]:
             if id(parameter) in stepped:
                 parameter.grad = gradient
     elif loss.requires_grad:
@@ -110,13 +110,13 @@ def gradient_step(
             if penalty.requires_grad:
                 penalty.backward(inputs=own)  # type: ignore[no-untyped-call]
         if method.transforms_gradients:
-            held = gradients(component, copy=False)
-            _assign_gradients(component, method, method.transform_gradient(component, held))
+            found = gradients(component, copy=False)
+            _assign_gradients(component, method, method.transform_gradient(component, found))
 
         if penalty is not None or method.transforms_gradients:
-            every = [p.grad for p in own if p.grad is not None]
-            if every:
-                largest = torch.stack(torch._foreach_norm(every, float("inf"))).max()
+            held = [p.grad for p in own if p.grad is not None]
+            if held:
+                largest = torch.stack(torch._foreach_norm(held, float("inf"))).max()
                 _finite(largest, "gradient", component)
 
     if max_grad_norm is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lifelong_rl.learning.protocols import Batch, Component, Objective, ParamDict
+from lifelong_rl.learning.protocols import Batch, Component, Gradient, Objective, ParamDict
 
 
 def trainable(component: Component) -> dict[str, torch.nn.Parameter]:
@@ -43,9 +43,7 @@ def forget_moments(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
         optimizer.state.pop(parameter, None)
 
 
-def analytic_gradient(
-    component: Objective, batch: Batch
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]] | None:
+def analytic_gradient(component: Objective, batch: Batch) -> Gradient | None:
     """A component's loss and each parameter's gradient, where it has formulae for them.
 
     Components may have a method `analytic_gradient(batch)` that gives these, or None. It is not
@@ -54,7 +52,7 @@ def analytic_gradient(
     written = getattr(component, "analytic_gradient", None)
     if written is None or "loss" in vars(component):
         return None
-    found: tuple[Tensor, list[tuple[Tensor, Tensor]]] | None = written(batch)
+    found: Gradient | None = written(batch)
     return found
 
 

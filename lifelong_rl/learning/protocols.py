@@ -25,6 +25,9 @@ Where there are several tasks, "task" (n,) of int64 is the number of each row's 
 ParamDict = dict[str, Tensor]
 """Parameter name, as in `module.named_parameters()`, to a tensor of its shape."""
 
+Gradient = tuple[Tensor, list[tuple[nn.Parameter, Tensor]]]
+"""A loss, a scalar without a graph; and each parameter's gradient."""
+
 StateTree = Mapping[str, Any]
 """Nested mappings from strings to tensors, numbers, strings, booleans, None or lists of these."""
 
