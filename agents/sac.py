@@ -29,7 +29,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Objective, StateTree, gradient_step
 from lifelong_rl.learning.adam import FusedAdam
-from lifelong_rl.options import Matches, NonNegative
+from lifelong_rl.options import Count, Matches, NonNegative
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
@@ -45,6 +45,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
         policy: "MlpPolicy" or a subclass of `ContinualSACPolicy`.
         env: As for Stable-Baselines3.
         method: Reacts around the gradient steps of "actor" and "critic"; None for plain learning.
+        policy_delay: See `Options`.
         reset_entropy: See `Options`.
         **arguments: As for `OffPolicyLearner`, and for Stable-Baselines3's SAC.
 
@@ -71,6 +72,8 @@ class SAC(OffPolicyLearner, sb3.SAC):
                 auto_INITIAL (learned as in Haarnoja et al. 2018b, section 5; its start is untuned).
             target_entropy: Of the policy where the coefficient is learned; auto is −action_dim
                 (Haarnoja et al. 2018b, table 1).
+            policy_delay: Critic updates for each update of the actor and the entropy coefficient
+                (Fujimoto et al. 2018, section 6.1; see docs/results/learnability_settings.json).
             reset_entropy: Start each task with the initial entropy coefficient (as Continual
                 World's implementation, with a coefficient for each task). Without this it starts
                 with the last task's.
@@ -80,6 +83,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             NonNegative | Annotated[str, Matches(r"auto(_\d[\d.e+-]*)?", "auto or auto_INITIAL")]
         ) = "auto_0.1"
         target_entropy: Literal["auto"] | float = "auto"
+        policy_delay: Count = 1
         reset_entropy: bool = True
 
     sees = True
@@ -95,11 +99,13 @@ class SAC(OffPolicyLearner, sb3.SAC):
         env: GymEnv | str,
         method: ContinualMethod | None = None,
         *,
+        policy_delay: int = 1,
         reset_entropy: bool = True,
         **arguments: Any,
     ) -> None:
         if arguments.get("use_sde", False):
             raise UserError("use_sde=True is not supported: exploration is per action")
+        self.policy_delay = policy_delay
         self.reset_entropy = reset_entropy
         self._entropy: EntropyCoefficient | None = None
         super().__init__(policy, env, method, **arguments)
@@ -139,6 +145,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             method,
             num_tasks=num_tasks,
             eyes=eyes,
+            policy_delay=chosen.policy_delay,
             reset_entropy=chosen.reset_entropy,
             ent_coef=chosen.ent_coef,
             target_entropy=chosen.target_entropy,
@@ -185,16 +192,18 @@ class SAC(OffPolicyLearner, sb3.SAC):
         critic.gamma = self.gamma  # a callback may have changed it
 
         for step in range(gradient_steps):
+            self._n_updates += 1
+            acts = self._n_updates % self.policy_delay == 0
             batch = self._sample_batch(batch_size)
-            on_policy = actor.sample(batch)
+            on_policy = actor.sample(batch) if acts else {}
             self._record("critic", gradient_step(critic, batch, self.method))
-            self._record("actor", gradient_step(actor, batch | on_policy, self.method))
-            if self._entropy is not None:
-                self._record("entropy", gradient_step(self._entropy, batch | on_policy))
+            if acts:
+                self._record("actor", gradient_step(actor, batch | on_policy, self.method))
+                if self._entropy is not None:
+                    self._record("entropy", gradient_step(self._entropy, batch | on_policy))
             if step % self.target_update_interval == 0:
                 self._targets.update(self.tau)
 
-        self._n_updates += gradient_steps
         self._measured["entropy_coefficient"].append(
             float(actor.entropy.alpha(batch.get("task")).mean())
         )

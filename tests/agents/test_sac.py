@@ -197,6 +197,16 @@ def test_task_data_of_a_kept_buffer_is_that_of_the_current_task() -> None:
     assert task.tolist() == [1] * 80
 
 
+def test_the_actor_is_updated_once_in_so_many_critic_updates() -> None:
+    agent = build(policy_delay=3, updates_per_step=0.5, learning_starts=20)  # 2 updates at a time
+    learn(agent, 0, steps=48)
+    steps = {
+        name: int(next(iter(objective.optimizer.state.values()))["step"])
+        for name, objective in agent.objectives.items()
+    }
+    assert steps == {"actor": 4, "critic": 14, "entropy": 4}
+
+
 def test_fractions_of_an_update_are_owed_to_later_steps() -> None:
     agent = build(updates_per_step=0.1, learning_starts=0)
     learn(agent, 0, steps=80)
