@@ -53,13 +53,14 @@ class FeatureModule(nn.Module):
     @property
     def reads_all(self) -> bool:
         """Whether observations are the features, but for the type of their numbers."""
-        as_they_are = type(self.features_extractor) in (nn.Identity, FlattenExtractor)
+        extractor = self._modules["features_extractor"]
+        as_they_are = type(extractor) in (nn.Identity, FlattenExtractor)
         return as_they_are and self._preprocess in (None, as_floats)
 
     @property
     def traced(self) -> MultiHeadMLP | None:
         """The network if its gradients can be written down, else None."""
-        network = self.network
+        network = self._modules["network"]
         if type(self) not in (Actor, DeterministicActor, Critic) or is_hooked(self):
             return None
         if not (self.reads_all and isinstance(network, MultiHeadMLP) and network.traceable):

@@ -14,7 +14,7 @@ from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
 from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.networks import MultiHeadMLP
-from lifelong_rl.networks.spec import one_task
+from lifelong_rl.networks.spec import one_task, rows_of_task
 
 
 class EntropyWeight(Protocol):
@@ -134,14 +134,16 @@ class SACActor(AgentComponent):
             return {"policy_actions": actions, "policy_log_prob": log_prob}
         network = networks[0]
         n, dim = observations.shape[0], network.spec.output_dim // 2
-        like = network.heads.weight
-        noise = torch.empty(2 * n, dim, dtype=like.dtype, device=like.device)
+        rows = torch.cat([observations, batch["next_observations"]])
+        noise = torch.empty(2 * n, dim, dtype=network.heads.weight.dtype, device=rows.device)
         noise[:n].normal_()  # in the order of two passes
         noise[n:].normal_()
-        rows = torch.cat([observations, batch["next_observations"]])
         if task is not None:
-            known = one_task(task, self.num_tasks) is not None
-            task = task[:1].expand(2 * n) if known else torch.cat([task, task])
+            known = one_task(task, self.num_tasks)
+            if known is None:
+                task = torch.cat([task, task])
+            else:
+                task = rows_of_task(known, 2 * n, rows.device)
         draw = self.module.draw(network, rows, task, noise)
         self._draw = draw.first(n)
         self._next = (

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lifelong_rl.learning.protocols import Batch, StateTree
+from lifelong_rl.networks.spec import rows_of_task
 
 OBSERVATIONS = ("observations", "next_observations")
 """Entries of a batch that environments have shown."""
@@ -75,8 +76,11 @@ def with_task(batch: Batch, num_tasks: int, task: int | Tensor) -> Batch:
         return batch
     changed = {name: rows for name, rows in batch.items() if not name.startswith("policy_")}
     first = next(iter(changed.values()))
+    n = first.shape[0]
+    if isinstance(task, int):
+        return {**changed, "task": rows_of_task(task, n, first.device)}
     ids = torch.as_tensor(task, dtype=torch.int64, device=first.device)
-    return {**changed, "task": ids.expand(len(first))}
+    return {**changed, "task": ids.expand(n)}
 
 
 def split_old_rows(state: Any, num_tasks: int) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, one_task, tasks_of_rows
 
 ALL = slice(None)
+PARAMETERS = {"weight": None, "bias": None}.keys()
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
@@ -125,6 +126,8 @@ class MultiHeadMLP(TaskNetwork):
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""
+        if not torch.is_grad_enabled() and self.traceable:
+            return self.trace(inputs, task)[0]
         x = inputs
         for depth, layer in enumerate(self.hidden):
             x = self.activate(depth, layer(x))
@@ -154,22 +157,27 @@ class MultiHeadMLP(TaskNetwork):
         """
         if type(self) is not MultiHeadMLP or type(self.activation) is not nn.ReLU:
             return False
-        parts = [self, *self.hidden, self.heads]
-        if self.norm is not None:
-            parts.append(self.norm)
-        own: set[int] = set()
-        for part in parts:
-            if is_hooked(part):
+        layers, heads, norm = self._parts
+        if is_hooked(self) or (norm is not None and type(norm) is not StackedLayerNorm):
+            return False
+        own: list[nn.Parameter | None] = []
+        for part in (*layers, heads, norm):
+            if part is None:
+                continue
+            found = part._parameters
+            made_here = part is norm or type(part) is StackedLinear
+            if not made_here or is_hooked(part) or found.keys() != PARAMETERS:
                 return False
-            if part is not self:
-                kind = StackedLayerNorm if part is self.norm else StackedLinear
-                if type(part) is not kind or part._parameters.keys() != {"weight", "bias"}:
-                    return False
-                for parameter in part._parameters.values():
-                    if parameter is None or parameter._backward_hooks or id(parameter) in own:
-                        return False
-                    own.add(id(parameter))
-        return True
+            own += found.values()
+        if any([parameter is None or parameter._backward_hooks for parameter in own]):
+            return False
+        return len(set(map(id, own))) == len(own)
+
+    @property
+    def _parts(self) -> tuple[list[StackedLinear], StackedLinear, StackedLayerNorm | None]:
+        """Hidden layers, heads and norm, without all that `nn.Module` does at each look."""
+        parts: Any = self._modules
+        return list(parts["hidden"]._modules.values()), parts["heads"], parts.get("norm")
 
     def trace(self, inputs: Tensor, task: Tensor | None) -> tuple[Tensor, Trace]:
         """Evaluate every copy on every row, and keep what `pull` needs.
@@ -183,26 +191,28 @@ class MultiHeadMLP(TaskNetwork):
         """
         x, features = inputs, []
         normal: tuple[Tensor, ...] = ()
-        for depth, layer in enumerate(cast(Iterable[StackedLinear], self.hidden)):
+        layers, heads, norm = self._parts
+        for depth, layer in enumerate(layers):
             x = _linear(x, layer.weight, layer.bias)
-            if depth == 0 and self.norm is not None:
-                shape = x.shape[-1:]
-                x, _, rstd = torch.native_layer_norm(x, shape, *self.norm.plain, EPSILON)
+            if depth == 0 and norm is not None:
+                x, _, rstd = torch.native_layer_norm(x, x.shape[-1:], *norm.plain, EPSILON)
                 normal = (x, rstd)
-                x = torch.addcmul(self.norm.bias, x, self.norm.weight).tanh_()
+                x = torch.addcmul(norm.bias, x, norm.weight).tanh_()
             else:
                 x = x.relu_()
             features.append(x)
-        head: slice | Tensor
-        index = one_task(task, self.spec.num_tasks)
+        tasks = self.spec.num_tasks
+        weight: Tensor = heads.weight
+        bias: Tensor = heads.bias
+        index = one_task(task, tasks)
         if index is None:
+            outputs = select_head(_linear(x, weight, bias), task, tasks)
             assert task is not None
-            head = task
-            every = _linear(x, self.heads.weight, self.heads.bias)
-            outputs = select_head(every, task, self.spec.num_tasks)
-        else:
-            head = self.rows_of_head(index)
-            outputs = _linear(x, self.heads.weight[:, head], self.heads.bias[:, head])
+            return outputs, Trace(inputs, task, normal, features)
+        head = self.rows_of_head(index)
+        if tasks > 1:
+            weight, bias = weight[:, head], bias[:, head]
+        outputs = _linear(x, weight, bias)
         return outputs, Trace(inputs, head, normal, features)
 
     def pull(
@@ -221,42 +231,44 @@ class MultiHeadMLP(TaskNetwork):
             gradient (n, in), summed over the copies, or None.
         """
         found: list[tuple[nn.Parameter, Tensor]] = []
-        weight: Tensor = self.heads.weight
-        if isinstance(trace.head, slice):
-            if parameters:
-                of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(self.heads.bias)
-                of_weight[:, trace.head] = torch.bmm(gradient.mT, trace.features[-1])
-                of_bias[:, trace.head] = gradient.sum(dim=1)
-            weight = weight[:, trace.head]
-        else:
-            gradient = spread_over_heads(gradient, trace.head, self.spec.num_tasks)
-            if parameters:
-                of_weight = torch.bmm(gradient.mT, trace.features[-1])
-                of_bias = gradient.sum(dim=1)
+        layers, heads, norm = self._parts
+        tasks = self.spec.num_tasks
+        weight: Tensor = heads.weight
+        if isinstance(trace.head, Tensor):
+            gradient = spread_over_heads(gradient, trace.head, tasks)
         if parameters:
-            found += [(self.heads.weight, of_weight), (self.heads.bias, of_bias)]
-        for depth in reversed(range(len(self.hidden))):
+            of_weight = torch.bmm(gradient.mT, trace.features[-1])
+            of_bias = gradient.sum(dim=1)
+            if tasks > 1 and isinstance(trace.head, slice):
+                of_one_weight, of_one_bias = of_weight, of_bias
+                of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(heads.bias)
+                of_weight[:, trace.head] = of_one_weight
+                of_bias[:, trace.head] = of_one_bias
+            found += [(heads.weight, of_weight), (heads.bias, of_bias)]
+        if tasks > 1 and isinstance(trace.head, slice):
+            weight = weight[:, trace.head]
+        for depth in range(len(layers) - 1, -1, -1):
             gradient = torch.bmm(gradient, weight)
             features = trace.features[depth]
-            if depth == 0 and self.norm is not None:
+            if depth == 0 and norm is not None:
                 normal, rstd = trace.normal
                 gradient = tanh_backward(gradient, features, grad_input=gradient)
                 if parameters:
                     of_scale = (gradient * normal).sum(dim=1, keepdim=True)
-                    found.append((self.norm.weight, of_scale))
-                    found.append((self.norm.bias, gradient.sum(dim=1, keepdim=True)))
+                    found.append((norm.weight, of_scale))
+                    found.append((norm.bias, gradient.sum(dim=1, keepdim=True)))
                 gradient = layer_norm_backward(
-                    gradient.mul_(self.norm.weight),
+                    gradient.mul_(norm.weight),
                     normal,
                     normal.shape[-1:],
                     torch.zeros_like(rstd),
                     torch.ones_like(rstd),
-                    *self.norm.plain,
+                    *norm.plain,
                     (True, False, False),
                 )[0].mul_(rstd)
             else:
                 gradient = threshold_backward(gradient, features, 0, grad_input=gradient)
-            layer = cast(StackedLinear, self.hidden[depth])
+            layer = layers[depth]
             weight = layer.weight
             if parameters:
                 if depth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from lifelong_rl.errors import UserError
@@ -78,6 +79,13 @@ def tasks_of_rows(task: Tensor | None, num_tasks: int) -> Tensor | None:
     return task
 
 
+def rows_of_task(index: int, n: int, device: torch.device) -> Tensor:
+    """The task of `n` rows that are all of one, (n,) of int64, which `one_task` tells at once."""
+    task = torch.full((1,), index, dtype=torch.int64, device=device).expand(n)
+    task.one_task = index  # type: ignore[attr-defined]
+    return task
+
+
 def one_task(task: Tensor | None, num_tasks: int) -> int | None:
     """The task of all rows where that can be told without looking at each.
 
@@ -86,11 +94,16 @@ def one_task(task: Tensor | None, num_tasks: int) -> int | None:
         num_tasks: Number of tasks.
 
     Returns:
-        The task, if there is one only or `task` is a single number, expanded; None otherwise.
+        The task, if there is one only, if `task` is of `rows_of_task` or a single number, expanded;
+        None otherwise.
     """
     if num_tasks == 1:
         return 0
-    if task is None or task.ndim != 1 or task.shape[0] < 2 or task.stride(0) != 0:
+    if task is None:
         return None
-    index = int(task[0])
+    index: int | None = getattr(task, "one_task", None)
+    if index is None:
+        if task.ndim != 1 or task.shape[0] < 2 or task.stride(0) != 0:
+            return None
+        index = int(task[0])
     return index if 0 <= index < num_tasks else None

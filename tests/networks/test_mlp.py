@@ -10,7 +10,7 @@ from torch import nn
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLayerNorm, StackedLinear
-from lifelong_rl.networks.spec import one_task
+from lifelong_rl.networks.spec import one_task, rows_of_task
 
 
 def separate_networks(spec: NetworkSpec) -> list[tuple[nn.Sequential, list[nn.ModuleList]]]:
@@ -88,6 +88,28 @@ def test_task_is_needed_with_several_heads():
     network = MultiHeadMLP(NetworkSpec(4, (8,), (3,), num_tasks=2))
     with pytest.raises(ValueError, match="needs the task of each row"):
         network(torch.zeros(1, 4))
+    with torch.no_grad(), pytest.raises(ValueError, match="needs the task of each row"):
+        network(torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("task", [torch.tensor([0, 2, 1, 1]), torch.tensor(2).expand(4)])
+def test_without_gradients_the_outputs_are_the_same(layer_norm: bool, task: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    spec = NetworkSpec(4, (8, 6), (3,), num_tasks=3, layer_norm=layer_norm, copies=2)
+    network = MultiHeadMLP(spec)
+    inputs = torch.randn(4, 4)
+    expected = network(inputs, task)
+    with torch.no_grad():
+        assert torch.equal(network(inputs, task), expected)
+
+
+def test_hooks_are_called_without_gradients_too() -> None:
+    network, seen = MultiHeadMLP(NetworkSpec(4, (8,), (3,))), []
+    network.hidden[0].register_forward_hook(lambda *call: seen.append(call))
+    with torch.no_grad():
+        network(torch.randn(2, 4))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,6 +169,12 @@ def test_one_task_known_and_looked_up_are_the_same_function():
         gradients.append([p.grad.clone() for p in network.parameters()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_rows_made_of_one_task_are_told_at_once():
+    task = rows_of_task(1, 6, torch.device("cpu"))
+    assert task.tolist() == [1] * 6 and one_task(task, 3) == 1
+    assert one_task(task, 1) == 0 and one_task(rows_of_task(3, 6, torch.device("cpu")), 3) is None
 
 
 def test_a_single_row_is_looked_up():
