@@ -48,7 +48,8 @@ class FeatureModule(nn.Module):
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
-        self.train(mode)
+        if mode != self.training:
+            self.train(mode)
 
     @property
     def reads_all(self) -> bool:

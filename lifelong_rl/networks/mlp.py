@@ -77,14 +77,15 @@ class Trace(NamedTuple):
         inputs: As given, (n, in).
         head: The rows of the heads' weights that belong to the task; or the task of each row of
             inputs, (n,) of int64.
-        normal: What the norm makes before scale and shift, (copies, n, units), and 1 / standard
-            deviation of each row, (copies, n, 1); empty without a norm.
+        normed: What the norm is given, and what it makes of that before scale and shift, (copies,
+            n, units); mean and 1 / standard deviation of each row, (copies, n, 1). Empty without a
+            norm.
         features: Activations of each hidden layer, (copies, n, units).
     """
 
     inputs: Tensor
     head: slice | Tensor
-    normal: tuple[Tensor, ...]
+    normed: tuple[Tensor, ...]
     features: list[Tensor]
 
     def first(self, n: int) -> Trace:
@@ -92,7 +93,7 @@ class Trace(NamedTuple):
         return Trace(
             self.inputs[:n],
             self.head if isinstance(self.head, slice) else self.head[:n],
-            tuple(part[:, :n] for part in self.normal),
+            tuple(part[:, :n] for part in self.normed),
             [part[:, :n] for part in self.features],
         )
 
@@ -190,14 +191,14 @@ class MultiHeadMLP(TaskNetwork):
             (copies, n, out), without a graph, and what to pull gradients back through.
         """
         x, features = inputs, []
-        normal: tuple[Tensor, ...] = ()
+        normed: tuple[Tensor, ...] = ()
         layers, heads, norm = self._parts
         for depth, layer in enumerate(layers):
             x = _linear(x, layer.weight, layer.bias)
             if depth == 0 and norm is not None:
-                x, _, rstd = torch.native_layer_norm(x, x.shape[-1:], *norm.plain, EPSILON)
-                normal = (x, rstd)
-                x = torch.addcmul(norm.bias, x, norm.weight).tanh_()
+                made = torch.native_layer_norm(x, x.shape[-1:], *norm.plain, EPSILON)
+                normed = (x, *made)
+                x = torch.addcmul(norm.bias, made[0], norm.weight).tanh_()
             else:
                 x = x.relu_()
             features.append(x)
@@ -208,12 +209,12 @@ class MultiHeadMLP(TaskNetwork):
         if index is None:
             outputs = select_head(_linear(x, weight, bias), task, tasks)
             assert task is not None
-            return outputs, Trace(inputs, task, normal, features)
+            return outputs, Trace(inputs, task, normed, features)
         head = self.rows_of_head(index)
         if tasks > 1:
             weight, bias = weight[:, head], bias[:, head]
         outputs = _linear(x, weight, bias)
-        return outputs, Trace(inputs, head, normal, features)
+        return outputs, Trace(inputs, head, normed, features)
 
     def pull(
         self, trace: Trace, gradient: Tensor, *, parameters: bool = True, inputs: bool = False
@@ -251,7 +252,7 @@ class MultiHeadMLP(TaskNetwork):
             gradient = torch.bmm(gradient, weight)
             features = trace.features[depth]
             if depth == 0 and norm is not None:
-                normal, rstd = trace.normal
+                given, normal, mean, rstd = trace.normed
                 gradient = tanh_backward(gradient, features, grad_input=gradient)
                 if parameters:
                     of_scale = (gradient * normal).sum(dim=1, keepdim=True)
@@ -259,13 +260,13 @@ class MultiHeadMLP(TaskNetwork):
                     found.append((norm.bias, gradient.sum(dim=1, keepdim=True)))
                 gradient = layer_norm_backward(
                     gradient.mul_(norm.weight),
-                    normal,
-                    normal.shape[-1:],
-                    torch.zeros_like(rstd),
-                    torch.ones_like(rstd),
+                    given,
+                    given.shape[-1:],
+                    mean,
+                    rstd,
                     *norm.plain,
                     (True, False, False),
-                )[0].mul_(rstd)
+                )[0]
             else:
                 gradient = threshold_backward(gradient, features, 0, grad_input=gradient)
             layer = layers[depth]
