@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -16,9 +17,6 @@ from lifelong_rl.options import Count, check_options
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.endings import RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.text import quote
-
-if TYPE_CHECKING:
-    from lifelong_rl.studies.sweep import SweepLoop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,7 @@ class Sweep(Command):
             format_left,
             list_cells,
         )
+        from lifelong_rl.studies.executors.local import LocalExecutor
         from lifelong_rl.studies.study import read_study
         from lifelong_rl.studies.sweep import CELL, SweepLoop, SweepReporter
 
@@ -75,12 +74,13 @@ class Sweep(Command):
         torch.set_num_threads(1)  # the little that is done here is no faster with more
         study = read_study(self.study, self.runs, self.plugin)
         command = [*CELL, *self._plugins()]
-        loop = SweepLoop(study.cells, command, processes, self.device, per_device)
-        self._refuse_contradictions(loop.gpus)
+        executor = LocalExecutor(processes, self.device, per_device)
+        loop = SweepLoop(study.cells, command, executor)
+        self._refuse_contradictions(executor.gpus)
         if self.dry_run:
             print(list_cells(loop), end="\n\n")
         if self.dry_run or not self.quiet:
-            print(f"{count_states(loop, study.runs)}; {self._at_a_time(loop)}")
+            print(f"{count_states(loop, study.runs)}; {executor}")
             print(explain_states(loop), end="", flush=True)
         if self.dry_run:
             print(f"time left: {format_left(loop.seconds_left())}")
@@ -102,7 +102,7 @@ class Sweep(Command):
         print(f"compare: lifelong-rl compare {quote(study.runs)}")
         return 0
 
-    def _refuse_contradictions(self, gpus: list[str]) -> None:
+    def _refuse_contradictions(self, gpus: Sequence[str]) -> None:
         """Raise UserError for numbers of cells of which one could never be reached."""
         if self.per_device is None:
             return
@@ -117,10 +117,6 @@ class Sweep(Command):
                 f"--per-device {self.per_device} on {', '.join(gpus)} is {together} cells at a "
                 f"time, and --processes allows {self.processes}; leave one of them out"
             )
-
-    def _at_a_time(self, loop: SweepLoop) -> str:
-        places = f" on {', '.join(loop.gpus)}" if loop.gpus else ""
-        return f"{loop.processes} at a time{places}"
 
     def _again(self) -> str:
         """The command that goes on with this."""

@@ -6,21 +6,20 @@ import contextlib
 import heapq
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from pathlib import Path
 from statistics import mean
 from typing import Literal
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.devices import spread
 from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
+from lifelong_rl.studies.executors.executor import KEPT, End, Executor, Job
 from lifelong_rl.studies.study import Cell
 
 CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
@@ -28,8 +27,6 @@ CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 working directory from taking the place of others."""
 LOG = "sweep.log"
 """In the folder of a cell that failed: what its process wrote to stderr."""
-KEPT = 1 << 16
-"""Bytes at the end of stderr that are kept."""
 POLL_SECONDS = 0.1
 """Between two looks at the processes."""
 LOOK_ELSEWHERE_SECONDS = 2.0
@@ -81,26 +78,6 @@ class SweepReporter:
         """The sweep has ended, in whatever way."""
 
 
-@dataclass(eq=False)
-class _Process:
-    """A cell's process, and the end of what it has written to stderr."""
-
-    entry: Entry
-    popen: subprocess.Popen[bytes]
-    stderr: bytes = b""
-
-    def read(self) -> None:
-        """Take what is there, so that the process never waits for its reader."""
-        assert self.popen.stderr is not None
-        self.stderr = (self.stderr + (self.popen.stderr.read() or b""))[-KEPT:]
-
-    def close(self) -> None:
-        """Close the pipes."""
-        assert self.popen.stdin is not None and self.popen.stderr is not None
-        self.popen.stdin.close()
-        self.popen.stderr.close()
-
-
 class SweepLoop:
     """Runs cells, several at a time.
 
@@ -113,42 +90,23 @@ class SweepLoop:
         cells: In the order in which they are to be run.
         command: Program and arguments that run or resume the run in the folder that is added as
             the last argument. It has a pipe as stdin, and must end when that is closed.
-        processes: Cells that run at a time.
-        devices: What all cells run on, each on the one of these that has the fewest; by default
-            each cell runs on its own. See `lifelong_rl.learning.devices.spread`.
-        per_device: Cells that run at a time on each GPU, within those of `processes`.
+        executor: Runs them, several at a time.
 
     Attributes:
         entries: One for each cell.
-        gpus: That cells run on.
-        processes: Cells that run at a time.
+        executor: Runs them.
 
     Raises:
         UserError: A cell has an option that its agent or method does not accept, or a sequence
             that its agent cannot learn; or a device is not there.
     """
 
-    def __init__(
-        self,
-        cells: Iterable[Cell],
-        command: Sequence[str],
-        processes: int,
-        devices: Sequence[str] = (),
-        per_device: int = 1,
-    ) -> None:
+    def __init__(self, cells: Iterable[Cell], command: Sequence[str], executor: Executor) -> None:
         self.entries = [Entry(cell) for cell in cells]
-        asked = {entry.cell.setup.config.device for entry in self.entries}
-        self._devices = {name: spread(devices or [name]) for name in asked}
-        self._per_device = per_device
-        self.gpus = [
-            name for name in dict.fromkeys(chain(*self._devices.values())) if name != "cpu"
-        ]
-        all_on_gpus = all("cpu" not in names for names in self._devices.values())
-        self.processes = (
-            min(processes, per_device * len(self.gpus)) if self.gpus and all_on_gpus else processes
-        )
+        self.executor = executor
+        executor.prepare({entry.cell.setup.config.device for entry in self.entries})
         self._command = command
-        self._running: list[_Process] = []
+        self._running: dict[Path, Entry] = {}
         self._looked_elsewhere = 0.0
         for entry in self.entries:
             self._look(entry)
@@ -167,6 +125,13 @@ class SweepLoop:
         self._reporter = reporter or SweepReporter()
         self._reporter.begin(self)
         try:
+            with self.executor:
+                self._run()
+        finally:
+            self._reporter.end()
+
+    def _run(self) -> None:
+        try:
             while True:
                 self._collect()
                 self._look_elsewhere()
@@ -178,12 +143,11 @@ class SweepLoop:
         except KeyboardInterrupt:
             self._stop()
             raise
-        finally:
-            self._reporter.end()
 
     def seconds_left(self) -> float | None:
         """Estimate of the time to the end; None before anything is known."""
         estimate = Estimate(self.entries)
+        processes = self.executor.processes
         busy: list[float] = []
         end = 0.0
         for state in ("running", "running elsewhere", "to do"):
@@ -191,7 +155,7 @@ class SweepLoop:
                 seconds = estimate.seconds_left(entry)
                 if seconds is None:
                     return None
-                waits = state == "to do" and len(busy) >= self.processes
+                waits = state == "to do" and len(busy) >= processes
                 ends = seconds + (heapq.heappop(busy) if waits else 0.0)
                 heapq.heappush(busy, ends)
                 end = max(end, ends)
@@ -246,9 +210,7 @@ class SweepLoop:
     def _start(self) -> None:
         """Start cells while there is room."""
         for entry in self.entries_in("to do"):
-            if len(self._running) >= self.processes:
-                return
-            device = self._free_device(entry)
+            device = self.executor.find_place(entry.cell.setup.config.device)
             if device is None:
                 continue  # another cell may be for another device
             self._look(entry)  # another sweep may have been faster
@@ -256,57 +218,33 @@ class SweepLoop:
                 self._start_process(entry, device)
             self._reporter.changed(entry)
 
-    def _free_device(self, entry: Entry) -> str | None:
-        """The device for a cell: of those that have room the one with the fewest cells."""
-        names = self._devices[entry.cell.setup.config.device]
-        if names == ["cpu"]:
-            return "cpu"
-        busy = [process.entry.device for process in self._running]
-        device = min(names, key=busy.count)
-        return device if busy.count(device) < self._per_device else None
-
     def _start_process(self, entry: Entry, device: str) -> None:
-        cell = entry.cell
-        its_own = device == cell.setup.config.device
+        cell, config = entry.cell, entry.cell.setup.config
+        on = () if device == config.device else ("--device", device)
+        command = (*self._command, *on, str(cell.path))
         try:
             _make_folder(cell)
-            popen = subprocess.Popen(
-                [*self._command, *(() if its_own else ("--device", device)), str(cell.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": str(cell.setup.config.threads)},
-                process_group=0,  # so that Ctrl-C comes to the sweep alone
-                bufsize=0,
-            )
+            self.executor.start(Job(command, cell.path, device, config.threads))
         except (UserError, OSError) as error:
             self._look(entry, str(error))
             return
-        assert popen.stderr is not None
-        os.set_blocking(popen.stderr.fileno(), False)
-        self._running.append(_Process(entry, popen))
+        self._running[cell.path] = entry
         entry.state, entry.started, entry.device = "running", time.monotonic(), device
         entry.fraction_before = entry.fraction
 
     def _collect(self) -> None:
         """See how the processes are doing."""
-        for process in list(self._running):
-            code = process.popen.poll()
-            process.read()
-            if code is None:
-                process.entry.fraction = find_fraction(process.entry.cell)
-            else:
-                self._end(process, code)
+        for job, end in self.executor.collect():
+            self._end(self._running.pop(job.folder), end)
+        for entry in self._running.values():
+            entry.fraction = find_fraction(entry.cell)
 
-    def _end(self, process: _Process, code: int) -> None:
-        self._running.remove(process)
-        process.close()
-        entry = process.entry
-        self._look(entry, describe_end(code, process.stderr))
+    def _end(self, entry: Entry, end: End) -> None:
+        self._look(entry, describe_end(end))
         log = entry.cell.path / LOG
         with contextlib.suppress(WriteError, OSError):  # the disk may be why it failed
-            if entry.state == "failed" and process.stderr:
-                write_file(log, process.stderr)
+            if entry.state == "failed" and end.stderr:
+                write_file(log, end.stderr)
             elif entry.state == "finished":
                 log.unlink(missing_ok=True)
         if entry.state == "finished":
@@ -317,20 +255,18 @@ class SweepLoop:
 
     def _stop(self) -> None:
         """End all processes; those that have just finished count as finished."""
+        left = dict(self._running)
         try:
-            for process in self._running:
-                process.popen.terminate()
-            while any(process.popen.poll() is None for process in self._running):
-                for process in self._running:
-                    process.read()
+            self.executor.terminate()
+            while left:
+                for job, _ in self.executor.collect():
+                    del left[job.folder]
                 time.sleep(POLL_SECONDS)
         finally:  # what is left after another Ctrl-C
-            for process in self._running:
-                process.popen.kill()
-                process.popen.wait()
-                process.close()
-                self._look(process.entry)
-            self._running = []
+            self.executor.kill()
+            for entry in self._running.values():
+                self._look(entry)
+            self._running = {}
 
 
 class Estimate:
@@ -384,17 +320,13 @@ def find_fraction(cell: Cell) -> float:
         return 0.0
 
 
-def describe_end(code: int, stderr: bytes) -> str:
-    """Why a process failed, in one line.
-
-    Args:
-        code: What it returned, or minus the number of the signal that ended it.
-        stderr: What it wrote.
-    """
+def describe_end(end: End) -> str:
+    """Why a process failed, in one line."""
+    code = end.code
     if code < 0:
         hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
         return f"ended by signal {-code} ({signal.strsignal(-code)}){hint}"
-    lines = stderr.decode(errors="replace").split("\n")
+    lines = end.stderr.decode(errors="replace").split("\n")
     told = [line.strip() for line in lines if line.strip()]
     return told[-1] if told else f"ended with exit code {code} and without results"
 
