@@ -25,7 +25,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.storage.atomic import WriteError, writing
+from lifelong_rl.storage.atomic import TEMPORARY, WriteError, removed_on_failure, writing
 from lifelong_rl.storage.json_file import Name, Shape, parse_json
 from lifelong_rl.storage.plain_file import NotPlainError, open_plain
 
@@ -188,19 +188,30 @@ def _make_claim(folder: Path, number: int) -> tuple[Path, bytes]:
 
     Raises:
         FileExistsError: Another process has made it.
-        WriteError: The disk refused.
+        OSError: The disk refused.
     """
     path = folder / f"{CLAIM}{number}"
     owner = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid()}
-    content = json.dumps({**owner, "token": uuid4().hex}).encode()
-    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    token = uuid4().hex
+    content = json.dumps({**owner, "token": token}).encode()
+    whole = folder / f"{path.name}.{token}{TEMPORARY}"
     try:
-        with writing(path):
-            with open(made, "wb") as file:
+        whole.write_bytes(content)
+        try:
+            os.link(whole, path)  # so that nobody sees half of it
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links, or a full one
+            with path.open("xb") as file, removed_on_failure(path):
                 file.write(content)
-            for name, earlier in _claim_names(folder):
-                if earlier < number:
-                    (folder / name).unlink(missing_ok=True)
+                file.flush()
+    finally:
+        with suppress(OSError):
+            whole.unlink()
+    try:
+        for name, earlier in _claim_names(folder):
+            if earlier < number:
+                (folder / name).unlink(missing_ok=True)
     except BaseException:
         with suppress(OSError):
             path.unlink()

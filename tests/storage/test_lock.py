@@ -221,3 +221,18 @@ def test_a_run_that_loses_its_folder_writes_no_more(tmp_path, monkeypatch, capsy
     assert snapshot(path) == found["files"]
     found["owner"].check()
     found["owner"].release()
+
+
+def test_a_file_system_without_hard_links_has_claims_too(tmp_path, monkeypatch, on):
+    def refuse(source, target):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(lock.os, "link", refuse)
+    on("node1")
+    held = lock_folder(tmp_path)
+    on("node2")
+    with pytest.raises(UserError, match="on node1"):
+        lock_folder(tmp_path)
+    assert claims(tmp_path) == [".claim-1"]
+    held.check()
+    held.release()
