@@ -16,9 +16,11 @@ from statistics import mean
 from typing import Literal
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
+from lifelong_rl.storage.lock import is_locked
 from lifelong_rl.studies.executors.executor import KEPT, End, Executor, Job
 from lifelong_rl.studies.study import Cell
 
@@ -27,12 +29,17 @@ CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 working directory from taking the place of others."""
 LOG = "sweep.log"
 """In the folder of a cell that failed: what its process wrote to stderr."""
-POLL_SECONDS = 0.1
-"""Between two looks at the processes."""
 LOOK_ELSEWHERE_SECONDS = 2.0
 """Between two looks at the cells that run elsewhere."""
 
-State = Literal["to do", "running", "running elsewhere", "finished", "failed", "left out"]
+MOST_LOST = 10
+"""Times that a cell is started again after what ran it was lost."""
+STOPPED = tuple(
+    128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+)
+"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node."""
+
+State = Literal["to do", "queued", "running", "running elsewhere", "finished", "failed", "left out"]
 
 
 @dataclass(eq=False)
@@ -41,15 +48,17 @@ class Entry:
 
     Attributes:
         cell: The cell.
-        state: "running" means in a process of this sweep, "left out" that its method cannot serve
-            its agent.
-        message: Why it failed or was left out; what should be known of it if it has finished.
+        state: "running" means in a process of this sweep, "queued" that its executor has it wait,
+            "left out" that its method cannot serve its agent.
+        message: Why it failed, was left out, or is to do again; what should be known of it if it
+            has finished.
         seconds: What it took, if it is finished: learning and evaluating, all sessions together.
         fraction: Of its steps that are done: by its metrics if it is running, by its checkpoints
             if it is to do.
         fraction_before: The same when this sweep started it.
         started: Of the process of this sweep, on the monotonic clock.
         device: What it runs on in the process of this sweep.
+        lost: How many times what ran it was lost.
     """
 
     cell: Cell
@@ -60,6 +69,7 @@ class Entry:
     fraction_before: float = 0.0
     started: float = 0.0
     device: str = ""
+    lost: int = 0
 
 
 class SweepReporter:
@@ -104,7 +114,8 @@ class SweepLoop:
     def __init__(self, cells: Iterable[Cell], command: Sequence[str], executor: Executor) -> None:
         self.entries = [Entry(cell) for cell in cells]
         self.executor = executor
-        executor.prepare({entry.cell.setup.config.device for entry in self.entries})
+        configs = [entry.cell.setup.config for entry in self.entries]
+        executor.prepare({c.device for c in configs}, max(map(_cores, configs), default=1))
         self._command = command
         self._running: dict[Path, Entry] = {}
         self._looked_elsewhere = 0.0
@@ -139,7 +150,7 @@ class SweepLoop:
                 if not self._running and not self.entries_in("running elsewhere"):
                     break
                 self._reporter.tick()
-                time.sleep(POLL_SECONDS)
+                time.sleep(self.executor.poll_seconds)
         except KeyboardInterrupt:
             self._stop()
             raise
@@ -147,15 +158,15 @@ class SweepLoop:
     def seconds_left(self) -> float | None:
         """Estimate of the time to the end; None before anything is known."""
         estimate = Estimate(self.entries)
-        processes = self.executor.processes
+        processes = self.executor.processes or len(self.entries)
         busy: list[float] = []
         end = 0.0
-        for state in ("running", "running elsewhere", "to do"):
+        for state in ("running", "running elsewhere", "queued", "to do"):
             for entry in self.entries_in(state):
                 seconds = estimate.seconds_left(entry)
                 if seconds is None:
                     return None
-                waits = state == "to do" and len(busy) >= processes
+                waits = state in ("queued", "to do") and len(busy) >= processes
                 ends = seconds + (heapq.heappop(busy) if waits else 0.0)
                 heapq.heappush(busy, ends)
                 end = max(end, ends)
@@ -205,7 +216,17 @@ class SweepLoop:
         for entry in self.entries_in("running elsewhere"):
             self._look(entry)
             if entry.state != "running elsewhere":
+                entry.message = entry.message if entry.state == "failed" else ""
                 self._reporter.changed(entry)
+        if self.executor.queues:
+            for entry in self._running.values():
+                self._look_at_queued(entry)
+
+    def _look_at_queued(self, entry: Entry) -> None:
+        """Find out whether a cell that an executor has in hand has begun, and how far it is."""
+        if entry.state == "queued" and is_locked(entry.cell.path):
+            entry.state, entry.started = "running", time.monotonic()
+        entry.fraction = find_fraction(entry.cell)
 
     def _start(self) -> None:
         """Start cells while there is room."""
@@ -217,37 +238,47 @@ class SweepLoop:
             if entry.state == "to do":
                 self._start_process(entry, device)
             self._reporter.changed(entry)
+        self.executor.flush()
 
     def _start_process(self, entry: Entry, device: str) -> None:
         cell, config = entry.cell, entry.cell.setup.config
         on = () if device == config.device else ("--device", device)
-        command = (*self._command, *on, str(cell.path))
+        folder = cell.path.absolute() if self.executor.queues else cell.path
+        command = (*self._command, *on, str(folder))
         try:
             _make_folder(cell)
-            self.executor.start(Job(command, cell.path, device, config.threads))
+            self.executor.start(Job(command, folder, device, config.threads, _cores(config)))
         except (UserError, OSError) as error:
             self._look(entry, str(error))
             return
-        self._running[cell.path] = entry
-        entry.state, entry.started, entry.device = "running", time.monotonic(), device
+        self._running[folder] = entry
+        entry.state = "queued" if self.executor.queues else "running"
+        entry.started, entry.device, entry.message = time.monotonic(), device, ""
         entry.fraction_before = entry.fraction
 
     def _collect(self) -> None:
         """See how the processes are doing."""
         for job, end in self.executor.collect():
             self._end(self._running.pop(job.folder), end)
-        for entry in self._running.values():
-            entry.fraction = find_fraction(entry.cell)
+        if not self.executor.queues:
+            for entry in self._running.values():
+                entry.fraction = find_fraction(entry.cell)
 
     def _end(self, entry: Entry, end: End) -> None:
-        self._look(entry, describe_end(end))
+        stopped = self.executor.queues and end.code in STOPPED
+        lost = end.code is None or stopped
+        entry.lost += lost
+        again = lost and entry.lost <= MOST_LOST
+        self._look(entry, "" if again else describe_end(end))
         log = entry.cell.path / LOG
         with contextlib.suppress(WriteError, OSError):  # the disk may be why it failed
             if entry.state == "failed" and end.stderr:
                 write_file(log, end.stderr)
             elif entry.state == "finished":
                 log.unlink(missing_ok=True)
-        if entry.state == "finished":
+        if again and entry.state in ("to do", "running elsewhere"):
+            entry.message = end.note or "was stopped where it ran and is started again"
+        elif entry.state == "finished":
             with contextlib.suppress(UserError):  # a manifest's damage takes no results away
                 sessions = RunFolder.open(entry.cell.path).sessions()
                 entry.message = "; ".join(note for s in sessions[-1:] for note in notes_of(s))
@@ -261,7 +292,7 @@ class SweepLoop:
             while left:
                 for job, _ in self.executor.collect():
                     del left[job.folder]
-                time.sleep(POLL_SECONDS)
+                time.sleep(self.executor.poll_seconds)
         finally:  # what is left after another Ctrl-C
             self.executor.kill()
             for entry in self._running.values():
@@ -323,7 +354,7 @@ def find_fraction(cell: Cell) -> float:
 def describe_end(end: End) -> str:
     """Why a process failed, in one line."""
     code = end.code
-    if code < 0:
+    if code is not None and code < 0:
         hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
         return f"ended by signal {-code} ({signal.strsignal(-code)}){hint}"
     lines = end.stderr.decode(errors="replace").split("\n")
@@ -352,6 +383,11 @@ def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
     checkpoints = len(RunFolder(cell.path, cell.setup.config).checkpoint_names())
     return max(checkpoints - 1, 0) / cell.setup.sequence.num_tasks
+
+
+def _cores(config: RunConfig) -> int:
+    """Cores that a cell keeps busy."""
+    return max(config.threads, config.num_threads)
 
 
 def _kinds(cell: Cell) -> list[tuple[str, ...]]:

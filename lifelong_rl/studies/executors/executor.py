@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,16 +23,14 @@ class Job:
         folder: Of the run.
         device: That it learns on, as `Executor.find_place` named it.
         threads: Of each torch operation.
+        cores: That it keeps busy.
     """
 
     command: tuple[str, ...]
     folder: Path
     device: str
     threads: int
-
-    def environment(self, of: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """The environment of the process: another, and the threads of its libraries."""
-        return {**of, "OMP_NUM_THREADS": str(self.threads)}
+    cores: int
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,15 @@ class End:
     """How the process of a cell ended.
 
     Attributes:
-        code: What it returned, or minus the number of the signal that ended it.
+        code: What it returned, or minus the number of the signal that ended it; None if the
+            machine that ran it was lost, so that it may be started again.
         stderr: The end of what it wrote.
+        note: What should be known of how it was run.
     """
 
-    code: int
-    stderr: bytes
+    code: int | None
+    stderr: bytes = b""
+    note: str = ""
 
 
 class Executor(ABC):
@@ -55,16 +55,24 @@ class Executor(ABC):
     It is entered before the first is started; leaving it ends those that still run.
 
     Attributes:
-        processes: That run at a time.
+        processes: That run at a time; None if that is not known, or not limited.
+        poll_seconds: Between two looks at the processes.
+        queues: Whether a process may have to wait after it was started.
         gpus: That cells run on, where it tells them apart.
     """
 
-    processes: int
+    processes: int | None
+    queues = False
+    poll_seconds = 0.1
     gpus: tuple[str, ...] = ()
 
     @abstractmethod
-    def prepare(self, devices: Collection[str]) -> None:
-        """Find out what cells for these devices can run on; nothing is started.
+    def prepare(self, devices: Collection[str], cores: int) -> None:
+        """Find out what cells can run on; nothing is started.
+
+        Args:
+            devices: That they are for.
+            cores: That one keeps busy, at most.
 
         Raises:
             UserError: One is not there.
@@ -80,6 +88,13 @@ class Executor(ABC):
 
         Raises:
             OSError: It cannot be started.
+        """
+
+    def flush(self) -> None:  # noqa: B027 (most start each process at once)
+        """Start those that were taken on since the last call.
+
+        Raises:
+            UserError: They cannot be started, nor could others.
         """
 
     @abstractmethod

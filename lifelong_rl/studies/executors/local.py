@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Collection, Sequence
 from itertools import chain
 
 from lifelong_rl.learning.devices import spread
-from lifelong_rl.studies.executors.executor import KEPT, End, Executor, Job
+from lifelong_rl.studies.executors.executor import End, Executor, Job
+from lifelong_rl.studies.executors.process import CellProcess
 
 
 class LocalExecutor(Executor):
@@ -22,12 +21,12 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, processes: int, devices: Sequence[str] = (), per_device: int = 1) -> None:
-        self.processes = processes
+        self.processes: int = processes
         self._asked = devices
         self._per_device = per_device
-        self._running: list[_Process] = []
+        self._running: list[CellProcess] = []
 
-    def prepare(self, devices: Collection[str]) -> None:
+    def prepare(self, devices: Collection[str], cores: int) -> None:
         """Find the GPUs that cells are spread over."""
         self._devices = {name: spread(self._asked or [name]) for name in devices}
         names = dict.fromkeys(chain(*self._devices.values()))
@@ -47,8 +46,8 @@ class LocalExecutor(Executor):
         return place if busy.count(place) < self._per_device else None
 
     def start(self, job: Job) -> None:
-        """Start a process, in a group of its own so that Ctrl-C comes to the sweep alone."""
-        self._running.append(_Process(job))
+        """Start a process."""
+        self._running.append(CellProcess(job))
 
     def collect(self) -> list[tuple[Job, End]]:
         """Read what the processes write, and find those that have ended."""
@@ -78,33 +77,3 @@ class LocalExecutor(Executor):
     def __str__(self) -> str:
         places = f" on {', '.join(self.gpus)}" if self.gpus else ""
         return f"{self.processes} at a time{places}"
-
-
-class _Process:
-    """A process, and the end of what it has written to stderr."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.stderr = b""
-        self.popen = subprocess.Popen(
-            job.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=job.environment(),
-            process_group=0,
-            bufsize=0,
-        )
-        assert self.popen.stderr is not None
-        os.set_blocking(self.popen.stderr.fileno(), False)
-
-    def read(self) -> None:
-        """Take what is there, so that the process never waits for its reader."""
-        assert self.popen.stderr is not None
-        self.stderr = (self.stderr + (self.popen.stderr.read() or b""))[-KEPT:]
-
-    def close(self) -> None:
-        """Close the pipes."""
-        assert self.popen.stdin is not None and self.popen.stderr is not None
-        self.popen.stdin.close()
-        self.popen.stderr.close()
