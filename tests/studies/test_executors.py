@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import stat
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import lifelong_rl
 from lifelong_rl.errors import UserError
+from lifelong_rl.options import options_of
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
@@ -429,6 +431,12 @@ def test_without_slurm_the_message_names_the_other_way(tmp_path, monkeypatch):
 def test_options_of_slurm_are_checked(given, told):
     with pytest.raises(UserError, match=told):
         Slurm.Options.of(None, given)
+
+
+def test_the_page_tells_the_options_of_slurm():
+    page = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [*options_of(Slurm.Options)]
 
 
 def test_options_that_contradict_each_other(tmp_path):
