@@ -48,7 +48,7 @@ class Command:
         for word in arguments:
             if word.startswith("--tyro-"):  # it would complete a program called as the command
                 raise UserError("for completion see: lifelong-rl completion --help")
-        for option in ("--agent-options", "--method-options"):
+        for option in ("--agent-options", "--method-options", "--slurm"):
             if sum(word.partition("=")[0] == option for word in arguments) > 1:
                 raise UserError(f"lifelong-rl {name}: give {option} once, with all its values")
         for before, word in zip([f"lifelong-rl {name}", *arguments], arguments, strict=False):

@@ -18,6 +18,7 @@ STATES: tuple[State, ...] = (
     "finished",
     "running",
     "running elsewhere",
+    "queued",
     "failed",
     "to do",
     "left out",
@@ -34,13 +35,15 @@ class LineReporter(SweepReporter):
 
     def changed(self, entry: Entry) -> None:
         """Write a line, unless the cell has only begun."""
-        if entry.state in ("running", "to do"):
+        if entry.state in ("running", "queued") or (entry.state == "to do" and not entry.message):
             return
         if entry.state == "failed":
             event = f"failed: {entry.message}"
         elif entry.state == "finished":
             note = f" ({entry.message})" if entry.message else ""
             event = f"finished in {format_seconds(entry.seconds)}{note}"
+        elif entry.message and entry.state != "left out":
+            event = entry.message
         else:
             event = f"is {entry.state}"
         finished = len(self._loop.entries_in("finished"))

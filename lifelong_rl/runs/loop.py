@@ -112,11 +112,13 @@ class SequenceLoop:
         self._folder = folder
         self._reporter = reporter or Reporter()
         begun = bool(self._measured.performance)
+        folder.check_claim()
         self._log = MetricsLog(
             folder.metrics,
             folder.path / "tb",
             keep=self._metrics_bytes,
             keep_step=self._global_step if begun else -1,
+            check=folder.check_claim,
         )
         self._evaluator = self._make_evaluator(config.eval_episodes)
         try:
@@ -325,6 +327,7 @@ class SequenceLoop:
         if self._diagnostics is not None:
             state["diagnostics"] = self._diagnostics.state_dict()
         path = self._folder.checkpoint(self._measured.tasks_done)
+        self._folder.check_claim()
         try:
             save_checkpoint(path, state, self._setup.identity)
         except (TypeError, ValueError) as error:

@@ -23,7 +23,7 @@ from lifelong_rl.storage.atomic import (
     writing,
 )
 from lifelong_rl.storage.json_file import Name, Shape, read_json
-from lifelong_rl.storage.lock import LOCK, lock_folder
+from lifelong_rl.storage.lock import FolderLock, is_lock_file, lock_folder
 from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session, find_changes, versions
 from lifelong_rl.storage.yaml_file import dump_yaml
@@ -76,7 +76,7 @@ class RunFolder:
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path = path
         self.config = config
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunFolder:
@@ -138,8 +138,17 @@ class RunFolder:
     def unlock(self) -> None:
         """Let others write to the folder."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
+
+    def check_claim(self) -> None:
+        """Make sure, before something is written, that no other process has the folder.
+
+        Raises:
+            WriteError: One has taken it over from this process, which had locked it.
+        """
+        if self._lock is not None:
+            self._lock.check()
 
     @property
     def checkpoints(self) -> Path:
@@ -183,6 +192,7 @@ class RunFolder:
             UnknownNameError: It is not there; nothing is removed then.
         """
         self.find_checkpoint(name)
+        self.check_claim()
         self.write_status("running", f"going back to {name}")
         with writing(self.path):
             (self.path / "results.json").unlink(missing_ok=True)
@@ -202,8 +212,10 @@ class RunFolder:
         """Say how the run is doing, also on a disk that is full.
 
         Raises:
-            WriteError: The disk refused, also to change what is there already.
+            WriteError: The disk refused, also to change what is there already; or the folder was
+                lost, see `check_claim`.
         """
+        self.check_claim()
         path = self.path / "status.json"
         content = {"status": state, "message": message, "pid": os.getpid()}
         try:
@@ -223,6 +235,7 @@ class RunFolder:
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`."""
+        self.check_claim()
         write_json(self.path / "results.json", results)
 
     def add_session(self, facts: dict[str, Any], device: str, notes: Sequence[str] = ()) -> None:
@@ -236,6 +249,7 @@ class RunFolder:
         session = {**describe_session(), "device": device}
         if notes:
             session["notes"] = list(notes)
+        self.check_claim()
         write_json(self.path / "manifest.json", {**facts, "sessions": [*self.sessions(), session]})
 
     def note_changes(self, device: str) -> list[str]:
@@ -301,7 +315,8 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
     if not path.is_dir():
         return
     if not (path / "config.yaml").is_file():
-        if any(entry.name not in (LOCK, "config.yaml" + TEMPORARY) for entry in path.iterdir()):
+        left = ("config.yaml" + TEMPORARY,)  # by a process that was killed at once
+        if any(entry.name not in left and not is_lock_file(entry.name) for entry in path.iterdir()):
             raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
         return
     there = RunFolder.open(path)

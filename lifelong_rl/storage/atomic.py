@@ -42,7 +42,7 @@ def write_file(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(path.name + TEMPORARY)
     with writing(path):
-        with open(_open_alone(temporary), "wb") as file, _removed_on_failure(temporary):
+        with open(_open_alone(temporary), "wb") as file, removed_on_failure(temporary):
             file.truncate()
             _write_through(file, content)
             os.replace(temporary, path)
@@ -77,7 +77,7 @@ def write_folder(path: Path, files: dict[str, bytes]) -> None:
     The folder it is in is made, but not those above: if they are gone, somebody wanted it so.
     """
     temporary = path.with_name(path.name + TEMPORARY)
-    with writing(path), _removed_on_failure(temporary):
+    with writing(path), removed_on_failure(temporary):
         path.parent.mkdir(exist_ok=True)
         _remove(temporary)
         temporary.mkdir()
@@ -124,7 +124,7 @@ def remove_temporary(folder: Path) -> None:
 
 
 @contextmanager
-def _removed_on_failure(temporary: Path) -> Iterator[None]:
+def removed_on_failure(temporary: Path) -> Iterator[None]:
     """Make room again: a disk that is full may have none for what tells so."""
     try:
         yield

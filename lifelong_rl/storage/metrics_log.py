@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,22 @@ class MetricsLog:
         events: Folder of the TensorBoard events.
         keep: Bytes of `path` to keep; what a killed run has written after them is cut off.
         keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
+        check: Is called before each write, and may refuse it.
 
     Raises:
         UserError: `path` is shorter than `keep`, or one of the two is a link.
     """
 
-    def __init__(self, path: Path, events: Path, *, keep: int, keep_step: int) -> None:
-        self._path, self._folder = path, events
+    def __init__(
+        self,
+        path: Path,
+        events: Path,
+        *,
+        keep: int,
+        keep_step: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._folder, self._check = path, events, check
         refuse_cut_off(path, keep)
         refuse_link(events)
         with writing(path):
@@ -89,6 +98,7 @@ class MetricsLog:
         """
         finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
         line = json.dumps({"type": kind, "step": step, "task": task, "values": finite})
+        self._check()
         with writing(self._path):
             self._file.write(line.encode() + b"\n")
             self._file.flush()
@@ -105,6 +115,7 @@ class MetricsLog:
                 run's list for all runs, so the list should be the same for all.
             metrics: Names of values that it shows beside them, as they were written last.
         """
+        self._check()
         with writing(self._folder):
             charts = {
                 title: {name: ["Multiline", tags] for name, tags in group.items()}
@@ -117,6 +128,7 @@ class MetricsLog:
 
     def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Add pictures, (height, width, 3) of uint8, to TensorBoard's images."""
+        self._check()
         with writing(self._folder):
             for name, picture in pictures.items():
                 self._events.add_image(name, picture, step)

@@ -50,7 +50,7 @@ def run_cell(path: Path, plugins: Collection[str], device: str | None = None) ->
         expected = isinstance(error, (UserError, RunFailed, RunStopped))
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         print(" ".join(message.split()), file=sys.stderr)
-        return 1
+        return error.exit_code if isinstance(error, RunStopped) else 1
 
 
 def _end_with_sweep() -> None:

@@ -6,21 +6,22 @@ import contextlib
 import heapq
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from pathlib import Path
 from statistics import mean
 from typing import Literal
 
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning.devices import spread
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
+from lifelong_rl.storage.lock import is_locked
+from lifelong_rl.studies.executors.executor import KEPT, End, Executor, Job
 from lifelong_rl.studies.study import Cell
 
 CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
@@ -28,14 +29,17 @@ CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 working directory from taking the place of others."""
 LOG = "sweep.log"
 """In the folder of a cell that failed: what its process wrote to stderr."""
-KEPT = 1 << 16
-"""Bytes at the end of stderr that are kept."""
-POLL_SECONDS = 0.1
-"""Between two looks at the processes."""
 LOOK_ELSEWHERE_SECONDS = 2.0
 """Between two looks at the cells that run elsewhere."""
 
-State = Literal["to do", "running", "running elsewhere", "finished", "failed", "left out"]
+MOST_LOST = 10
+"""Times that a cell is started again after what ran it was lost."""
+STOPPED = tuple(
+    128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+)
+"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node."""
+
+State = Literal["to do", "queued", "running", "running elsewhere", "finished", "failed", "left out"]
 
 
 @dataclass(eq=False)
@@ -44,15 +48,17 @@ class Entry:
 
     Attributes:
         cell: The cell.
-        state: "running" means in a process of this sweep, "left out" that its method cannot serve
-            its agent.
-        message: Why it failed or was left out; what should be known of it if it has finished.
+        state: "running" means in a process of this sweep, "queued" that its executor has it wait,
+            "left out" that its method cannot serve its agent.
+        message: Why it failed, was left out, or is to do again; what should be known of it if it
+            has finished.
         seconds: What it took, if it is finished: learning and evaluating, all sessions together.
         fraction: Of its steps that are done: by its metrics if it is running, by its checkpoints
             if it is to do.
         fraction_before: The same when this sweep started it.
         started: Of the process of this sweep, on the monotonic clock.
         device: What it runs on in the process of this sweep.
+        lost: How many times what ran it was lost.
     """
 
     cell: Cell
@@ -63,6 +69,7 @@ class Entry:
     fraction_before: float = 0.0
     started: float = 0.0
     device: str = ""
+    lost: int = 0
 
 
 class SweepReporter:
@@ -81,26 +88,6 @@ class SweepReporter:
         """The sweep has ended, in whatever way."""
 
 
-@dataclass(eq=False)
-class _Process:
-    """A cell's process, and the end of what it has written to stderr."""
-
-    entry: Entry
-    popen: subprocess.Popen[bytes]
-    stderr: bytes = b""
-
-    def read(self) -> None:
-        """Take what is there, so that the process never waits for its reader."""
-        assert self.popen.stderr is not None
-        self.stderr = (self.stderr + (self.popen.stderr.read() or b""))[-KEPT:]
-
-    def close(self) -> None:
-        """Close the pipes."""
-        assert self.popen.stdin is not None and self.popen.stderr is not None
-        self.popen.stdin.close()
-        self.popen.stderr.close()
-
-
 class SweepLoop:
     """Runs cells, several at a time.
 
@@ -113,42 +100,24 @@ class SweepLoop:
         cells: In the order in which they are to be run.
         command: Program and arguments that run or resume the run in the folder that is added as
             the last argument. It has a pipe as stdin, and must end when that is closed.
-        processes: Cells that run at a time.
-        devices: What all cells run on, each on the one of these that has the fewest; by default
-            each cell runs on its own. See `lifelong_rl.learning.devices.spread`.
-        per_device: Cells that run at a time on each GPU, within those of `processes`.
+        executor: Runs them, several at a time.
 
     Attributes:
         entries: One for each cell.
-        gpus: That cells run on.
-        processes: Cells that run at a time.
+        executor: Runs them.
 
     Raises:
         UserError: A cell has an option that its agent or method does not accept, or a sequence
             that its agent cannot learn; or a device is not there.
     """
 
-    def __init__(
-        self,
-        cells: Iterable[Cell],
-        command: Sequence[str],
-        processes: int,
-        devices: Sequence[str] = (),
-        per_device: int = 1,
-    ) -> None:
+    def __init__(self, cells: Iterable[Cell], command: Sequence[str], executor: Executor) -> None:
         self.entries = [Entry(cell) for cell in cells]
-        asked = {entry.cell.setup.config.device for entry in self.entries}
-        self._devices = {name: spread(devices or [name]) for name in asked}
-        self._per_device = per_device
-        self.gpus = [
-            name for name in dict.fromkeys(chain(*self._devices.values())) if name != "cpu"
-        ]
-        all_on_gpus = all("cpu" not in names for names in self._devices.values())
-        self.processes = (
-            min(processes, per_device * len(self.gpus)) if self.gpus and all_on_gpus else processes
-        )
+        self.executor = executor
+        configs = [entry.cell.setup.config for entry in self.entries]
+        executor.prepare({c.device for c in configs}, max(map(_cores, configs), default=1))
         self._command = command
-        self._running: list[_Process] = []
+        self._running: dict[Path, Entry] = {}
         self._looked_elsewhere = 0.0
         for entry in self.entries:
             self._look(entry)
@@ -167,6 +136,13 @@ class SweepLoop:
         self._reporter = reporter or SweepReporter()
         self._reporter.begin(self)
         try:
+            with self.executor:
+                self._run()
+        finally:
+            self._reporter.end()
+
+    def _run(self) -> None:
+        try:
             while True:
                 self._collect()
                 self._look_elsewhere()
@@ -174,24 +150,23 @@ class SweepLoop:
                 if not self._running and not self.entries_in("running elsewhere"):
                     break
                 self._reporter.tick()
-                time.sleep(POLL_SECONDS)
+                time.sleep(self.executor.poll_seconds)
         except KeyboardInterrupt:
             self._stop()
             raise
-        finally:
-            self._reporter.end()
 
     def seconds_left(self) -> float | None:
         """Estimate of the time to the end; None before anything is known."""
         estimate = Estimate(self.entries)
+        processes = self.executor.processes or len(self.entries)
         busy: list[float] = []
         end = 0.0
-        for state in ("running", "running elsewhere", "to do"):
+        for state in ("running", "running elsewhere", "queued", "to do"):
             for entry in self.entries_in(state):
                 seconds = estimate.seconds_left(entry)
                 if seconds is None:
                     return None
-                waits = state == "to do" and len(busy) >= self.processes
+                waits = state in ("queued", "to do") and len(busy) >= processes
                 ends = seconds + (heapq.heappop(busy) if waits else 0.0)
                 heapq.heappush(busy, ends)
                 end = max(end, ends)
@@ -241,75 +216,69 @@ class SweepLoop:
         for entry in self.entries_in("running elsewhere"):
             self._look(entry)
             if entry.state != "running elsewhere":
+                entry.message = entry.message if entry.state == "failed" else ""
                 self._reporter.changed(entry)
+        if self.executor.queues:
+            for entry in self._running.values():
+                self._look_at_queued(entry)
+
+    def _look_at_queued(self, entry: Entry) -> None:
+        """Find out whether a cell that an executor has in hand has begun, and how far it is."""
+        if entry.state == "queued" and is_locked(entry.cell.path):
+            entry.state, entry.started = "running", time.monotonic()
+        entry.fraction = find_fraction(entry.cell)
 
     def _start(self) -> None:
         """Start cells while there is room."""
         for entry in self.entries_in("to do"):
-            if len(self._running) >= self.processes:
-                return
-            device = self._free_device(entry)
+            device = self.executor.find_place(entry.cell.setup.config.device)
             if device is None:
                 continue  # another cell may be for another device
             self._look(entry)  # another sweep may have been faster
             if entry.state == "to do":
                 self._start_process(entry, device)
             self._reporter.changed(entry)
-
-    def _free_device(self, entry: Entry) -> str | None:
-        """The device for a cell: of those that have room the one with the fewest cells."""
-        names = self._devices[entry.cell.setup.config.device]
-        if names == ["cpu"]:
-            return "cpu"
-        busy = [process.entry.device for process in self._running]
-        device = min(names, key=busy.count)
-        return device if busy.count(device) < self._per_device else None
+        self.executor.flush()
 
     def _start_process(self, entry: Entry, device: str) -> None:
-        cell = entry.cell
-        its_own = device == cell.setup.config.device
+        cell, config = entry.cell, entry.cell.setup.config
+        on = () if device == config.device else ("--device", device)
+        folder = cell.path.absolute() if self.executor.queues else cell.path
+        command = (*self._command, *on, str(folder))
         try:
             _make_folder(cell)
-            popen = subprocess.Popen(
-                [*self._command, *(() if its_own else ("--device", device)), str(cell.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": str(cell.setup.config.threads)},
-                process_group=0,  # so that Ctrl-C comes to the sweep alone
-                bufsize=0,
-            )
+            self.executor.start(Job(command, folder, device, config.threads, _cores(config)))
         except (UserError, OSError) as error:
             self._look(entry, str(error))
             return
-        assert popen.stderr is not None
-        os.set_blocking(popen.stderr.fileno(), False)
-        self._running.append(_Process(entry, popen))
-        entry.state, entry.started, entry.device = "running", time.monotonic(), device
+        self._running[folder] = entry
+        entry.state = "queued" if self.executor.queues else "running"
+        entry.started, entry.device, entry.message = time.monotonic(), device, ""
         entry.fraction_before = entry.fraction
 
     def _collect(self) -> None:
         """See how the processes are doing."""
-        for process in list(self._running):
-            code = process.popen.poll()
-            process.read()
-            if code is None:
-                process.entry.fraction = find_fraction(process.entry.cell)
-            else:
-                self._end(process, code)
+        for job, end in self.executor.collect():
+            self._end(self._running.pop(job.folder), end)
+        if not self.executor.queues:
+            for entry in self._running.values():
+                entry.fraction = find_fraction(entry.cell)
 
-    def _end(self, process: _Process, code: int) -> None:
-        self._running.remove(process)
-        process.close()
-        entry = process.entry
-        self._look(entry, describe_end(code, process.stderr))
+    def _end(self, entry: Entry, end: End) -> None:
+        stopped = self.executor.queues and end.code in STOPPED
+        lost = end.code is None or stopped
+        entry.lost += lost
+        again = lost and entry.lost <= MOST_LOST
+        self._look(entry, "" if again else describe_end(end))
         log = entry.cell.path / LOG
         with contextlib.suppress(WriteError, OSError):  # the disk may be why it failed
-            if entry.state == "failed" and process.stderr:
-                write_file(log, process.stderr)
+            if entry.state == "failed" and end.stderr:
+                write_file(log, end.stderr)
             elif entry.state == "finished":
                 log.unlink(missing_ok=True)
-        if entry.state == "finished":
+        if again and entry.state in ("to do", "running elsewhere"):
+            entry.message = end.note or "was stopped where it ran and is started again"
+        elif entry.state == "finished":
             with contextlib.suppress(UserError):  # a manifest's damage takes no results away
                 sessions = RunFolder.open(entry.cell.path).sessions()
                 entry.message = "; ".join(note for s in sessions[-1:] for note in notes_of(s))
@@ -317,20 +286,18 @@ class SweepLoop:
 
     def _stop(self) -> None:
         """End all processes; those that have just finished count as finished."""
+        left = dict(self._running)
         try:
-            for process in self._running:
-                process.popen.terminate()
-            while any(process.popen.poll() is None for process in self._running):
-                for process in self._running:
-                    process.read()
-                time.sleep(POLL_SECONDS)
+            self.executor.terminate()
+            while left:
+                for job, _ in self.executor.collect():
+                    del left[job.folder]
+                time.sleep(self.executor.poll_seconds)
         finally:  # what is left after another Ctrl-C
-            for process in self._running:
-                process.popen.kill()
-                process.popen.wait()
-                process.close()
-                self._look(process.entry)
-            self._running = []
+            self.executor.kill()
+            for entry in self._running.values():
+                self._look(entry)
+            self._running = {}
 
 
 class Estimate:
@@ -384,17 +351,13 @@ def find_fraction(cell: Cell) -> float:
         return 0.0
 
 
-def describe_end(code: int, stderr: bytes) -> str:
-    """Why a process failed, in one line.
-
-    Args:
-        code: What it returned, or minus the number of the signal that ended it.
-        stderr: What it wrote.
-    """
-    if code < 0:
+def describe_end(end: End) -> str:
+    """Why a process failed, in one line."""
+    code = end.code
+    if code is not None and code < 0:
         hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
         return f"ended by signal {-code} ({signal.strsignal(-code)}){hint}"
-    lines = stderr.decode(errors="replace").split("\n")
+    lines = end.stderr.decode(errors="replace").split("\n")
     told = [line.strip() for line in lines if line.strip()]
     return told[-1] if told else f"ended with exit code {code} and without results"
 
@@ -420,6 +383,11 @@ def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
     checkpoints = len(RunFolder(cell.path, cell.setup.config).checkpoint_names())
     return max(checkpoints - 1, 0) / cell.setup.sequence.num_tasks
+
+
+def _cores(config: RunConfig) -> int:
+    """Cores that a cell keeps busy."""
+    return max(config.threads, config.num_threads)
 
 
 def _kinds(cell: Cell) -> list[tuple[str, ...]]:

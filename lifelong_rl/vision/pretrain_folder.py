@@ -20,7 +20,7 @@ from lifelong_rl.learning.devices import describe_device, open_device
 from lifelong_rl.storage.atomic import TEMPORARY, write_file, write_json, writing
 from lifelong_rl.storage.event_file import EventFile
 from lifelong_rl.storage.json_file import Name, Shape
-from lifelong_rl.storage.lock import LOCK, lock_folder
+from lifelong_rl.storage.lock import FolderLock, is_lock_file, lock_folder
 from lifelong_rl.storage.metrics_log import MetricsLog, wait_for_next_name
 from lifelong_rl.storage.versions import describe_session, versions
 from lifelong_rl.vision.encoder import Encoder, save_encoder
@@ -65,8 +65,9 @@ def pretrain_into(
     learned_from = select(frames, np.concatenate([split.train, split.validation]), cameras)
     held_out = select(frames, split.test, cameras)
     made = describe(frames, len(learned_from.images), cameras[0], config)
-    with open_folder(path, made):
-        with closing(MetricsLog(path / "metrics.jsonl", path / "tb", keep=0, keep_step=-1)) as log:
+    with open_folder(path, made) as lock:
+        metrics, events, check = path / "metrics.jsonl", path / "tb", lock.check
+        with closing(MetricsLog(metrics, events, keep=0, keep_step=-1, check=check)) as log:
 
             def write(step: int, measured: dict[str, float]) -> None:
                 log.write("pretrain", step, None, measured)
@@ -74,6 +75,7 @@ def pretrain_into(
 
             result = pretrain(learned_from, held_out, config, write)
         write_neighbours(path, result.encoder, held_out, result.steps)
+        lock.check()
         made |= {"steps": result.steps, "measured": result.measured, "warning": result.warning}
         save_encoder(path / ENCODER, result.encoder, made)
     return result
@@ -117,7 +119,7 @@ def rendered_with(made: Mapping[str, Any]) -> str | None:
 
 
 @contextmanager
-def open_folder(path: Path, made: Mapping[str, Any]) -> Iterator[None]:
+def open_folder(path: Path, made: Mapping[str, Any]) -> Iterator[FolderLock]:
     """Make the folder, with the manifest in it, and keep it from other processes meanwhile.
 
     Raises:
@@ -130,9 +132,9 @@ def open_folder(path: Path, made: Mapping[str, Any]) -> Iterator[None]:
     try:
         refuse_occupied(path)  # another process may have been faster
         write_json(path / MANIFEST, {**made, "session": describe_session()})
-        yield
+        yield lock
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def write_neighbours(path: Path, encoder: Encoder, held_out: Frames, step: int) -> None:
@@ -150,8 +152,10 @@ def refuse_occupied(path: Path) -> None:
         raise UserError(f"{path} is a file; choose another --out")
     if (path / ENCODER).exists():
         raise UserError(f"{path} holds an encoder already; choose another --out")
-    left = {LOCK, MANIFEST + TEMPORARY}  # by a pretraining that was killed at once
-    if path.is_dir() and not (path / MANIFEST).exists() and {*os.listdir(path)} - left:
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return
+    left = MANIFEST + TEMPORARY  # by a pretraining that was killed at once
+    if any(name != left and not is_lock_file(name) for name in os.listdir(path)):
         raise UserError(f"{path} is not empty and holds no pretraining; choose another --out")
 
 

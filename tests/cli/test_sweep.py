@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from toy_results import make_results
 from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main
+from lifelong_rl.cli.sweep import Sweep
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.studies.study import read_study
 
@@ -152,6 +155,50 @@ def test_unsupported_pairs_are_told_once_and_are_no_failure(quick, capsys):
     assert not list(Path("found").glob("*icarl*"))
 
 
+def events(runs):
+    return [line.split() for line in (Path(runs) / "events").read_text().splitlines()]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_shards_at_once_do_every_cell_once(quick, capsys):
+    pids = []
+    for shard in ("1/2", "2/2"):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            os._exit(main(["sweep", *PLUGIN, "s.yaml", "--shard", shard, "--quiet"]))
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    names = sorted(name for event, name in events("found") if event == "begin")
+    assert names == sorted(cell.name for cell in read_study(quick, None, ["toy_plugin"]).cells)
+    code, lines = sweep(capsys, "--dry-run", "--shard", "2/3", "--processes", "1")
+    assert code == 0 and lines[-2].startswith("1 cells in found: 1 finished")
+    assert sweep(capsys, "--dry-run", "--shard", "9/9")[1][-2].startswith("0 cells in found")
+
+
+def test_printed_commands_do_what_is_left_one_cell_each(quick, capsys, monkeypatch):
+    Path("found").mkdir()
+    Path("found/plan.json").write_text(json.dumps({"toy3-toy-ewc-seed1": "fail"}))
+    assert sweep(capsys, "--shard", "1/4", "--quiet")[0] == 0
+    code, lines = sweep(capsys, "--print-commands")
+    assert code == 0 and len(lines) == 3 and len(events("found")) == 2
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    done = []
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "lifelong-rl"
+        done.append(main(words))
+    assert done == [0, 0, 1]  # a scheduler sees what failed
+    assert len(events("../found")) == 2 + 2 + 2 + 1
+
+
+def test_what_is_printed_to_go_on_names_the_executor():
+    given = ["s.yaml", "--executor", "slurm", "--slurm", "partition=a b", "time_limit=30"]
+    again = Sweep.parse("sweep", [*given, "--shard", "1/2", *PLUGIN])._again()
+    assert Sweep.parse("sweep", shlex.split(again)[2:]) == Sweep.parse(
+        "sweep", [*given, "--shard", "1/2", *PLUGIN]
+    )
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -185,6 +232,30 @@ def test_table_on_a_terminal(quick, monkeypatch):
             "processes must be a whole number of at least 1, not 0",
         ),
         (["sweep", "s.yaml", "--proceses", "2"], "did you mean '--processes'?"),
+        (["sweep", "s.yaml", "--executor", "rya"], "did you mean 'ray'?"),
+        (["sweep", "s.yaml", "--address", "auto"], "--address is for --executor ray"),
+        (["sweep", "s.yaml", "--slurm", "partition=x"], "--slurm is for --executor slurm"),
+        (
+            ["sweep", *PLUGIN, "s.yaml", "--executor", "slurm", "--slurm", "partitoin=x"],
+            "did you mean 'partition'?",
+        ),
+        (
+            ["sweep", "s.yaml", "--executor", "slurm", "--slurm", "a=1", "--slurm", "b=1"],
+            "give --slurm once",
+        ),
+        (
+            ["sweep", "s.yaml", "--executor", "ray", "--device", "cuda:0", "--device", "cuda:1"],
+            "with --executor ray give --device once",
+        ),
+        (
+            ["sweep", "s.yaml", "--executor", "slurm", "--per-device", "2"],
+            "leave --per-device out",
+        ),
+        (["sweep", "s.yaml", "--print-commands", "--executor", "ray"], "leave --executor out"),
+        (["sweep", "s.yaml", "--print-commands", "--shard", "1/2"], "leave --shard out"),
+        (["sweep", "s.yaml", "--shard", "3/2"], "--shard must be I/N"),
+        (["sweep", "s.yaml", "--shard", "0/2"], "--shard must be I/N"),
+        (["sweep", "s.yaml", "--shard", "half"], "--shard must be I/N"),
         (
             ["sweep", *PLUGIN, "bad.yaml"],
             "toy3-toy-ecw-seed0: unknown method 'ecw'; did you mean 'ewc'?",

@@ -18,13 +18,14 @@ from typing import Any
 
 AUDITED = {
     "open": "open",
+    "os.link": "link",
     "os.rename": "rename",
     "os.remove": "unlink",
     "os.rmdir": "unlink",
     "os.mkdir": "mkdir",
     "os.truncate": "truncate",
 }
-KINDS = ("open", "write", "truncate", "fsync", "rename", "unlink", "mkdir")
+KINDS = ("open", "write", "truncate", "fsync", "link", "rename", "unlink", "mkdir")
 
 Happen = Callable[[int, str, Path], None]
 """Is called before an event with its number from 1, its kind and the file."""

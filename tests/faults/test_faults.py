@@ -16,7 +16,7 @@ import pytest
 import subjects
 
 ROOT = Path(__file__).parents[2]
-EVENTS = 131
+EVENTS = 161
 """File events of the toy's run."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

@@ -23,7 +23,8 @@ import pytest
 from lifelong_rl.cli import main
 from lifelong_rl.runs import installation
 from lifelong_rl.storage import metrics_log, versions
-from lifelong_rl.studies import cell, sweep
+from lifelong_rl.studies import cell
+from lifelong_rl.studies.executors import local, process
 from lifelong_rl.vision.frames import Frames, save_frames
 
 TOY = ["--plugin", "toy_plugin", "--sequence", "toy3", "--agent", "toy"]
@@ -142,9 +143,9 @@ def in_one_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(metrics_log, "wait_for_next_name", lambda events: None)
-        patch.setattr(sweep, "POLL_SECONDS", 0.0)
+        patch.setattr(local.LocalExecutor, "poll_seconds", 0.0)
         processes = SimpleNamespace(Popen=_Cell, PIPE=None, DEVNULL=None)
-        patch.setattr(sweep, "subprocess", processes)
+        patch.setattr(process, "subprocess", processes)
         patch.setattr(cell, "_end_with_sweep", lambda: None)
         patch.setattr(versions, "version", cache(versions.version))
         patch.setattr(installation, "check_rendering", cache(installation.check_rendering))

@@ -17,6 +17,8 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
+from lifelong_rl.studies.executors.executor import End
+from lifelong_rl.studies.executors.local import LocalExecutor
 from lifelong_rl.studies.study import Cell
 from lifelong_rl.studies.sweep import (
     CELL,
@@ -42,7 +44,7 @@ def loop(folder, seeds=range(4), processes=2, **plan):
     folder.mkdir(exist_ok=True)
     names = {f"toy3-toy-finetune-seed{key[1:]}": action for key, action in plan.items()}
     (folder / "plan.json").write_text(json.dumps(names))
-    return SweepLoop(cells(folder, seeds), QUICK, processes)
+    return SweepLoop(cells(folder, seeds), QUICK, LocalExecutor(processes))
 
 
 def states(sweep):
@@ -180,7 +182,7 @@ def test_ctrl_c_stops_the_cells_and_another_one_kills_them(tmp_path, action, tim
     def interrupt(sweep):
         begun = (runs / "events").exists() and events(runs)
         if begun and {"begin 1", "begin 2"} <= set(begun):
-            processes.extend(process.popen for process in sweep._running)
+            processes.extend(process.popen for process in sweep.executor._running)
             groups.update(os.getpgid(process.pid) for process in processes)
             threading.Thread(target=press).start()
             time.sleep(5)
@@ -243,7 +245,7 @@ def test_pairs_that_make_no_sense_are_left_out_and_tried_once_for_all_seeds(tmp_
     monkeypatch.setattr(Cell, "find_refusal", refuse)
     runs = tmp_path / "runs"
     both = [*cells(runs, [0, 1]), *cells(runs, [0, 1], method="replay")]
-    sweep = SweepLoop(both, QUICK, 2)
+    sweep = SweepLoop(both, QUICK, LocalExecutor(2))
     assert tried == ["toy3-toy-finetune-seed0", "toy3-toy-replay-seed0"]
     sweep.run()
     assert states(sweep) == ["finished"] * 2 + ["left out"] * 2
@@ -257,7 +259,7 @@ def test_pairs_that_make_no_sense_are_left_out_and_tried_once_for_all_seeds(tmp_
 def test_options_that_are_not_accepted_are_an_error_that_names_the_cell(tmp_path):
     made = cells(tmp_path, [0], agent_options={"lr": -1.0})
     with pytest.raises(UserError, match=r"seed0: .*lr must be positive, not -1"):
-        SweepLoop(made, QUICK, 1)
+        SweepLoop(made, QUICK, LocalExecutor(1))
 
 
 METHODS = ("finetune", "ewc", "si")
@@ -338,7 +340,7 @@ def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):
     ],
 )
 def test_the_end_of_a_process_is_one_line(code, stderr, told):
-    assert describe_end(code, stderr) == told
+    assert describe_end(End(code, stderr)) == told
 
 
 @pytest.mark.parametrize("name", ["statistics.py", "agents/__init__.py", "lifelong_rl/__init__.py"])
@@ -366,12 +368,12 @@ def devices(folder):
 def test_cells_are_spread_over_gpus_and_share_them(tmp_path, two_gpus):
     folder = tmp_path / "runs"
     folder.mkdir()
-    sweep = SweepLoop(cells(folder, range(6)), QUICK, 8, ["cuda"], per_device=2)
-    assert sweep.gpus == ["cuda:0", "cuda:1"] and sweep.processes == 4
+    sweep = SweepLoop(cells(folder, range(6)), QUICK, LocalExecutor(8, ["cuda"], per_device=2))
+    assert sweep.executor.gpus == ("cuda:0", "cuda:1") and sweep.executor.processes == 4
 
     def look(loop):
         running = [entry.device for entry in loop.entries_in("running")]
-        assert max(map(running.count, loop.gpus)) <= 2
+        assert max(map(running.count, loop.executor.gpus)) <= 2
 
     watch = Watch(look)
     sweep.run(watch)
@@ -387,8 +389,8 @@ def test_a_cell_waits_for_its_gpu_while_others_run_on_the_cpu(tmp_path, two_gpus
     (folder / "plan.json").write_text("{}")
     on_gpu = cells(folder, range(2), device="cuda:1")
     on_cpu = cells(folder, range(2, 4))
-    sweep = SweepLoop([*on_gpu, *on_cpu], QUICK, 3)
-    assert sweep.gpus == ["cuda:1"] and sweep.processes == 3
+    sweep = SweepLoop([*on_gpu, *on_cpu], QUICK, LocalExecutor(3))
+    assert sweep.executor.gpus == ("cuda:1",) and sweep.executor.processes == 3
     started = []
     sweep.run(Watch(lambda loop: started.append([e.device for e in loop.entries_in("running")])))
     assert [entry.device for entry in sweep.entries] == ["cuda:1", "cuda:1", "cpu", "cpu"]

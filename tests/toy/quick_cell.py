@@ -3,7 +3,9 @@
 By default it writes results at once. "fail" writes two lines to stderr, "die" is a crash, "flood"
 fills a pipe before it finishes, "damage" writes
 results that no run writes, "wait" goes on until it is stopped and "stubborn" until it is
-killed. What it did is in runs/events, and in runs/devices what it was told to run on.
+killed; "until stdin" ends with 5 once its stdin is closed. The first time, "orphan" kills what
+has started it and goes on until its stdin is closed, and "until warned" goes on until USR1. What it
+did is in runs/events, and in runs/devices what it was told to run on.
 """
 
 import json
@@ -30,6 +32,8 @@ if "--device" in sys.argv:
         devices.write(f"{path.name} {sys.argv[sys.argv.index('--device') + 1]}\n")
 if action == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if action == "until warned":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 note("begin")
 if action == "fail":
     print("Traceback ...\nthe loss of 'policy' is nan", file=sys.stderr)
@@ -41,6 +45,18 @@ if action == "flood":
 if action in ("wait", "stubborn"):
     time.sleep(60)
     sys.exit(3)
+if action == "until stdin":
+    sys.stdin.read()
+    sys.exit(5)
+if action in ("orphan", "until warned") and not (path / "again").exists():
+    (path / "again").touch()
+    if action == "orphan":
+        os.kill(os.getppid(), signal.SIGKILL)
+        sys.stdin.read()
+    else:
+        signal.sigwait([signal.SIGUSR1])
+        note("warned")
+    sys.exit(138)
 note("end")
 results = {"seed": 0} if action == "damage" else make_results()
 (path / "results.json").write_text(json.dumps(results))

@@ -1,0 +1,475 @@
+"""Cells on Ray and Slurm, as far as one machine shows it, and what travels between machines."""
+
+import io
+import json
+import os
+import re
+import signal
+import stat
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import lifelong_rl
+from lifelong_rl.errors import UserError
+from lifelong_rl.options import options_of
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage.lock import lock_folder
+from lifelong_rl.studies.executors import archive
+from lifelong_rl.studies.executors import ray as on_ray
+from lifelong_rl.studies.executors.archive import land, pack, unpack
+from lifelong_rl.studies.executors.executor import End, Job
+from lifelong_rl.studies.executors.process import CellProcess
+from lifelong_rl.studies.executors.ray import RayExecutor, run_on_node
+from lifelong_rl.studies.executors.slurm import CellJob, Slurm, SlurmExecutor
+from lifelong_rl.studies.study import Cell
+from lifelong_rl.studies.sweep import SweepLoop
+
+QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"))
+NAME = "toy3-toy-finetune-seed"
+
+
+def cells(runs, number, **plan):
+    """Quick cells; `plan` tells for "s0", "s1" … what they do."""
+    runs.mkdir()
+    (runs / "plan.json").write_text(json.dumps({NAME + k[1:]: a for k, a in plan.items()}))
+    configs = [RunConfig(sequence="toy3", agent="toy", seed=seed) for seed in range(number)]
+    return [Cell(runs / c.folder_name, prepare(c, ("toy_plugin",))) for c in configs]
+
+
+def states(loop):
+    return [entry.state for entry in loop.entries]
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has come to its second task: config, metrics and two checkpoints."""
+    folder = RunFolder.create(tmp_path / "run", RunConfig(sequence="toy3", agent="toy"))
+    for name in ("task-000", "task-001"):
+        (folder.checkpoints / name).mkdir(parents=True)
+        (folder.checkpoints / name / "state.json").write_text(name)
+    folder.metrics.write_text("one\n")
+    yield folder.path
+    folder.unlock()
+
+
+# What travels
+
+
+def test_a_folder_travels_without_its_lock_and_what_is_unfinished(tmp_path, run):
+    (run / "landing.tmp").mkdir()
+    (run / "landing.tmp" / "metrics.jsonl").write_text("half")
+    (run / "status.json.tmp").write_text("half")
+    unpack(pack(run), tmp_path / "there")
+    assert sorted(files(tmp_path / "there")) == [
+        "checkpoints/task-000/state.json",
+        "checkpoints/task-001/state.json",
+        "config.yaml",
+        "metrics.jsonl",
+    ]
+    assert files(tmp_path / "there").items() <= files(run).items()
+
+
+def test_what_lands_takes_the_place_of_what_was_there(tmp_path, run):
+    there = tmp_path / "there"
+    unpack(pack(run), there)
+    (there / "checkpoints" / "task-002").mkdir()
+    (there / "checkpoints" / "task-002" / "state.json").write_text("new")
+    (there / "checkpoints" / "task-000" / "state.json").unlink()
+    (there / "metrics.jsonl").write_text("one\ntwo\n")
+    (there / "results.json").write_text("{}")
+    land(pack(there), run)
+    found = {name: content for name, content in files(run).items() if ".claim" not in name}
+    assert found == files(there)
+
+
+def test_a_landing_that_is_cut_short_leaves_a_run_that_begins_or_goes_on(
+    tmp_path, run, monkeypatch
+):
+    there = tmp_path / "there"
+    unpack(pack(run), there)
+    (there / "metrics.jsonl").write_text("one\ntwo\n")
+    (there / "results.json").write_text("{}")
+    sent, replace = pack(there), os.replace
+
+    def cut(source, target, *, after=None):
+        if Path(target) == run / after:
+            raise OSError(5, "cut")
+        replace(source, target)
+
+    for after, kept in (("metrics.jsonl", False), ("checkpoints", False), ("results.json", True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(archive.os, "replace", lambda s, t, after=after: cut(s, t, after=after))
+            with pytest.raises(UserError, match="cut"):
+                land(sent, run)
+        assert not (run / "results.json").exists()
+        assert (run / "checkpoints").exists() is kept
+    land(sent, run)
+    assert (run / "results.json").exists() and not (run / "landing.tmp").exists()
+
+
+@pytest.mark.parametrize("kind", ["absolute", "above", "link", "folder"])
+def test_an_archive_writes_nowhere_else(tmp_path, kind):
+    member = tarfile.TarInfo(
+        {"absolute": str(tmp_path / "x"), "above": "../x"}.get(kind, "config.yaml")
+    )
+    if kind == "link":
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    if kind == "folder":
+        member.type = tarfile.DIRTYPE
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as made:
+        made.addfile(member, io.BytesIO(b""))
+    with pytest.raises(UserError, match="which is no file"):
+        unpack(content.getvalue(), tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_too_large_stays(run, monkeypatch):
+    monkeypatch.setattr(archive, "MOST_BYTES", 10)
+    with pytest.raises(UserError, match="give the sweep a folder that they share"):
+        pack(run)
+
+
+# On a node
+
+
+def job(folder):
+    return Job((*QUICK, str(folder)), folder, "cpu", 1, 1)
+
+
+VERSION = lifelong_rl.__version__
+
+
+def test_a_node_that_sees_the_folder_works_there(run):
+    (run / on_ray.SHARED).write_text("token")
+    assert run_on_node(job(run), {}, VERSION, "token", None) == (End(0), None)
+    assert (run / "results.json").exists() and not (run / on_ray.SHARED).exists()
+
+
+@pytest.mark.parametrize("there", [None, "of another sweep"])
+def test_a_node_that_does_not_see_it_asks_for_it_and_sends_it_back(run, there, tmp_path):
+    if there:
+        (run / on_ray.SHARED).write_text(there)
+    assert run_on_node(job(run), {}, VERSION, "token", None) == (None, None)
+    before = files(run)
+    end, back = run_on_node(job(run), {}, VERSION, "token", pack(run))
+    assert end == End(0) and files(run) == before
+    unpack(back, tmp_path / "back")
+    made = files(tmp_path / "back")
+    assert json.loads(made.pop("results.json"))["sequence"] == "toy3"
+    assert made.items() <= before.items()
+
+
+def test_a_node_with_another_version_runs_nothing(run):
+    end, _ = run_on_node(job(run), {}, "9.9", "token", pack(run))
+    assert end.code == 2 and b"install the same on all nodes" in end.stderr
+
+
+def test_a_process_whose_wait_is_broken_off_ends(run, monkeypatch):
+    """As when Ray cancels a task, or the sweep is gone."""
+    (run.parent / "plan.json").write_text(json.dumps({"run": "until stdin"}))
+    process = CellProcess(job(run))
+    looks = []
+
+    def stop(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lifelong_rl.studies.executors.process.time.sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        process.wait()
+    assert process.popen.returncode == 5
+
+
+# Ray
+
+
+def test_a_sweep_on_ray(tmp_path):
+    """One fails, one takes its worker with it, and the rest is done once."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    runs = tmp_path / "runs"
+    loop = SweepLoop(cells(runs, 5, s1="fail", s2="orphan"), QUICK, RayExecutor(None, 2))
+    handler = signal.getsignal(signal.SIGTERM)
+    loop.run()
+    assert states(loop) == ["finished", "failed", "finished", "finished", "finished"]
+    assert loop.entries[1].message == "the loss of 'policy' is nan"
+    assert [entry.lost for entry in loop.entries] == [0, 0, 1, 0, 0]
+    events = (runs / "events").read_text().split()
+    assert [events.count(NAME + str(seed)) for seed in range(5)] == [2, 1, 3, 2, 2]
+    assert not list(runs.rglob("*.tmp"))
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.slow
+def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
+    """The sweep leaves its token where no node looks."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    monkeypatch.setattr(on_ray, "SHARED", ".elsewhere.tmp")
+    runs = tmp_path / "runs"
+    loop = SweepLoop(cells(runs, 4), QUICK, RayExecutor(None, 2))
+    loop.run()
+    assert states(loop) == ["finished"] * 4
+    assert not (runs / "events").exists()
+    for entry in loop.entries:
+        lock_folder(entry.cell.path).release()  # nobody holds it any more
+
+
+def test_devices_of_one_machine_are_no_cluster_s(tmp_path):
+    made = cells(tmp_path / "runs", 1)
+    for executor in (
+        RayExecutor(None, 1, "cuda:1"),
+        SlurmExecutor(tmp_path, Slurm.Options(), 1, "auto"),
+    ):
+        with pytest.raises(UserError, match="give --device cuda, or --device cpu"):
+            SweepLoop(made, QUICK, executor)
+
+
+# Slurm
+
+
+def test_a_sweep_through_submitits_local_executor(tmp_path):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    runs = tmp_path / "runs"
+    options = Slurm.Options(cluster="local", scratch=str(tmp_path))
+    loop = SweepLoop(cells(runs, 3, s1="fail"), QUICK, SlurmExecutor(runs, options, 2))
+    loop.executor.poll_seconds = 0.1
+    loop.run()
+    assert states(loop) == ["finished", "finished", "finished"]  # in scratch there is no plan
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+def test_a_job_near_its_time_limit_keeps_where_it_is_and_goes_on(tmp_path):
+    """USR1 to submitit's process, as Slurm sends it; the same job runs again."""
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    runs = tmp_path / "runs"
+    made = cells(runs, 1, s0="until warned")
+    loop = SweepLoop(made, QUICK, SlurmExecutor(runs, Slurm.Options(cluster="local"), 1))
+    loop.executor.poll_seconds = 0.1
+    warned = []
+
+    class Warn:
+        def begin(self, loop): ...
+        def changed(self, entry): ...
+        def end(self): ...
+
+        def tick(self):
+            begun = (runs / "events").exists() and (runs / "events").read_text()
+            if begun and not warned:
+                (stopped,) = children(loop.executor._jobs[made[0].path][1]._process.pid)
+                warned.append(stopped)
+                os.kill(stopped, signal.SIGUSR1)
+
+    loop.run(Warn())
+    assert states(loop) == ["finished"]
+    assert [line.split()[0] for line in (runs / "events").read_text().splitlines()] == [
+        "begin",
+        "warned",
+        "begin",
+        "end",
+    ]
+
+
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_what_comes_of_a_job_in_scratch_is_kept_before_the_time_limit(tmp_path, run, monkeypatch):
+    (run.parent / "scratch").mkdir()
+    monkeypatch.setenv("NODE_DISK", str(run.parent / "scratch"))
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    waits = CellProcess.wait
+
+    class Out(Exception):
+        pass
+
+    def warned(process):
+        """The signal comes; submitit calls `checkpoint` and leaves."""
+        (process.job.folder / "metrics.jsonl").write_text("one\ntwo\n")
+        again.append(cell.checkpoint())
+        waits(process)
+        raise Out
+
+    monkeypatch.setattr(CellProcess, "wait", warned)
+    cell, again = CellJob(job(run), "$NODE_DISK"), []
+    os.close(os.open(run / "unlocked", os.O_CREAT))  # the fixture's claim is of this process
+    with pytest.raises(UserError, match="in use"):
+        lock_folder(run)
+    RunFolder.open(run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lifelong_rl.studies.executors.slurm.lock_folder", lambda folder: Held())
+        with pytest.raises(Out):
+            cell()
+    assert (run / "metrics.jsonl").read_text() == "one\ntwo\n"
+    assert list((run.parent / "scratch").iterdir()) == []
+    assert again[0].function.job == cell.job
+
+
+class Held:
+    """A lock that is held already."""
+
+    def check(self): ...
+
+    def release(self): ...
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """`sbatch` and its like, which keep what they are given."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, does in {
+        "sbatch": f'cp "$1" {tmp_path}/script; echo Submitted batch job 77',
+        "srun": "exit 1",
+        "scancel": f'echo "$@" >> {tmp_path}/cancelled',
+        "sacct": "echo 'JobID|State|NodeList'",
+    }.items():
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{does}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_what_slurm_is_asked_for(slurm):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    options = Slurm.Options.of(
+        None,
+        {
+            "partition": "long",
+            "account": "lab",
+            "time_limit": 240,
+            "notice": 300,
+            "memory": 4,
+            "prologue": ["module load python", "source env/bin/activate"],
+            "sbatch": ["qos=high", "exclusive"],
+        },
+    )
+    runs = slurm / "runs"
+    loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, options, 2))
+    loop.executor.poll_seconds = 0.01
+
+    class Stop:
+        def begin(self, loop): ...
+        def changed(self, entry): ...
+        def end(self): ...
+
+        def tick(self):
+            assert states(loop) == ["queued"] * 3
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(Stop())
+    script = (slurm / "script").read_text()
+    asked = {line.removeprefix("#SBATCH --") for line in script.splitlines()}
+    assert asked >= {
+        "partition=long",
+        "account=lab",
+        "time=240",
+        "signal=USR1@300",
+        "mem=4GB",
+        "cpus-per-task=2",
+        "array=0-2%2",
+        "qos=high",
+        "exclusive",
+        "requeue",
+        "export SUBMITIT_PREEMPT_SIGNAL=USR1",
+    }
+    lines = script.splitlines()
+    order = [lines.index(words) for words in ("module load python", "source env/bin/activate")]
+    assert order == sorted(order) and order[-1] < next(
+        number for number, line in enumerate(lines) if line.startswith("srun")
+    )
+    assert {line.split()[0] for line in (slurm / "cancelled").read_text().splitlines()} == {
+        "77_0",
+        "77_1",
+        "77_2",
+    }
+    assert states(loop) == ["to do"] * 3
+
+
+def test_what_slurm_refuses_is_told_in_a_line(slurm):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    (slurm / "bin" / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2; exit 1\n")
+    runs = slurm / "runs"
+    loop = SweepLoop(cells(runs, 2), QUICK, SlurmExecutor(runs, Slurm.Options(), None))
+    with pytest.raises(UserError, match=r"cannot be submitted: .*invalid partition") as error:
+        loop.run()
+    assert "\n" not in str(error.value)
+
+
+def test_without_slurm_the_message_names_the_other_way(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    runs = tmp_path / "runs"
+    loop = SweepLoop(cells(runs, 1), QUICK, SlurmExecutor(runs, Slurm.Options(), None))
+    with pytest.raises(UserError, match=r"there is no Slurm here: .*--print-commands"):
+        loop.run()
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"partitoin": "x"}, "did you mean 'partition'"),
+        ({"time_limit": 0}, "at least 1"),
+        ({"cluster": "pbs"}, "must be 'slurm' or 'local'"),
+    ],
+)
+def test_options_of_slurm_are_checked(given, told):
+    with pytest.raises(UserError, match=told):
+        Slurm.Options.of(None, given)
+
+
+def test_the_page_tells_the_options_of_slurm():
+    page = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [*options_of(Slurm.Options)]
+
+
+def test_options_that_contradict_each_other(tmp_path):
+    with pytest.raises(UserError, match=r"notice=60 .* time_limit=1 minutes"):
+        SlurmExecutor(tmp_path, Slurm.Options(time_limit=1, notice=60))
+    with pytest.raises(UserError, match="leave prologue out"):
+        SlurmExecutor(tmp_path, Slurm.Options(cluster="local", prologue=("module load x",)))
+
+
+@pytest.mark.parametrize("name, extra", [("ray", "ray"), ("submitit", "slurm")])
+def test_an_extra_that_is_missing_is_named(tmp_path, monkeypatch, name, extra):
+    monkeypatch.setitem(sys.modules, name, None)
+    runs = tmp_path / "runs"
+    executor = (
+        RayExecutor(None, 1) if extra == "ray" else SlurmExecutor(runs, Slurm.Options(), None)
+    )
+    loop = SweepLoop(cells(runs, 1), QUICK, executor)
+    with pytest.raises(UserError, match=rf"pip install 'lifelong-rl\[{extra}\]'"):
+        loop.run()
+
+
+@pytest.mark.parametrize(
+    "address, told",
+    [
+        ("127.0.0.1:1", "there is no Ray cluster at 127.0.0.1:1: .*refused"),
+        ("127.0.0.1:99999999", "there is no Ray cluster at 127.0.0.1:99999999: "),
+        ("ray://head:10001", "--address must be auto or HOST:PORT"),
+        ("head", "--address must be auto or HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there(tmp_path, address, told):
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    loop = SweepLoop(cells(tmp_path / "runs", 1), QUICK, RayExecutor(address))
+    with pytest.raises(UserError, match=told):
+        loop.run()
+    assert states(loop) == ["to do"]
