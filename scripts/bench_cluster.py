@@ -122,8 +122,8 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while not self._ended.wait(self.every):
             self.cluster.remove_node(self.cluster.second, allow_graceful=False)
-            self.cluster.second = self.cluster.add_node(num_cpus=1)
             self.times += 1
+            self.cluster.second = self.cluster.add_node(num_cpus=1)
 
     def stop(self) -> None:
         self._ended.set()

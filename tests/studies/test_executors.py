@@ -281,7 +281,8 @@ def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     from ray.cluster_utils import Cluster
 
-    for name, value in {"HOST": "node", "STALE": "120", "SECONDS": "3"}.items():
+    cell = {"HOST": "node", "STALE": "120", "SECONDS": "3"}
+    for name, value in {**cell, "RAY_worker_niceness": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")]))
     cluster = Cluster(
