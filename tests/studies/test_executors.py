@@ -1,5 +1,6 @@
 """Cells on Ray and Slurm, as far as one machine shows it, and what travels between machines."""
 
+import contextlib
 import io
 import json
 import os
@@ -8,6 +9,8 @@ import signal
 import stat
 import sys
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ import lifelong_rl
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import options_of
 from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.endings import raise_when_stopped
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
 from lifelong_rl.storage.lock import lock_folder
@@ -30,6 +34,8 @@ from lifelong_rl.studies.study import Cell
 from lifelong_rl.studies.sweep import SweepLoop
 
 QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"))
+CLAIMING = (sys.executable, str(Path(__file__).parents[1] / "toy" / "claiming_cell.py"))
+ROOT = Path(__file__).parents[2]
 NAME = "toy3-toy-finetune-seed"
 
 
@@ -226,6 +232,95 @@ def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
     assert not (runs / "events").exists()
     for entry in loop.entries:
         lock_folder(entry.cell.path).release()  # nobody holds it any more
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_cells_on_ray_end_with_the_sweep(tmp_path, number):
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    runs = tmp_path / "runs"
+    made = cells(runs, 3, s0="until stdin", s1="until stdin")
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        try:
+            with raise_when_stopped():
+                SweepLoop(made, QUICK, RayExecutor(None, 2)).run()
+        except KeyboardInterrupt:
+            os._exit(7)
+        finally:
+            os._exit(8)
+
+    def events():
+        return (runs / "events").read_text().split() if (runs / "events").exists() else []
+
+    wait_until(lambda: events().count("begin") == 2)
+    os.kill(pid, number)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert ended == (-number if number == signal.SIGKILL else 7)
+    if number != signal.SIGKILL:  # after which Ray's raylet kills what its workers have started
+        wait_until(lambda: events().count("closed") == 2)
+    wait_until(lambda: not processes_with(str(runs)))
+    assert events().count("begin") == 2
+
+
+def processes_with(words):
+    """Processes that have these words in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if words.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
+    """Two raylets with one CPU each; cells that hold their folders as runs do."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    from ray.cluster_utils import Cluster
+
+    cell = {"HOST": "node", "STALE": "120", "SECONDS": "3"}
+    for name, value in {**cell, "RAY_worker_niceness": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")]))
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    second, ended = [cluster.add_node(num_cpus=1)], threading.Event()
+    runs = tmp_path / "runs"
+    number = 24
+
+    def kill():
+        while not ended.wait(20):
+            cluster.remove_node(second.pop(), allow_graceful=False)
+            second.append(cluster.add_node(num_cpus=1))
+
+    killer = threading.Thread(target=kill)
+    try:
+        made = cells(runs, number)
+        loop = SweepLoop(made, CLAIMING, RayExecutor(cluster.address, 2))
+        killer.start()
+        loop.run()
+    finally:
+        ended.set()
+        killer.join()
+        cluster.shutdown()
+    assert states(loop) == ["finished"] * number
+    assert sum(entry.lost for entry in loop.entries) > 0
+    events = [line.split()[:2] for line in (runs / "events").read_text().splitlines()]
+    for entry in loop.entries:
+        done = [event for event, name in events if name == entry.cell.name]
+        assert done == ["begin"] * (1 + entry.lost) + ["end"]
+    wait_until(lambda: not processes_with(str(runs)))
+
+
+def wait_until(true):
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_devices_of_one_machine_are_no_cluster_s(tmp_path):

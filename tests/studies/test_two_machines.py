@@ -65,7 +65,8 @@ def test_no_cell_runs_twice_at_a_time_and_a_dead_machines_cell_is_taken_over(tmp
     wait_until(lambda: sum(event == "end" for event, *_ in events(runs)) == NUMBER - 1)
     alive = events(runs)  # the second has done all but the cell that the first has in hand
     assert {host for _, seed, host, _ in alive if seed == held} == {"node1"}
-    for pid in (first, held_by):  # as in a power cut
+    os.kill(first, signal.SIGSTOP)
+    for pid in (held_by, first):  # as in a power cut
         os.kill(pid, signal.SIGKILL)
     os.waitpid(first, 0)
     assert os.waitstatus_to_exitcode(os.waitpid(second, 0)[1]) == 0

@@ -2,12 +2,14 @@
 
 It claims its folder as a run does, under the host name in HOST, on a file system whose `flock`
 tells other machines nothing, and where a process counts as dead after STALE seconds. What it did
-is in runs/events; while runs/hold is there it goes on for ever on node1.
+is in runs/events; while runs/hold is there it goes on for ever on node1, and otherwise for SECONDS.
+It ends when its stdin is closed.
 """
 
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,7 +26,13 @@ def pretend(host, stale):
     lock.HEARTBEAT_SECONDS, lock.STALE_SECONDS = stale / 10, stale
 
 
+def end_with_sweep():
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(143)
+
+
 def main(path):
+    threading.Thread(target=end_with_sweep, daemon=True).start()
     host = os.environ["HOST"]
     pretend(host, float(os.environ["STALE"]))
 
@@ -42,6 +50,7 @@ def main(path):
         note("begin")
         while (path.parent / "hold").exists() and host == "node1":
             time.sleep(0.01)
+        time.sleep(float(os.environ.get("SECONDS", 0)))
         held.check()
         note("end")
         (path / "results.tmp").write_text(json.dumps(make_results()))

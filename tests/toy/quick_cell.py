@@ -47,6 +47,7 @@ if action in ("wait", "stubborn"):
     sys.exit(3)
 if action == "until stdin":
     sys.stdin.read()
+    note("closed")
     sys.exit(5)
 if action in ("orphan", "until warned") and not (path / "again").exists():
     (path / "again").touch()

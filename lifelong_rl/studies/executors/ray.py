@@ -285,13 +285,15 @@ def _refuse_silent(address: str) -> None:
 
 
 def _import_ray() -> Any:
-    """Ray, kept from changing the environment of its workers and from reporting its use.
+    """Ray, set to run workers as this sweep runs, in its environment, and to report nothing.
 
     Raises:
         UserError: It is not installed.
     """
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # by default cells give way to all else on their machine
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError as error:

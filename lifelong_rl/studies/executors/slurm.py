@@ -73,7 +73,7 @@ class SlurmExecutor(Executor):
     Args:
         runs: Folder of the runs; all nodes see it under this name.
         options: What Slurm is asked for.
-        processes: That run at a time; by default as many as Slurm lets.
+        processes: That run at a time; by default as many as Slurm lets, or this machine has cores.
         device: What all cells run on, "cpu" or "cuda"; by default each cell runs on its own.
     """
 
@@ -96,7 +96,8 @@ class SlurmExecutor(Executor):
             raise UserError("with cluster=local jobs run as this sweep does; leave prologue out")
         self._folder = runs.absolute() / JOBS
         self._options = options
-        self.processes = processes
+        on_this_machine = os.cpu_count() if options.cluster == "local" else None
+        self.processes = processes or on_this_machine
         self._device = device
         self._waiting: list[Job] = []
         self._jobs: dict[Path, tuple[Job, Any]] = {}
@@ -128,8 +129,8 @@ class SlurmExecutor(Executor):
     def find_place(self, device: str) -> str | None:
         """The kind of device; the queue is Slurm's, but for a trial on this machine."""
         if self._options.cluster == "local":
-            many = len(self._jobs) + len(self._waiting)
-            if self.processes is not None and many >= self.processes:
+            assert self.processes is not None
+            if len(self._jobs) + len(self._waiting) >= self.processes:
                 return None
         return self._device or device
 
@@ -154,7 +155,7 @@ class SlurmExecutor(Executor):
             with self._submitit.batch():
                 for job in jobs:
                     submitted.append(self._submitit.submit(CellJob(job, self._options.scratch)))
-        except (OSError, subprocess.SubprocessError, RuntimeError, *self._errors) as error:
+        except (OSError, subprocess.SubprocessError, RuntimeError) as error:
             raise UserError(f"the jobs cannot be submitted: {one_line(str(error))}") from error
         self._jobs |= {job.folder: (job, at) for job, at in zip(jobs, submitted, strict=True)}
 
