@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Experience
 from lifelong_rl.runs.checkpoint import CheckpointError
 from lifelong_rl.storage.atomic import write_file, writing
 from lifelong_rl.storage.json_file import Name, Shape, check_shape
 from lifelong_rl.storage.plain_file import read_bytes, refuse_link
+from lifelong_rl.storage.state_tree import encode_tree
+from lifelong_rl.text import one_line
 
 LARGEST_SHARE = 0.05
 """Of the time, which checkpoints may cost."""
@@ -32,7 +33,7 @@ SEGMENT_BYTES = 1 << 26
 """A larger stretch of experience is cut into several segments."""
 SEGMENT = re.compile(r"\d+-\d+\.safetensors")
 """Names of segments: the first step, and the one after the last."""
-SEGMENTS: Shape = [{"name": Name, "first": int, "end": int, "sha256": str}]
+SEGMENTS: Shape = [{"name": Name, "first": int, "end": int, "sha256": str, "arrays": [str]}]
 """Shape of `Segments.listing`."""
 OF_TASK: Shape = {
     "step": int,
@@ -57,20 +58,28 @@ def find_obstacle(agent: Any, method: Any, env: Any, names: tuple[str, str, str]
         env: The environments that it learns in.
         names: What to call the three.
     """
-    of_agent, of_method, of_env = names
+    of_agent, of_method, of_env = names[0], names[1], f"the environments of {names[2]}"
     takes_pause = "pause" in inspect.signature(agent.learn_task).parameters
     if not (takes_pause and hasattr(agent, "task_state") and hasattr(agent, "experience")):
         return f"{of_agent} has no task_state()"
     if method.task_state() is None:
         return f"{of_method} has no task_state()"
-    if agent.task_state() is None:
-        return f"the task_state() of {of_agent} is None"
-    if not hasattr(env, "state_dict"):
-        return f"the environments of {of_env} have no state_dict()"
-    try:
-        env.state_dict()
-    except UserError as error:
-        return str(error)
+    if not (hasattr(env, "state_dict") and hasattr(env, "load_state_dict")):
+        return f"{of_env} have no state_dict()"
+    for owner, tell in (
+        (f"task_state() of {of_agent}", agent.task_state),
+        (
+            f"state_dict() of {of_env}",
+            env.state_dict,
+        ),
+    ):
+        try:
+            state = tell()
+            encode_tree(state)
+        except Exception as error:  # anyone's; a run that needs no checkpoint there goes on
+            return f"{owner}: {one_line(str(error))}"
+        if state is None:
+            return f"the {owner} is None"
     return None
 
 
@@ -140,8 +149,15 @@ class Segments:
             )
             name = f"{start:09d}-{stop:09d}.safetensors"
             write_file(self._folder / name, content)
-            digest = hashlib.sha256(content).hexdigest()
-            self.listing.append({"name": name, "first": start, "end": stop, "sha256": digest})
+            self.listing.append(
+                {
+                    "name": name,
+                    "first": start,
+                    "end": stop,
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "arrays": list(arrays),  # the file has no order of its own
+                }
+            )
 
     def load(self, experience: Experience) -> None:
         """Give all of it back.
@@ -183,8 +199,8 @@ class Segments:
             raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != segment["sha256"]:
             raise CheckpointError(path, "is truncated or was changed: its checksum differs")
-        arrays: dict[str, np.ndarray] = safetensors.numpy.load(content)
-        return arrays
+        arrays = safetensors.numpy.load(content)
+        return {name: arrays[name] for name in segment["arrays"]}
 
 
 def check_of_task(path: Path, of_task: object) -> None:

@@ -40,6 +40,8 @@ class ToyEnv:
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         self.closed = False
         self.seed(seed)
+        self.reset()
+        self.seed(seed)
 
     def seed(self, seed: int | None = None) -> None:
         self._generators = [np.random.default_rng([seed or 0, row]) for row in range(self.num_envs)]
