@@ -40,16 +40,14 @@ class ToyEnv:
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         self.closed = False
         self.seed(seed)
-        self.reset()
-        self.seed(seed)
+        self._begin()
+        self._observations = np.zeros((num_envs, size), np.float32)
 
     def seed(self, seed: int | None = None) -> None:
         self._generators = [np.random.default_rng([seed or 0, row]) for row in range(self.num_envs)]
 
     def reset(self) -> np.ndarray:
-        self._length = np.zeros(self.num_envs, dtype=int)
-        self._return = np.zeros(self.num_envs)
-        self._success = np.zeros(self.num_envs, dtype=bool)
+        self._begin()
         return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
@@ -86,6 +84,11 @@ class ToyEnv:
             generator.bit_generator.state = saved
         self._length, self._return = state["length"], state["return"]
         self._success, self._observations = state["success"], state["observations"]
+
+    def _begin(self) -> None:
+        self._length = np.zeros(self.num_envs, dtype=int)
+        self._return = np.zeros(self.num_envs)
+        self._success = np.zeros(self.num_envs, dtype=bool)
 
     def _observe(self) -> np.ndarray:
         noise = np.array([generator.normal(size=2) for generator in self._generators])
