@@ -41,11 +41,16 @@ SMALL_METHOD = {
 }
 """Options of methods that have them."""
 SMALL_AGENT: dict[str, dict[str, Any]] = {
-    "sac": {"batch_size": 16, "learning_starts": 20, "buffer_size": 1000},
+    "sac": {
+        "batch_size": 16,
+        "learning_starts": 20,
+        "buffer_size": 1000,
+        "updates_per_step": 0.4,  # of which fractions are owed
+    },
     "td3": {"batch_size": 16, "learning_starts": 20, "buffer_size": 1000},
     "ppo": {"batch_size": 32, "rollout_steps": 16, "epochs": 2},
     "bc": {"batch_size": 16},
-    "bc-stream": {"batch_size": 16, "learning_starts": 20},
+    "bc-stream": {"batch_size": 16, "learning_starts": 20, "updates_per_step": 0.4},
     "offline-rl": {"batch_size": 16},
     "classifier": {"batch_size": 16},
 }
