@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,8 +15,8 @@ from lifelong_rl.agents.imitation import ImitationLearner
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, split_batch
-from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.learning import Batch, StateTree, split_batch
+from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.options import Whole
 from lifelong_rl.registry import AGENTS
 
@@ -66,6 +67,8 @@ class BCStream(ImitationLearner):
 
     def __init__(self, env: Any, method: ContinualMethod | None = None, **arguments: Any) -> None:
         self._env = env
+        self._owed = 0.0
+        self._observations: np.ndarray = np.empty(0)
         super().__init__(env, method, **arguments)
 
     def begin_task(self, task_id: int, env: Any) -> None:
@@ -73,7 +76,7 @@ class BCStream(ImitationLearner):
         self._env = env
         super().begin_task(task_id, env)
 
-    def learn_task(self, steps: int, progress: Progress) -> None:
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` environment steps.
 
         Raises:
@@ -86,28 +89,54 @@ class BCStream(ImitationLearner):
                 "begins with (agent option learning_starts): nothing would be learned"
             )
         at_once = self._env.num_envs
-        rounds = -(-steps // at_once)
+        if not self._goes_on:
+            self._done, self._owed = 0, 0.0
+            self._observations = self._env.reset()
+        self._goes_on = False
+        total = -(-steps // at_once) * at_once
         held = {
-            name: values.new_empty((rounds * at_once, *values.shape[1:]))
+            name: values.new_empty((total, *values.shape[1:]))
             for name, values in self._data.items()
         }
-        owed = 0.0
-        observations = self._env.reset()
-        for done in range(at_once, rounds * at_once + 1, at_once):
+        for name, values in held.items():
+            values[: self._done] = self._data[name][: self._done]
+        while self._done < total:
+            pause()
+            driven_by_expert = self._done < self.options.learning_starts
             expert_actions = self._env.expert_actions()
-            new = self._rows(observations, expert_actions)
+            new = self._rows(self._observations, expert_actions)
+            before, self._done = self._done, self._done + at_once
             for name, values in held.items():
-                values[done - at_once : done] = new[name]
-            self._data = {name: values[:done] for name, values in held.items()}
-            driven_by_expert = done - at_once < self.options.learning_starts
-            actions = expert_actions if driven_by_expert else self.act(observations)
-            observations = self._env.step(actions)[0]
-            if done > self.options.learning_starts:
-                owed += self.options.updates_per_step * at_once
-                updates = int(owed + 1e-9)  # 10 × 0.1 is a whole update
-                owed -= updates
+                values[before : self._done] = new[name]
+            self._data = {name: values[: self._done] for name, values in held.items()}
+            actions = expert_actions if driven_by_expert else self.act(self._observations)
+            self._observations = self._env.step(actions)[0]
+            if self._done > self.options.learning_starts:
+                self._owed += self.options.updates_per_step * at_once
+                updates = int(self._owed + 1e-9)  # 10 × 0.1 is a whole update
+                self._owed -= updates
                 self.rehearse(updates)
-            progress(done)
+            progress(self._done)
+
+    @property
+    def experience(self) -> Stream:
+        """The rows that have been learned from in the task."""
+        return Stream(self)
+
+    def task_state(self) -> StateTree | None:
+        """See `SupervisedLearner`."""
+        state = super().task_state()
+        if state is None:
+            return None
+        of_task = {**state["task"], "owed": self._owed, "observations": self._observations}
+        return {**state, "task": of_task}
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """See `SupervisedLearner`."""
+        self._env = env
+        super().load_task_state(state, env)
+        self._owed = state["task"]["owed"]
+        self._observations = state["task"]["observations"]
 
     def _make_policy(self, env: Any) -> Actor:
         refuse_without("expert_actions", env, self, "experts that it asks")
@@ -123,3 +152,30 @@ class BCStream(ImitationLearner):
             "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
         return split_batch(shown, self.num_tasks)
+
+
+class Stream:
+    """The data of a `BCStream` as experience: a step is a row.
+
+    Args:
+        learner: Whose.
+    """
+
+    def __init__(self, learner: BCStream) -> None:
+        self._learner = learner
+
+    def span(self) -> tuple[int, int]:
+        """See `lifelong_rl.learning.protocols.Experience`."""
+        return 0, len(self._learner._data["observations"])
+
+    def read(self, first: int, end: int) -> dict[str, np.ndarray]:
+        """See `lifelong_rl.learning.protocols.Experience`."""
+        data = self._learner._data
+        return {name: values[first:end].cpu().numpy() for name, values in data.items()}
+
+    def write(self, first: int, steps: Mapping[str, np.ndarray]) -> None:
+        """See `lifelong_rl.learning.protocols.Experience`."""
+        data = self._learner._data
+        for name, values in data.items():
+            new = torch.from_numpy(steps[name]).to(values)
+            data[name] = torch.cat([values[:first], new])

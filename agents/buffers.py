@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,15 @@ class TaskReplayBuffer(ReplayBuffer):
 
     Attributes:
         tasks: The tasks that rows have been added of since the buffer was empty.
+        added: Steps of all environments that have been added since then, held or not; step k is
+            at position k modulo `buffer_size`.
     """
 
     def __init__(self, *base: Any, num_tasks: int = 1, **more: Any) -> None:
         super().__init__(*base, **more)
         self.num_tasks = num_tasks
         self.tasks: set[int] = set()
+        self.added = 0
 
     def add(
         self,
@@ -64,11 +67,31 @@ class TaskReplayBuffer(ReplayBuffer):
         self._make_room()
         super().add(self._keep(obs), self._keep(next_obs), action, reward, done, infos)
         self.note_tasks(obs)
+        self.added += 1
 
     def reset(self) -> None:
         """Empty the buffer."""
         super().reset()
         self.tasks = set()
+        self.added = 0
+
+    def span(self) -> tuple[int, int]:
+        """See `lifelong_rl.learning.protocols.Experience`."""
+        return self.added - self.size(), self.added
+
+    def read(self, first: int, end: int) -> dict[str, np.ndarray]:
+        """See `lifelong_rl.learning.protocols.Experience`."""
+        places = np.arange(first, end) % self.buffer_size
+        return {name: getattr(self, name)[places] for name in ARRAYS}
+
+    def write(self, first: int, steps: Mapping[str, np.ndarray]) -> None:
+        """See `lifelong_rl.learning.protocols.Experience`; `tasks` is left as it is."""
+        self.added = first + len(steps["rewards"])
+        self.reserve(min(self.added, self.buffer_size))
+        places = np.arange(first, self.added) % self.buffer_size
+        for name in ARRAYS:
+            getattr(self, name)[places] = steps[name]
+        self.pos, self.full = self.added % self.buffer_size, self.added >= self.buffer_size
 
     def note_tasks(self, rows: np.ndarray) -> None:
         """Take note of the tasks of rows (n, d) or of one row (d,), as environments show them."""
@@ -78,6 +101,9 @@ class TaskReplayBuffer(ReplayBuffer):
 
     def _make_room(self) -> None:
         """Called before a step is added."""
+
+    def reserve(self, steps: int) -> None:
+        """Make room for so many steps of all environments, where there is not all of it."""
 
     def _keep(self, rows: np.ndarray) -> np.ndarray:
         """What is held of rows that environments show."""
@@ -137,7 +163,7 @@ class PixelReplayBuffer(TaskReplayBuffer):
         self._sight = sight
 
     def reserve(self, steps: int) -> None:
-        """Make room for so many steps of all environments."""
+        """See `TaskReplayBuffer`."""
         for name in ARRAYS:
             held = getattr(self, name)
             if len(held) < steps:
@@ -200,18 +226,19 @@ def stream(buffer: ReplayBuffer, last: int, batch_size: int) -> Iterator[Batch]:
 
 
 def buffer_state(buffer: ReplayBuffer) -> StateTree:
-    """All that a buffer holds."""
+    """All that a buffer holds: views of its arrays."""
     used = slice(0, buffer.size())
     arrays: dict[str, Any] = {
-        name: torch.from_numpy(getattr(buffer, name)[used].copy()) for name in ARRAYS
+        name: torch.from_numpy(getattr(buffer, name)[used]) for name in ARRAYS
     }
     return {**arrays, "pos": buffer.pos, "full": buffer.full}
 
 
 def load_buffer_state(buffer: ReplayBuffer, state: StateTree) -> None:
     """Take over a state made by `buffer_state` of a buffer of the same size."""
-    if isinstance(buffer, PixelReplayBuffer):
+    if isinstance(buffer, TaskReplayBuffer):
         buffer.reserve(len(state["observations"]))
+        buffer.added = state["pos"] + (buffer.buffer_size if state["full"] else 0)
     for name in ARRAYS:
         getattr(buffer, name)[: len(state[name])] = state[name].numpy()
     buffer.pos, buffer.full = state["pos"], state["full"]

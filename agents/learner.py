@@ -13,12 +13,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.network_builder import NetworkBuilder
-from lifelong_rl.agents.saving import Savable
+from lifelong_rl.agents.saving import PROGRESS, Savable
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateClock
 from lifelong_rl.learning.devices import move_tree
+from lifelong_rl.learning.protocols import Experience, Pause, Progress
 from lifelong_rl.options import Count, DeclaredOptions, Layers, Positive
 
 
@@ -80,6 +82,7 @@ class TaskLearner(ABC):
         self.reset_optimizers = reset_optimizers
         self.task_id = 0
         self._task_begun = False
+        self._goes_on = False  # with a task that was begun, when it is learned next
         self._components: Mapping[str, Component] = {}
         self._measured: dict[str, list[float]] = defaultdict(list)
         super().__init__(*base, **more)
@@ -131,6 +134,43 @@ class TaskLearner(ABC):
         if self.method is not None:
             self.method.load_state_dict(move_tree(state["method"], self.device))
 
+    @property
+    def experience(self) -> Experience | None:
+        """See `lifelong_rl.learning.protocols.ResumableAgent`."""
+        return None
+
+    def task_state(self) -> StateTree | None:
+        """See `lifelong_rl.learning.protocols.ResumableAgent`.
+
+        Subclasses add to what is under "task": what belongs to the current task alone.
+        """
+        of_method = {} if self.method is None else self.method.task_state()
+        if of_method is None:
+            return None
+        named = self.policy.named_parameters()
+        return {
+            **self.state_dict(),
+            "task": {
+                "method": of_method,
+                "frozen": [name for name, parameter in named if not parameter.requires_grad],
+                "measured": {name: np.array(each) for name, each in self._measured.items()},
+            },
+        }
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """See `lifelong_rl.learning.protocols.ResumableAgent`."""
+        self.load_state_dict(state)
+        of_task = state["task"]
+        if self.method is not None:
+            self.method.load_task_state(move_tree(of_task["method"], self.device))
+        frozen = set(of_task["frozen"])
+        for name, parameter in self.policy.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+        self._measured.clear()
+        for name, values in of_task["measured"].items():
+            self._measured[name] = values.tolist()
+        self._task_begun = self._goes_on = True
+
     @abstractmethod
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The current task's training data once, in the order in which it was seen."""
@@ -148,7 +188,7 @@ class TaskLearner(ABC):
 
     def _switch(self, task_id: int) -> None:
         """Turn to a task whose data is in place: resets, then the method's `begin_task`."""
-        self.task_id, self._task_begun = task_id, True
+        self.task_id, self._task_begun, self._goes_on = task_id, True, False
         if self.reset_optimizers:
             for objective in self.objectives.values():
                 objective.optimizer.state.clear()
@@ -224,6 +264,40 @@ class ContinualLearner(TaskLearner, Savable):
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Deterministic actions (n, action_dim) for observations (n, obs_dim)."""
         return self.predict(observations, deterministic=True)[0]
+
+    def task_state(self) -> StateTree | None:
+        """See `TaskLearner`; how far Stable-Baselines3 is with its `learn` too."""
+        state = super().task_state()
+        if state is None:
+            return None
+        of_task = {
+            **state["task"],
+            "progress": {name: getattr(self, name) for name in PROGRESS if hasattr(self, name)},
+            "last_observations": self._last_obs,
+            "last_episode_starts": self._last_episode_starts,
+            "action_generator": self.action_space.np_random.bit_generator.state,
+        }
+        return {**state, "task": of_task}
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """See `TaskLearner`; the agent was built in `env`."""
+        super().load_task_state(state, env)
+        of_task = state["task"]
+        for name, value in of_task["progress"].items():
+            setattr(self, name, value)
+        self._last_obs = of_task["last_observations"]
+        self._last_episode_starts = of_task["last_episode_starts"]
+        self.action_space.np_random.bit_generator.state = of_task["action_generator"]
+
+    def _learn(self, steps: int, progress: Progress, pause: Pause) -> None:
+        """Learn the current task for `steps` steps in all, from its beginning or on."""
+        goes_on, self._goes_on = self._goes_on, False
+        self.learn(
+            steps - self.num_timesteps if goes_on else steps,
+            callback=ProgressCallback(progress, pause),
+            log_interval=NEVER,
+            reset_num_timesteps=not goes_on,
+        )
 
 
 NEVER = 2**62  # log_interval of Stable-Baselines3's own log: the run folder has one

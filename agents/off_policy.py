@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -26,14 +26,14 @@ from lifelong_rl.agents.buffers import (
     stream,
     unpack_buffer,
 )
-from lifelong_rl.agents.callbacks import ProgressCallback
-from lifelong_rl.agents.learner import NEVER, ContinualLearner
+from lifelong_rl.agents.learner import ContinualLearner
+from lifelong_rl.agents.saving import EXPERIENCE
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, StateTree, split_batch
 from lifelong_rl.learning.adam import FusedAdam
-from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
 from lifelong_rl.vision.eyes import Eyes
 
@@ -198,7 +198,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             env = self._sight.wrap(self._wrap_env(env, self.verbose))
         super().set_env(env, force_reset)
 
-    def learn_task(self, steps: int, progress: Progress) -> None:
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` environment steps.
 
         Raises:
@@ -209,7 +209,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
                 f"{steps} steps per task are not more than the {self.learning_starts} random ones "
                 "that a task begins with (agent option learning_starts): nothing would be learned"
             )
-        self.learn(steps, callback=ProgressCallback(progress), log_interval=NEVER)
+        self._learn(steps, progress, pause)
 
     def act(self, observations: Any) -> np.ndarray:
         """Deterministic actions (n, action_dim) for observations as the environments show them."""
@@ -242,6 +242,29 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         super().load_state_dict(state)
         if not self.reset_buffer:
             load_buffer_state(self.replay_buffer, state["replay_buffer"])
+
+    @property
+    def experience(self) -> TaskReplayBuffer | None:
+        """The replay buffer; None of a class that cannot be written in pieces."""
+        buffer = self.replay_buffer
+        known = isinstance(buffer, TaskReplayBuffer) and not buffer.optimize_memory_usage
+        return cast(TaskReplayBuffer, buffer) if known else None
+
+    def task_state(self) -> StateTree | None:
+        """See `ContinualLearner`; None where `experience` is."""
+        state, buffer = super().task_state(), self.experience
+        if state is None or buffer is None:
+            return None
+        of_task = {**state["task"], "buffer_tasks": sorted(buffer.tasks)}
+        kept = {name: value for name, value in state.items() if name != EXPERIENCE}
+        return {**kept, "task": of_task}
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """See `ContinualLearner`."""
+        self.replay_buffer.reset()
+        super().load_task_state({**self.state_dict(), **state}, env)
+        assert self.experience is not None
+        self.experience.tasks = set(state["task"]["buffer_tasks"])
 
     def save_replay_buffer(self, path: Any) -> None:
         """Refuse: Stable-Baselines3 pickles the buffer.

@@ -20,15 +20,15 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.components import AgentComponent, gaussian
-from lifelong_rl.agents.learner import NEVER, ContinualLearner
+from lifelong_rl.agents.learner import ContinualLearner
 from lifelong_rl.agents.ppo_policy import ContinualPPOPolicy
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError
-from lifelong_rl.learning import Batch, gradient_step, split_batch
-from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.learning import Batch, StateTree, gradient_step, split_batch
+from lifelong_rl.learning.devices import move_tree
+from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.options import Count, OptionError, Positive, Share
 from lifelong_rl.registry import AGENTS
 
@@ -203,9 +203,25 @@ class PPO(ContinualLearner, sb3.PPO):
         self._kept.clear()
         super().begin_task(task_id, env)
 
-    def learn_task(self, steps: int, progress: Progress) -> None:
-        """Learn the current task for `steps` environment steps, rounded up to whole rollouts."""
-        self.learn(steps, callback=ProgressCallback(progress), log_interval=NEVER)
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
+        """Learn the current task for `steps` environment steps, rounded up to whole rollouts.
+
+        It pauses between them.
+        """
+        self._learn(steps, progress, pause)
+
+    def task_state(self) -> StateTree | None:
+        """See `ContinualLearner`; the rollouts that are kept too."""
+        state = super().task_state()
+        if state is None:
+            return None
+        return {**state, "task": {**state["task"], "kept": list(self._kept)}}
+
+    def load_task_state(self, state: StateTree, env: VecEnv) -> None:
+        """See `ContinualLearner`."""
+        super().load_task_state(state, env)
+        self._kept.clear()
+        self._kept.extend(move_tree(rows, self.device) for rows in state["task"]["kept"])
 
     def task_data(self, batch_size: int = 1024) -> Iterator[Batch]:
         """The latest `kept_rows` rows of the current task's experience, oldest first."""

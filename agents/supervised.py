@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 from lifelong_rl.agents.learner import TaskLearner
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning import Batch, Component, StateTree, gradient_step
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.devices import move_tree
-from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.options import Positive
 
 
@@ -78,6 +78,7 @@ class SupervisedLearner(TaskLearner):
         self.seed = seed
         self._n_updates = 0
         self._data: Batch = {"observations": torch.empty(0)}  # until a task begins
+        self._done = 0  # updates of the task
         set_random_seed(seed)  # as Stable-Baselines3's algorithms do before they build networks
         self.policy: nn.Module = self._make_policy(env).to(self.device)
         self._components = self._make_components(partial(FusedAdam, lr=self.options.learning_rate))
@@ -101,7 +102,7 @@ class SupervisedLearner(TaskLearner):
         self._data = move_tree(self._load_data(task_id, env), self.device)
         self._switch(task_id)
 
-    def learn_task(self, steps: int, progress: Progress) -> None:
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` steps, of `updates_per_step` updates each.
 
         A step stands for an environment step of a reinforcement learner: with the same number of
@@ -118,9 +119,27 @@ class SupervisedLearner(TaskLearner):
                 f"{steps} steps per task with {rate} updates per step (agent option "
                 "updates_per_step) make no update: nothing would be learned"
             )
-        for done in range(1, updates + 1):
+        if not self._goes_on:
+            self._done = 0
+        self._goes_on = False
+        while self._done < updates:
+            pause()
             self._update()
-            progress(done * steps // updates)
+            self._done += 1
+            progress(self._done * steps // updates)
+
+    def task_state(self) -> StateTree | None:
+        """See `TaskLearner`; how many updates are done too. The data is loaded again."""
+        state = super().task_state()
+        if state is None:
+            return None
+        return {**state, "task": {**state["task"], "done": self._done}}
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """See `TaskLearner`."""
+        super().load_task_state(state, env)
+        self._data = move_tree(self._load_data(self.task_id, env), self.device)
+        self._done = state["task"]["done"]
 
     def rehearse(self, updates: int) -> None:
         """Do so many more updates on the current task's data."""

@@ -220,6 +220,21 @@ class BatchEnv:
         self._observation[:] = self.robot.encode(self.state())
         return self._observation.copy()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps and episodes depend on: a snapshot and the generators."""
+        return {
+            "snapshot": self.snapshot(),
+            "generators": [rng.bit_generator.state for rng in self._rngs],
+            "num_diverged": self.num_diverged,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict` of as many simulations of this task, to the last bit."""
+        self.restore(state["snapshot"])
+        for rng, of_row in zip(self._rngs, state["generators"], strict=True):
+            rng.bit_generator.state = of_row
+        self.num_diverged = state["num_diverged"]
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what makes the batch, and all that its next steps and episodes depend on."""
         return {

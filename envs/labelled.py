@@ -23,7 +23,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
@@ -154,6 +154,14 @@ class LabelledEnv:
         ]
         rewards, dones = right.astype(np.float32), np.ones(self.num_envs, bool)
         return self.reset(), rewards, dones, infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which samples are shown now and next."""
+        return {"shown": self._shown, "rows": self._rows.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict` of equal environments."""
+        self._shown, self._rows = state["shown"], state["rows"].copy()
 
     def close(self) -> None:
         """Release nothing: there is nothing to release."""

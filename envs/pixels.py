@@ -8,7 +8,7 @@ with copies of its first frame.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
@@ -91,6 +91,14 @@ class Observer(ABC):
     def next(self, step: Step) -> Observation:
         """Return the observations of all rows after a step, fresh arrays."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next observations depend on beside the batch: by default nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        del state
+
     @abstractmethod
     def close(self) -> None:
         """Free what is held."""
@@ -172,6 +180,14 @@ class PixelObserver(Observer):
         rows = np.flatnonzero(~step.diverged)
         self._stack[rows, -newest:] = self._frames(rows)
         return self.beside(self._stack.copy(), step.observation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the frames of the stack."""
+        return {"stack": self._stack.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Observer.load_state_dict`."""
+        self._stack[:] = state["stack"]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the OpenGL context: a copy opens its own when it first needs one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any, Unpack
 
@@ -263,6 +263,27 @@ class BatchVecEnv(_Rows):
         """
         return choose(get_expert(self.batch_env.task.name), self.batch_env)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps and episodes depend on.
+
+        Raises:
+            UserError: the task's robot does not tell what it keeps.
+        """
+        return {
+            "batch": self.batch_env.state_dict(),
+            "observer": self.observer.state_dict(),
+            "returns": self._returns.copy(),
+            "solved": self._solved.copy(),
+            "seeds": list(self._seeds),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict` of equal environments, to the last bit."""
+        self.batch_env.load_state_dict(state["batch"])
+        self.observer.load_state_dict(state["observer"])
+        self._returns[:], self._solved[:] = state["returns"], state["solved"]
+        self._seeds = list(state["seeds"])
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the OpenGL context: a copy opens its own when it first needs one."""
         return {**vars(self), "_renderer": None}
@@ -360,6 +381,19 @@ class JointVecEnv(_Rows):
     def expert_actions(self) -> npt.NDArray[np.float32]:
         """Return what the experts would do now in every row; see `BatchVecEnv.expert_actions`."""
         return np.concatenate([part.expert_actions() for part in self.parts])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps and episodes depend on."""
+        return {
+            "parts": [part.state_dict() for part in self.parts],
+            "seeds": list(self._seeds),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict` of equal environments, to the last bit."""
+        for part, of_part in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(of_part)
+        self._seeds = list(state["seeds"])
 
     def close(self) -> None:
         """Free what the environments hold."""

@@ -81,6 +81,13 @@ def test_contract(method: str, learner: str) -> None:
     assert resumed.saved() == through.saved()
     assert np.array_equal(resumed.agent.act(observations), actions)
 
+    # and so it does from the middle of a task, of which nothing is lost when it is loaded
+    within = Run(learner, method, task_id=1)
+    within.go_on(1, resumed.halfway)
+    assert within.saved() == through.saved()
+    assert within.reloaded[0] == resumed.halfway[0]
+    assert np.array_equal(within.agent.act(observations), actions)
+
     # what it keeps depends on the number of tasks, not on how much data they had
     bound = 2 * first_bytes + through.parameters().nbytes
     if method in KEEPS_ALL:

@@ -23,9 +23,14 @@ from lifelong_rl.compatibility import find_refusal
 from lifelong_rl.continual import METHODS
 from lifelong_rl.learning import UpdateClock
 from lifelong_rl.learning.devices import move_tree
-from lifelong_rl.learning.seeding import preserved_generators
+from lifelong_rl.learning.seeding import (
+    generator_state,
+    preserved_generators,
+    set_generator_state,
+)
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.diagnostics import Diagnostics
+from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 
 pytestmark = pytest.mark.device
 
@@ -39,7 +44,7 @@ SHOWN = np.eye(OBS_DIM + NUM_TASKS, dtype=np.float32)[-NUM_TASKS:]
 def shortly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few updates reach everything; each operation on the device takes its time."""
     monkeypatch.setattr("tiny_learners.DEFAULT_STEPS", (32, 32))
-    monkeypatch.setitem(STEPS, "ppo", (64, 64))
+    monkeypatch.setitem(STEPS, "ppo", (64, 128))
     for name, value in {"selection_updates": 2, "samples": 4, "updates": 2}.items():
         monkeypatch.setitem(SMALL_METHOD, name, value)
 
@@ -67,6 +72,10 @@ def check(learner: str, method: str) -> None:
         for component in run.agent.components.values():
             assert left_behind(component.module.state_dict()) == []
         measure_everything(run.agent)
+        within = Run(learner, method, task_id=1, device=device)
+        within.go_on(1, run.halfway)
+        assert left_behind(within.agent.state_dict()) == []
+        assert within.saved() == expected
     assert saved == expected
     assert np.array_equal(acted, actions)
 
@@ -177,6 +186,12 @@ def test_the_generators_of_gpus_are_put_back_too(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "default_generators", (gpu,))
     before = gpu.get_state()
     with preserved_generators():
+        saved = decode_tree(*encode_tree(generator_state()))
         torch.rand(3, generator=gpu)
         assert not torch.equal(gpu.get_state(), before)
     assert torch.equal(gpu.get_state(), before)
+    torch.rand(3, generator=gpu)
+    set_generator_state(saved)
+    assert torch.equal(gpu.get_state(), before)
+    monkeypatch.setattr(torch.cuda, "default_generators", ())
+    set_generator_state(saved)  # a run that goes on without the GPU

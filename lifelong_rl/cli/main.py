@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; by default that of this process.
 
     Returns:
-        Exit code: 0 done, 1 failed, 2 bad input, 129, 130 or 143 stopped.
+        Exit code: 0 done, 1 failed, 2 bad input, 129, 130, 138 or 143 stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with patient_output() as out:

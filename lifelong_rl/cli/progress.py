@@ -23,7 +23,7 @@ def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
     """Run a loop to its end with progress on the screen, and print the summary.
 
     Raises:
-        RunStopped: Ctrl-C, SIGTERM or SIGHUP.
+        RunStopped: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
         RunFailed: The run cannot go on.
     """
     loud = BarReporter if sys.stdout.isatty() else LineReporter
@@ -56,6 +56,14 @@ class LineReporter(QuietReporter):
         )
         if tasks_done:
             self.write(f"going on after {tasks_done} of {len(self._labels)} tasks")
+
+    def resume(self, task_id: int, steps: int) -> None:
+        """Say where."""
+        self._steps_before += steps
+        self.write(
+            f"going on at step {steps} of {self._steps_per_task} of task {task_id + 1} "
+            f"'{self._labels[task_id]}'"
+        )
 
     def note(self, line: str) -> None:
         """Write it."""

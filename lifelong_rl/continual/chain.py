@@ -112,6 +112,16 @@ class Chain(ContinualMethod):
         for name, method in self.methods.items():
             method.load_state_dict(state[name])
 
+    def task_state(self) -> StateTree | None:
+        """What each method keeps of the current task; None if one of them does not tell."""
+        states = {name: method.task_state() for name, method in self.methods.items()}
+        return None if None in states.values() else states
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`."""
+        for name, method in self.methods.items():
+            method.load_task_state(state[name])
+
     @property
     def reacts(self) -> bool:
         """Whether one of the methods does anything."""

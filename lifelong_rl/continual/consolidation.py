@@ -116,6 +116,10 @@ class Consolidation(ContinualMethod, ABC):
             name: Quadratic(old["importance"], old["anchor"]) for name, old in state.items()
         }
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
 
 def shared(component: Component, rows: Batch) -> Tensor:
     """1 for the parameters that the predictions of several tasks depend on, else 0, (p,).

@@ -14,7 +14,7 @@ from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.continual.retraining import rehearse_share
 from lifelong_rl.learning.method import ContinualMethod
-from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
+from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.expandable import ExpandableMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import NonNegative, ShareBelowOne, Whole
@@ -175,6 +175,22 @@ class DEN(ContinualMethod):
                 ]
                 self._masks[name] |= _masks(prefix, network, units, task_id)
         rehearse_share(learner, self.options.retrain_share, self._updates)
+
+    def task_state(self) -> StateTree:
+        """The task, the parameters before it, and what may change in it; not within `end_task`."""
+        return {
+            "task_id": self._task_id,
+            "updates": dict(self._updates),
+            "before": dict(self._before),
+            "masks": dict(self._masks),
+        }
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`."""
+        self._task_id, self._retrains = state["task_id"], False
+        self._updates = dict(state["updates"])
+        self._before = {name: dict(values) for name, values in state["before"].items()}
+        self._masks = {name: dict(masks) for name, masks in state["masks"].items()}
 
 
 def moved(network: ExpandableMLP, before: ParamDict, task_id: int) -> Tensor:

@@ -86,6 +86,10 @@ class Distillation(ContinualMethod, ABC):
         self.num_old_tasks = state["num_old_tasks"]
         self._teachers = dict(state["teachers"])
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
 
 def soften(prediction: Distribution, temperature: float) -> Distribution:
     """A categorical prediction at a temperature; any other comes back as it is."""

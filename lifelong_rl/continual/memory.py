@@ -182,6 +182,10 @@ class MemoryMethod(ContinualMethod):
         """Take over a state made by `state_dict`."""
         self.memory.load_state_dict(state["memory"])
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
 
 def concatenate(first: Batch, second: Batch) -> Batch:
     """Rows of two batches, with the keys that both have.

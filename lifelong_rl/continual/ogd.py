@@ -82,6 +82,10 @@ class OGD(ContinualMethod):
         """Take over a state made by `state_dict`."""
         self._bases = dict(state)
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
 
 def output_gradients(component: Component, batch: Batch) -> Tensor:
     """The gradient of one output, drawn at random, for each row.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
 from lifelong_rl.continual.retraining import rehearse_share
-from lifelong_rl.learning.protocols import Component, Learner, ParamDict
+from lifelong_rl.learning.protocols import Component, Learner, ParamDict, StateTree
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import NonNegative
@@ -93,6 +93,14 @@ class PackNet(Preserving):
                 network.prune(task_id, keep=1 / tasks_left)
             component.optimizer.state.clear()
         rehearse_share(learner, self.options.retrain_share, self._steps)
+
+    def task_state(self) -> StateTree:
+        """The task, and the steps of each component in it; owners are buffers of the network."""
+        return {"task_id": self._task_id, "steps": dict(self._steps)}
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`."""
+        self._task_id, self._steps = state["task_id"], dict(state["steps"])
 
 
 def _owned_weights(component: Component) -> Iterator[tuple[str, nn.Parameter, Tensor]]:

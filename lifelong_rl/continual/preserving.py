@@ -57,6 +57,10 @@ class Preserving(ContinualMethod):
         """Take over a state made by `state_dict`."""
         self._shared = dict(state["shared"])
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
 
 def freeze(parameter: nn.Parameter, *, frozen: bool) -> None:
     """Exclude a parameter from training, or include it."""

@@ -119,6 +119,10 @@ class RGO(ContinualMethod):
         self._inverses = {name: dict(inverses) for name, inverses in state.items()}
         self._projectors.clear()
 
+    def task_state(self) -> StateTree:
+        """Nothing: it changes at the ends of tasks only."""
+        return {}
+
     def _updated(self, component: Component, rows: Batch) -> dict[str, Tensor]:
         inverses = dict(self._inverses.get(component.name, {}))
         for gradients in log_likelihood_gradients(component, rows):

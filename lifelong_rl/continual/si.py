@@ -10,7 +10,14 @@ from torch import Tensor
 
 from lifelong_rl.continual.consolidation import Consolidation
 from lifelong_rl.learning.parameters import flatten, trainable
-from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StepRecord
+from lifelong_rl.learning.protocols import (
+    Batch,
+    Component,
+    Learner,
+    ParamDict,
+    StateTree,
+    StepRecord,
+)
 from lifelong_rl.options import Count, NonNegative, Positive
 from lifelong_rl.registry import METHODS
 
@@ -69,6 +76,15 @@ class SI(Consolidation):
         integral = [self._path_integral[component.name][name] for name in names]
         gradient = [step.task_gradient[name] for name in names]
         torch._foreach_addcmul_(integral, gradient, moved, value=-1)
+
+    def task_state(self) -> StateTree:
+        """Where the path started, and its integral so far."""
+        return {"start": dict(self._start), "path_integral": dict(self._path_integral)}
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`."""
+        self._start = dict(state["start"])
+        self._path_integral = {name: dict(parts) for name, parts in state["path_integral"].items()}
 
     def importance(self, component: Component, rows: Batch) -> Tensor:
         """ω⁺ / ((θ − θ_start)² + ξ) of the task that has just ended (eq. 5)."""

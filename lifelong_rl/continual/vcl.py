@@ -144,6 +144,14 @@ class VCL(ContinualMethod):
             for name, priors in state.items()
         }
 
+    def task_state(self) -> StateTree:
+        """The task, and the rows that its data counts as."""
+        return {"task_id": self._task_id, "data_size": self._data_size}
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`."""
+        self._task_id, self._data_size = state["task_id"], state["data_size"]
+
     def _first_prior(self, network: BayesianMLP, std: float) -> tuple[Tensor, Tensor]:
         mean, log_std = network.posterior(0)
         return torch.zeros_like(mean), torch.full_like(log_std, math.log(std))

@@ -185,6 +185,17 @@ class ContinualMethod:
     def load_state_dict(self, state: StateTree) -> None:
         """Take over a state made by `state_dict`."""
 
+    def task_state(self) -> StateTree | None:
+        """What it keeps of the current task beside `state_dict`, so that a run can go on within it.
+
+        `begin_task` is not called again then. None, the default of a method that does anything,
+        says that this is not known; runs with it have checkpoints at the ends of tasks only.
+        """
+        return None if self.reacts else {}
+
+    def load_task_state(self, state: StateTree) -> None:
+        """Take over a state made by `task_state`; `load_state_dict` has been called."""
+
     @property
     def reacts(self) -> bool:
         """Whether it does anything at all: true where a method overrides a hook."""

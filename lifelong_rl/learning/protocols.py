@@ -158,6 +158,29 @@ class StepRecord:
 Progress = Callable[[int], None]
 """Called with the number of environment steps (or samples) done in the current task."""
 
+Pause = Callable[[], None]
+"""Called where `ResumableAgent.task_state` is all that is needed to go on; may end the learning."""
+
+
+def no_pause() -> None:
+    """Do nothing where an agent could be saved."""
+
+
+class Experience(Protocol):
+    """What an agent gathers while it learns a task, step by step; the oldest may be dropped."""
+
+    def span(self) -> tuple[int, int]:
+        """The first step that is held, and the one that would come next."""
+        ...
+
+    def read(self, first: int, end: int) -> dict[str, np.ndarray]:
+        """Steps from `first` to before `end` as arrays (end - first, ...), perhaps views."""
+        ...
+
+    def write(self, first: int, steps: Mapping[str, np.ndarray]) -> None:
+        """Put back what `read` gave from `first` on; called in order, from the oldest on."""
+        ...
+
 
 class Agent(Learner, Protocol):
     """A learner that the sequence loop can run from the first task to the last."""
@@ -188,4 +211,36 @@ class Agent(Learner, Protocol):
 
     def load_state_dict(self, state: StateTree) -> None:
         """Take over a state made by `state_dict` of an agent built with the same arguments."""
+        ...
+
+
+class ResumableAgent(Agent, Protocol):
+    """An agent that can be saved within a task, and goes on there to the last bit.
+
+    Attributes:
+        experience: What it has gathered and `task_state` leaves out, as that only grows; None if
+            there is nothing. It is written in pieces, each of them once.
+    """
+
+    experience: Experience | None
+
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
+        """Learn the current task, or go on after `load_task_state`.
+
+        Calls `pause` again and again between updates.
+        """
+        ...
+
+    def task_state(self) -> StateTree | None:
+        """All that is needed to go on within the task, but `experience` and random numbers.
+
+        Holds what `state_dict` does. None where its method does not tell what it keeps.
+        """
+        ...
+
+    def load_task_state(self, state: StateTree, env: Any) -> None:
+        """Take over a state made by `task_state`, in place of `begin_task`.
+
+        `experience` is written afterwards.
+        """
         ...

@@ -1,7 +1,8 @@
 """Random numbers: every task of a run starts from generators seeded by (seed, task) alone.
 
-So no generator has to be saved, and a resumed run draws what it would have drawn. A GPU has a
-generator of its own, which is seeded with the others and gives other numbers than the CPU's.
+So a run that goes on with a task draws what it would have drawn, and generators are saved only
+within a task. A GPU has a generator of its own, which is seeded with the others and gives other
+numbers than the CPU's.
 """
 
 from __future__ import annotations
@@ -33,22 +34,30 @@ def seed_everything(seed: int, *key: int) -> None:
 
 
 def generator_state() -> StateTree:
-    """The state of the global generators of Python, NumPy and torch (of the CPU)."""
+    """The state of the global generators of Python, NumPy and torch (of the devices in use)."""
     version, words, spare = random.getstate()
     kind, numpy_words, position, has_spare, numpy_spare = np.random.get_state()  # noqa: NPY002
     return {
         "python": (version, np.array(words, np.int64), spare),
         "numpy": (kind, numpy_words, position, has_spare, numpy_spare),
         "torch": torch.get_rng_state(),
+        "devices": {str(each.device): each.get_state() for each in _torch_generators()[1:]},
     }
 
 
 def set_generator_state(state: StateTree) -> None:
-    """Put the global generators into a state that `generator_state` returned."""
+    """Put the global generators into a state that `generator_state` returned.
+
+    Those of other devices than were in use then stay as they are.
+    """
     version, words, spare = state["python"]
     random.setstate((version, tuple(words.tolist()), spare))
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
+    saved = state.get("devices", {})  # which earlier versions did not write
+    for generator in _torch_generators()[1:]:
+        if str(generator.device) in saved:
+            generator.set_state(saved[str(generator.device)])
 
 
 @contextmanager

@@ -10,12 +10,23 @@ from typing import Any, Literal
 
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.options import Count, Device, Seed, Threads, Together, Whole, check_options, plain
+from lifelong_rl.options import (
+    Count,
+    Device,
+    NonNegative,
+    Seed,
+    Threads,
+    Together,
+    Whole,
+    check_options,
+    plain,
+)
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
-MAY_CHANGE = ("num_threads", "diagnostics", "device")
-"""Fields that a run may go on with other values of. The first two change how fast it is and what it
-logs, and none of its results; another device has random numbers and rounding of its own."""
+MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "device")
+"""Fields that a run may go on with other values of. All but the last change how fast it is, what it
+logs and what it keeps, and none of its results; another device has random numbers and rounding of
+its own."""
 ONLY_WITH_PIXELS = (
     "cameras",
     "frame_stack",
@@ -54,6 +65,8 @@ class RunConfig:
             Apple GPU; or auto, the first GPU, and the CPU where there is none.
         diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, srank,
             norms.
+        checkpoint_minutes: From one checkpoint within a task to the next, at least; they cost at
+            most a twentieth of the time. 0 for checkpoints at the ends of tasks only.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
             robot feels of itself.
         cameras: Cameras that take the pictures, such as front and across.
@@ -87,6 +100,7 @@ class RunConfig:
     threads: Threads = 1
     device: Device = "cpu"
     diagnostics: bool = True
+    checkpoint_minutes: NonNegative = 10.0
     observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)
     frame_stack: Count = 1

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Ctrl-C, what asks a process to end, a terminal that is closed, and a scheduler's warning."""
+
 
 class RunFailed(Exception):
     """It cannot go on; the message is one line. The last checkpoint is intact."""
@@ -26,7 +29,7 @@ class RunStopped(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, raised where the program is.
+    """One of the signals `NUMBERS`, raised where the program is or where it says.
 
     Args:
         number: Of the signal.
@@ -38,27 +41,67 @@ class Terminated(KeyboardInterrupt):
 
 
 def stopping_exit_code(error: KeyboardInterrupt) -> int:
-    """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 138 after SIGUSR1."""
     return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
 
 
-@contextmanager
-def raise_when_stopped() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception, as Ctrl-C is.
+class StopRequest:
+    """What is done about a signal that asks to stop.
 
-    A terminal that is closed sends SIGHUP; under `nohup` it is ignored, and stays so.
+    It is raised where the program is; within `deferred` at its end, or by `obey` before. A second
+    Ctrl-C does not wait. Other signals that come after the first change nothing: schedulers send
+    several, to every process.
+
+    Attributes:
+        pending: Number of the signal that waits to be obeyed.
     """
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated(number)
+    def __init__(self) -> None:
+        self.pending: int | None = None
+        self._obeyed = False
+        self._deferred = False
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let what is done inside come to its end, unless it calls `obey`."""
+        self._deferred = True
+        try:
+            yield
+            self.obey()
+        finally:
+            self._deferred = False
+
+    def obey(self) -> None:
+        """Raise `Terminated` if a signal waits."""
+        if self.pending is not None and not self._obeyed:
+            self._obeyed = True
+            raise Terminated(self.pending)
+
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        """Take a signal."""
+        first = self.pending is None
+        if first:
+            self.pending = number
+        if number == signal.SIGINT and not first:
+            self._obeyed = True
+            raise Terminated(number)
+        if first and not self._deferred:
+            self.obey()
+
+
+@contextmanager
+def raise_when_stopped() -> Iterator[StopRequest]:
+    """Turn the signals `NUMBERS` into an exception.
+
+    What is ignored stays so: SIGHUP is under `nohup`, and Ctrl-C in the background of a script.
+    """
+    request = StopRequest()
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    taken = {n: h for n, h in before.items() if h is not signal.SIG_IGN and h is not None}
+    for number in taken:
+        signal.signal(number, request.handle)
     try:
-        yield
+        yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in taken.items():
             signal.signal(number, handler)

@@ -7,24 +7,32 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from lifelong_rl.errors import ContractError, NonFiniteError, UserError, no_exit
 from lifelong_rl.learning.devices import describe_device, move_tree
-from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.learning.protocols import Pause, ResumableAgent, StateTree
+from lifelong_rl.learning.seeding import generator_state, seed_everything, set_generator_state
 from lifelong_rl.runs.checkpoint import save_checkpoint
 from lifelong_rl.runs.contract import check_diagnostics
 from lifelong_rl.runs.diagnostics import Diagnostics
-from lifelong_rl.runs.endings import RunFailed, RunStopped, raise_when_stopped, stopping_exit_code
+from lifelong_rl.runs.endings import (
+    RunFailed,
+    RunStopped,
+    StopRequest,
+    raise_when_stopped,
+    stopping_exit_code,
+)
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
 from lifelong_rl.runs.machine_memory import check_memory
 from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
-from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.sequence import VecEnvLike, task_labels
+from lifelong_rl.runs.run_folder import CHECKPOINT, RunFolder
+from lifelong_rl.runs.sequence import VecEnvLike, name_environments, task_labels
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.update_cost import UpdateCost
+from lifelong_rl.runs.within_task import CheckpointClock, Segments, find_obstacle
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
 
@@ -40,6 +48,9 @@ class Reporter:
 
     def note(self, line: str) -> None:
         """Something is worth knowing that is no error."""
+
+    def resume(self, task_id: int, steps: int) -> None:
+        """The run goes on within a task, of which so many steps are done."""
 
     def step(self, task_id: int, steps: int) -> None:
         """So many environment steps of the task are done."""
@@ -63,9 +74,15 @@ class SequenceLoop:
     Args:
         setup: What to run.
         state: What a checkpoint holds, to go on from there.
+        segments: Folder of what one within a task needs beside.
     """
 
-    def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        state: dict[str, Any] | None = None,
+        segments: Path | None = None,
+    ) -> None:
         refusal = setup.refusal
         if refusal is not None:
             raise UserError(refusal)
@@ -77,14 +94,18 @@ class SequenceLoop:
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
         self._diagnostics = Diagnostics() if setup.config.diagnostics else None
         self._task_id = self._measured.tasks_done
-        self._task_step = 0
+        self._of_task: dict[str, Any] | None = None if state is None else state.get("task")
+        self._task_step = 0 if self._of_task is None else self._of_task["step"]
+        self._clock = CheckpointClock(setup.config.checkpoint_minutes)
+        self._obstacle: str | None = None
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
         self._env: VecEnvLike | None = None
         self._memory: str | None = None
         if self._task_id < setup.sequence.num_tasks:
             self._env = setup.make_env(self._task_id)
+            at_its_end = state is not None and self._of_task is None
             self._agent, self._method = setup.build_agent(
-                self._env, None if state is None else state["agent"]
+                self._env, state["agent"] if state is not None and at_its_end else None
             )
             self._memory = check_memory(
                 self._agent, setup.agent_name, setup.steps_per_task, setup.sequence.num_tasks
@@ -93,13 +114,28 @@ class SequenceLoop:
                 rows = setup.update_state(self._agent, state.get("diagnostics", {}))
                 self._diagnostics.load_state_dict(move_tree(rows, self._device))
             self._cost = UpdateCost(self._agent, partial(setup.build_reference, self._env))
+            if state is not None and self._of_task is not None:
+                # after the reference is built, which seeds what both share
+                assert segments is not None
+                agent: Any = self._agent
+                agent.load_task_state(state["agent"], self._env)
+                if agent.experience is not None:
+                    Segments(segments, self._of_task["segments"]).load(agent.experience)
+                cast(Any, self._env).load_state_dict(self._of_task["env"])
+            self._obstacle = self._find_obstacle(self._env)
 
-    def run(self, folder: RunFolder, reporter: Reporter | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        folder: RunFolder,
+        reporter: Reporter | None = None,
+        stop: StopRequest | None = None,
+    ) -> dict[str, Any]:
         """Learn what is left, and write the results.
 
         Args:
             folder: Locked, and with no checkpoint later than the one to go on from.
             reporter: Is told how it goes.
+            stop: Asks it to stop.
 
         Returns:
             The content of `results.json`.
@@ -110,6 +146,8 @@ class SequenceLoop:
         """
         config, sequence = self._setup.config, self._setup.sequence
         self._folder = folder
+        self._segments = Segments(folder.segments, (self._of_task or {}).get("segments", ()))
+        self._stop = stop or StopRequest()
         self._reporter = reporter or Reporter()
         begun = bool(self._measured.performance)
         folder.check_claim()
@@ -132,8 +170,12 @@ class SequenceLoop:
                 for note in notes:
                     self._reporter.warn(note)
                 self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
+                if self._of_task is not None:
+                    self._reporter.resume(self._task_id, self._task_step)
                 if self._memory is not None:
                     self._reporter.note(self._memory)
+                self._note_obstacle()
+                self._tidy()
                 if not begun:
                     self._log.describe(describe_run(config), METRICS)
                     self._evaluate_all()
@@ -167,10 +209,22 @@ class SequenceLoop:
     @property
     def _where(self) -> str:
         task_id = min(self._task_id, len(self._labels) - 1)
-        return (
-            f"task {task_id + 1} of {len(self._labels)} '{self._labels[task_id]}' "
-            f"at step {self._task_step}"
-        )
+        return f"{self._name_task(task_id)} at step {self._task_step}"
+
+    def _name_task(self, task_id: int) -> str:
+        return f"task {task_id + 1} of {len(self._labels)} '{self._labels[task_id]}'"
+
+    def tell_kept(self, folder: RunFolder) -> str:
+        """What of the run in a folder its last checkpoint keeps."""
+        names = folder.checkpoint_names()
+        last = CHECKPOINT.fullmatch(names[-1]) if names else None
+        if last is None:
+            return "nothing is kept yet"
+        done, step = int(last[1]), last[2]
+        if not (done or step):
+            return "kept is the evaluation before the first task"
+        end, task_id = (f"step {int(step)}", done) if step else ("the end", done - 1)
+        return f"kept up to {end} of {self._name_task(task_id)}"
 
     @property
     def _last_checkpoint(self) -> str:
@@ -192,10 +246,43 @@ class SequenceLoop:
             env_options=self._setup.env_options,
         )
 
+    def _find_obstacle(self, env: VecEnvLike) -> str | None:
+        """Why there cannot be checkpoints within the next task; None if there can, or shall not."""
+        setup = self._setup
+        if not setup.config.checkpoint_minutes:
+            return None
+        of_env = name_environments(setup.sequence, self._task_id)
+        names = setup.agent_name, f"the method '{setup.config.method}'", of_env
+        return find_obstacle(self._agent, self._method, env, names)
+
+    def _note_obstacle(self) -> None:
+        if self._obstacle is not None:
+            self._reporter.note(f"checkpoints at the ends of tasks only: {self._obstacle}")
+
     def _learn_task(self) -> None:
+        env = self._env
+        if env is None:
+            self._env = env = self._setup.make_env(self._task_id)
+            before, self._obstacle = self._obstacle, self._find_obstacle(env)
+            if self._obstacle != before:
+                self._note_obstacle()
+        self._on_the_way = self._make_evaluator(self._setup.curve_episodes)
+        if self._of_task is None:
+            self._begin_task(env)
+        else:
+            self._go_on(self._of_task)
+        self._clock.restart()
+        if self._setup.config.checkpoint_minutes and self._obstacle is None:
+            with self._stop.deferred():
+                self._learn(pause=self._pause)
+                self._end_task(env)
+        else:
+            self._learn()
+            with self._stop.deferred():
+                self._end_task(env)
+
+    def _begin_task(self, env: VecEnvLike) -> None:
         config, measured, task_id = self._setup.config, self._measured, self._task_id
-        env = self._env or self._setup.make_env(task_id)
-        self._env = env
         seed_everything(config.seed, 1 + task_id)
         env.seed(self._setup.env_seed(task_id))
         measured.curves.append(
@@ -215,10 +302,24 @@ class SequenceLoop:
         # To the agent, the phases of interleaved tasks are one task that it takes up again.
         self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
         self._cost.begin_task()
-        self._on_the_way = self._make_evaluator(self._setup.curve_episodes)
+
+    def _go_on(self, of_task: dict[str, Any]) -> None:
+        """Stand where the task stood at the checkpoint, which the constructor has loaded."""
+        self._of_task = None
+        self._due, self._mark = of_task["due"], of_task["mark"]
+        self._learning = _Stopwatch(of_task["learn_seconds"])
+        self._evaluating = _Stopwatch(of_task["evaluate_seconds"])
+        self._cost.load_state_dict(of_task["update_cost"])
+        set_generator_state(of_task["generators"])
+        self._learning.start()
+
+    def _learn(self, **pause: Pause) -> None:
         with contextlib.closing(self._on_the_way):
-            self._agent.learn_task(self._setup.steps_per_task, self._progress)
+            self._agent.learn_task(self._setup.steps_per_task, self._progress, **pause)
         self._learning.stop()
+
+    def _end_task(self, env: VecEnvLike) -> None:
+        measured, task_id = self._measured, self._task_id
         self._cost.measure()
         measured.updates.append(self._cost.result())
         diagnosed = self._diagnose()
@@ -236,6 +337,16 @@ class SequenceLoop:
         self._env = None
         self._task_id, self._task_step = task_id + 1, 0
         self._save()
+
+    def _pause(self) -> None:
+        """Keep a checkpoint if it is time or if it is the last moment, and stop if asked to."""
+        if self._clock.is_due or self._stop.pending is not None:
+            self._learning.stop()
+            started = perf_counter()
+            self._save_within()
+            self._clock.restart(perf_counter() - started)
+            self._learning.start()
+        self._stop.obey()
 
     def _progress(self, steps: int) -> None:
         last = self._setup.steps_per_task
@@ -318,15 +429,56 @@ class SequenceLoop:
         return speed
 
     def _save(self) -> None:
+        """Keep a checkpoint at a task's end, in place of those within the task."""
+        path = self._folder.checkpoint(self._measured.tasks_done)
+        self._write_checkpoint(path, self._agent.state_dict())
+        self._segments = Segments(self._folder.segments)
+        self._tidy()
+
+    def _save_within(self) -> None:
+        """Keep a checkpoint within the task, in place of the last one."""
+        path = self._folder.checkpoint_within(self._measured.tasks_done, self._task_step)
+        if path.exists():  # updates that no step came between; they can be done again
+            return
+        self._folder.check_claim()
+        agent, env = cast(ResumableAgent, self._agent), cast(Any, self._env)
+        if agent.experience is not None:
+            self._segments.extend(agent.experience)
+        state = agent.task_state()
+        assert state is not None
+        of_task = {
+            "step": self._task_step,
+            "due": self._due,
+            "mark": self._mark,
+            "learn_seconds": self._learning.seconds,
+            "evaluate_seconds": self._evaluating.seconds,
+            "update_cost": self._cost.state_dict(),
+            "generators": generator_state(),
+            "env": env.state_dict(),
+            "segments": self._segments.listing,
+        }
+        self._write_checkpoint(path, state, {"task": of_task})
+        self._tidy(path.name)
+
+    def _tidy(self, within: str | None = None) -> None:
+        """Remove the checkpoints within tasks but one, and segments that are not needed."""
+        if within is None and self._of_task is not None:
+            within = self._folder.checkpoint_within(self._task_id, self._task_step).name
+        self._folder.remove_within(within)
+        self._segments.tidy()
+
+    def _write_checkpoint(
+        self, path: Path, agent: StateTree, more: StateTree | None = None
+    ) -> None:
         self._log.sync()
         state = {
-            "agent": self._agent.state_dict(),
+            "agent": agent,
             "record": dataclasses.asdict(self._measured),
             "metrics_bytes": self._log.size,
+            **(more or {}),
         }
         if self._diagnostics is not None:
             state["diagnostics"] = self._diagnostics.state_dict()
-        path = self._folder.checkpoint(self._measured.tasks_done)
         self._folder.check_claim()
         try:
             save_checkpoint(path, state, self._setup.identity)
@@ -341,8 +493,8 @@ class SequenceLoop:
 class _Stopwatch:
     """Seconds between each start and stop, added up."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
         self._started = 0.0
 
     def start(self) -> None:
@@ -362,15 +514,15 @@ def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dic
     """Run a loop to its end, unlock its folder, and return the results.
 
     Raises:
-        RunStopped: Ctrl-C, SIGTERM or SIGHUP.
+        RunStopped: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
         RunFailed: The run cannot go on.
     """
     try:
-        with raise_when_stopped():
-            return loop.run(folder, reporter)
+        with raise_when_stopped() as stop:
+            return loop.run(folder, reporter, stop)
     except KeyboardInterrupt as error:
         raise RunStopped(
-            f"stopped; go on with: {folder.command('resume')}",
+            f"stopped; {loop.tell_kept(folder)}; go on with: {folder.command('resume')}",
             stopping_exit_code(error),
         ) from error
     finally:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from lifelong_rl.errors import UserError
+from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.learning import Agent
 from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
+from lifelong_rl.runs.within_task import Segments, check_of_task
 from lifelong_rl.storage.json_file import Shape
 from lifelong_rl.storage.metrics_log import refuse_cut_off
 
@@ -47,7 +49,7 @@ def open_loop(
     """
     setup = prepare_on(device, folder.config, plugins)
     state = load_state(setup, folder, checkpoint)
-    loop = SequenceLoop(setup, state)
+    loop = SequenceLoop(setup, state, folder.segments)
     if state is not None:
         refuse_cut_off(folder.metrics, state["metrics_bytes"])
     if checkpoint is not None:
@@ -81,11 +83,11 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
         return None
     path = folder.find_checkpoint(names[-1] if name is None else name)
     try:
-        return load_checkpoint(path, setup.identity, STATE)
+        return _load(setup, folder, path)
     except CheckpointError as error:
         for earlier in reversed(names[: names.index(path.name)]):
             try:
-                load_checkpoint(folder.checkpoints / earlier, setup.identity, STATE)
+                _load(setup, folder, folder.checkpoints / earlier)
             except CheckpointError:
                 continue
             raise CheckpointError(
@@ -96,8 +98,17 @@ def load_state(setup: Setup, folder: RunFolder, name: str | None) -> dict[str, A
         raise
 
 
+def _load(setup: Setup, folder: RunFolder, path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, whose segments are good if it is within a task."""
+    state = load_checkpoint(path, setup.identity, STATE)
+    if "task" in state:
+        check_of_task(path, state["task"])
+        Segments(folder.segments, state["task"]["segments"]).check()
+    return state
+
+
 def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent, int]:
-    """The agent as the checkpoint called `name` holds it, by default the last.
+    """The agent as the checkpoint called `name` holds it, by default the last at a task's end.
 
     From then on torch computes with as many threads as the run did.
 
@@ -106,9 +117,13 @@ def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent
 
     Raises:
         CheckpointError: It cannot be used.
+        UnknownNameError: There is none of this name at a task's end.
         UserError: The run has no checkpoint yet.
     """
-    state = load_state(setup, folder, name)
+    names = folder.names_at_task_ends()
+    if name is not None and name not in names:
+        raise UnknownNameError("checkpoint", name, names, see=str(folder.checkpoints))
+    state = load_state(setup, folder, name or names[-1]) if names else None
     if state is None:
         raise UserError(
             f"{folder.path} has no checkpoint yet; go on with: {folder.command('resume')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from lifelong_rl.storage.plain_file import refuse_link
 from lifelong_rl.storage.versions import describe_session, find_changes, versions
 from lifelong_rl.storage.yaml_file import dump_yaml
 
+CHECKPOINT = re.compile(r"task-(\d+)(?:-step-(\d+))?")
+"""Names of checkpoints: the tasks that are done, and of one within a task its steps."""
 State = Literal["running", "finished", "failed", "interrupted"]
 STATUS: Shape = {"status": str, "message": str}
 """Shape of `status.json`."""
@@ -129,8 +132,10 @@ class RunFolder:
         try:
             refuse_link(self.checkpoints)
             remove_temporary(self.path)
-            if self.checkpoints.is_dir():
-                remove_temporary(self.checkpoints)
+            refuse_link(self.segments)
+            for folder in (self.checkpoints, self.segments):
+                if folder.is_dir():
+                    remove_temporary(folder)
         except BaseException:
             self.unlock()
             raise
@@ -152,8 +157,16 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Holds a folder for each checkpoint: "task-000", before training, "task-001" and so on."""
+        """Holds a folder for each checkpoint: "task-000", before training, "task-001" and so on.
+
+        One within a task is called "task-001-step-000004096".
+        """
         return self.path / "checkpoints"
+
+    @property
+    def segments(self) -> Path:
+        """What the checkpoint within a task needs beside its own folder, see `Segments`."""
+        return self.checkpoints / "experience"
 
     @property
     def metrics(self) -> Path:
@@ -164,6 +177,10 @@ class RunFolder:
         """Folder of the checkpoint after so many tasks."""
         return self.checkpoints / f"task-{tasks_done:03d}"
 
+    def checkpoint_within(self, tasks_done: int, step: int) -> Path:
+        """Folder of the checkpoint after so many tasks and so many steps of the next."""
+        return self.checkpoints / f"task-{tasks_done:03d}-step-{step:09d}"
+
     def checkpoint_names(self) -> list[str]:
         """Names of the checkpoints that are there, earliest first."""
         if not self.checkpoints.is_dir():
@@ -173,6 +190,16 @@ class RunFolder:
             for entry in self.checkpoints.iterdir()
             if entry.name.startswith("task-") and not entry.name.endswith(TEMPORARY)
         )
+
+    def names_at_task_ends(self) -> list[str]:
+        """Those of them that are not within a task."""
+        return [name for name in self.checkpoint_names() if not is_within_task(name)]
+
+    def remove_within(self, keep: str | None = None) -> None:
+        """Remove the checkpoints within tasks but the one called `keep`."""
+        for name in self.checkpoint_names():
+            if is_within_task(name) and name != keep:
+                remove_folder(self.checkpoints / name)
 
     def find_checkpoint(self, name: str) -> Path:
         """Folder of the checkpoint called `name`.
@@ -294,6 +321,12 @@ class RunFolder:
         except FileNotFoundError:
             return {}
         return content
+
+
+def is_within_task(name: str) -> bool:
+    """Whether a checkpoint of this name is one within a task."""
+    found = CHECKPOINT.fullmatch(name)
+    return found is not None and found[2] is not None
 
 
 def versions_of(session: Mapping[str, Any]) -> dict[str, Any]:

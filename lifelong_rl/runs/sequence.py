@@ -26,6 +26,9 @@ class VecEnvLike(Protocol):
     and `"diverged": True` where the simulation became unstable. What is evaluated is held to this,
     see `lifelong_rl.runs.contract`.
 
+    Those that a run can go on with within a task also have `state_dict()`, a state tree of all that
+    the next steps and episodes depend on, and `load_state_dict(state)`, which goes on from there.
+
     Attributes:
         num_envs: Number of environments, as many as were asked for.
         observation_space: Of one environment.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -60,6 +60,17 @@ class UpdateCost:
         self._plain.append(plain)
         self._ratios.append(own / plain)
         self._mark = self._read(self._agent)
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """The task's measurements so far."""
+        return {"own": self._own, "plain": self._plain, "ratios": self._ratios}
+
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        """Go on from the measurements of another process; updates since the last are not timed."""
+        self.begin_task()
+        self._own, self._plain, self._ratios = (
+            list(state[name]) for name in ("own", "plain", "ratios")
+        )
 
     def result(self) -> dict[str, float] | None:
         """Medians over the task's measurements; None if there was none.

@@ -381,7 +381,7 @@ def _make_folder(cell: Cell) -> None:
 
 def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
-    checkpoints = len(RunFolder(cell.path, cell.setup.config).checkpoint_names())
+    checkpoints = len(RunFolder(cell.path, cell.setup.config).names_at_task_ends())
     return max(checkpoints - 1, 0) / cell.setup.sequence.num_tasks
 
 

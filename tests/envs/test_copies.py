@@ -16,12 +16,31 @@ from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.sequences import get_sequence
 from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.envs.vec_env import BatchVecEnv, JointVecEnv
+from lifelong_rl.storage.state_tree import decode_tree, encode_tree
+
+
+def through_state(env: Any) -> Any:
+    """Other environments of the kind, which have been elsewhere, in the state of these."""
+    other = copy.deepcopy(env)
+    other.seed(99)
+    other.reset()
+    for _ in range(7):
+        other.step(np.full((other.num_envs, *_action_shape(other)), 0.5))
+    other.load_state_dict(decode_tree(*encode_tree(env.state_dict())))
+    return other
+
+
+def _action_shape(env: Any) -> tuple[int, ...]:
+    return (env.task.action_dim,) if isinstance(env, BatchEnv) else env.action_space.shape
+
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda env: pickle.loads(pickle.dumps(env)),
 }
 both = pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+STATES = {**COPIES, "state_dict": through_state}
+and_states = pytest.mark.parametrize("copied", STATES.values(), ids=STATES)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -39,7 +58,7 @@ def assert_same(found: Any, expected: Any) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@both
+@and_states
 @pytest.mark.parametrize("task", ["push", "valve-crank"])
 def test_a_copy_of_a_batch_goes_on_with_the_same_bits(
     copied: Callable[[Any], Any], task: str
@@ -100,7 +119,7 @@ def started(env: Any, steps: int = 30) -> Any:
     return env
 
 
-@both
+@and_states
 def test_a_copy_of_many_environments_goes_on_over_the_end_of_episodes(
     copied: Callable[[Any], Any],
 ) -> None:
@@ -108,7 +127,7 @@ def test_a_copy_of_many_environments_goes_on_over_the_end_of_episodes(
     assert_rows_go_on(env, copied(env), steps=env.batch_env.task.horizon)
 
 
-@both
+@and_states
 def test_a_copy_of_several_tasks_side_by_side_goes_on(copied: Callable[[Any], Any]) -> None:
     parts = [
         BatchVecEnv(BatchEnv(get_task(name), 2), one_hot=(k, 2))
@@ -126,9 +145,10 @@ def test_the_environments_of_a_sequence_can_be_copied() -> None:
     assert_rows_go_on(env, other, steps=env.batch_env.task.horizon)
 
 
-def test_a_seed_that_waits_for_the_reset_is_copied() -> None:
+@pytest.mark.parametrize("copied", [copy.deepcopy, through_state])
+def test_a_seed_that_waits_for_the_reset_is_copied(copied: Callable[[Any], Any]) -> None:
     env = envs.make_vec("reach", num_envs=2, seed=5)
-    assert_same(copy.deepcopy(env).reset(), env.reset())
+    assert_same(copied(env).reset(), env.reset())
 
 
 @both
@@ -157,7 +177,7 @@ def test_a_copy_of_a_single_environment_goes_on_with_its_wrappers(
     assert_same(other.reset(), env.reset())
 
 
-@both
+@and_states
 def test_a_copy_renders_with_a_context_of_its_own(copied: Callable[[Any], Any]) -> None:
     options: dict[str, Any] = {"cameras": ("front", "wrist"), "size": 16, "frame_stack": 2}
     env = envs.make_vec(

@@ -94,7 +94,7 @@ def test_a_disk_that_is_full(reference, kibibytes):
     check(outcome)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize("seed", some(10, 10))
 def test_a_signal_at_a_random_moment(reference, number, seed):
     outcome = campaigns.signal_at_moment(reference, random.Random(seed), number)

@@ -28,22 +28,30 @@ def check_equal(path, undisturbed):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_killed_in_the_middle_of_task_2(tmp_path, monkeypatch, undisturbed, reads_events):
+@pytest.mark.parametrize(
+    "agent, goes_on_at", [("toy", (1, 0)), ("toy-resumable", (1, 100))], ids=["end", "within"]
+)
+def test_killed_in_the_middle_of_task_2(
+    tmp_path, monkeypatch, undisturbed, reads_events, checkpoints_at, agent, goes_on_at
+):
     path = tmp_path / "run"
 
     def kill(task_id, step):
         if (task_id, step) >= (1, 150):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(toy_plugin, "on_step", kill)  # in the fork
-    words = ["run", *TOY, *SMALL, *EWC, "--run-dir", str(path)]
-    killed = forked.start(words, tmp_path / "output")
-    assert killed.wait() == -signal.SIGKILL
-    monkeypatch.undo()
+    words = ["run", *TOY[:-1], agent, *SMALL, *EWC, "--run-dir", str(path)]
+    with checkpoints_at((1, 60), (1, 100), then=kill):  # in the fork
+        killed = forked.start(words, tmp_path / "output")
+        assert killed.wait() == -signal.SIGKILL
     assert metric_lines(path)[-1]["step"] == 240 + 120  # there is something to cut off
     assert not (path / "results.json").exists()
+    steps = []
+    monkeypatch.setattr(toy_plugin, "on_step", lambda *where: steps.append(where))
     assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0
+    assert steps[0] == (goes_on_at[0], goes_on_at[1] + 4)
     check_equal(path, undisturbed)
+    assert sorted(os.listdir(path / "checkpoints")) == [f"task-{k:03d}" for k in range(4)]
 
     events = EventAccumulator(str(path / "tb")).Reload()
     expected = {}

@@ -10,6 +10,7 @@ import toy_plugin
 from toy_runs import PLUGIN, metric_lines, results, run_toy, snapshot, without_speed
 
 from lifelong_rl.cli import main
+from lifelong_rl.runs.endings import NUMBERS
 
 
 def status(path):
@@ -24,7 +25,8 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    "number, exit_code",
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
 )
 def test_a_signal_leaves_a_folder_that_goes_on(
     tmp_path, monkeypatch, capsys, undisturbed, number, exit_code
@@ -35,16 +37,17 @@ def test_a_signal_leaves_a_folder_that_goes_on(
         if (task_id, step) == (1, 100):
             os.kill(os.getpid(), number)
 
-    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)]
+    before = [signal.getsignal(each) for each in NUMBERS]
     monkeypatch.setattr(toy_plugin, "on_step", stop)
     assert run_toy(path, "--method", "ewc") == exit_code
     assert capsys.readouterr().err == (
-        f"lifelong-rl: stopped; go on with: lifelong-rl resume {path} --plugin toy_plugin\n"
+        "lifelong-rl: stopped; kept up to the end of task 1 of 3 'left'; "
+        f"go on with: lifelong-rl resume {path} --plugin toy_plugin\n"
     )
     assert status(path)["status"] == "interrupted"
     assert status(path)["message"] == "stopped in task 2 of 3 'right' at step 96"
     assert not (path / "results.json").exists()
-    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)] == before
+    assert [signal.getsignal(each) for each in NUMBERS] == before
 
     monkeypatch.undo()
     assert main(["resume", *PLUGIN, str(path), "--quiet"]) == 0

@@ -148,7 +148,9 @@ def test_cells_do_not_outlive_a_sweep_that_was_killed(tmp_path, study):
 
 
 @FORKS
-@pytest.mark.parametrize("number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, exit_code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_stops_all_and_tells_how_to_go_on(
     tmp_path, study, monkeypatch, capfd, number, exit_code
 ):

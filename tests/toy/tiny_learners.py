@@ -5,6 +5,7 @@ The second task has twice the data of the first.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_rl import continual
 from lifelong_rl.continual import METHODS, ContinualMethod
-from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.learning import StateTree
+from lifelong_rl.learning.seeding import (
+    generator_state,
+    seed_everything,
+    set_generator_state,
+)
 from lifelong_rl.options import options_of
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree, tensor_bytes
@@ -35,11 +41,16 @@ SMALL_METHOD = {
 }
 """Options of methods that have them."""
 SMALL_AGENT: dict[str, dict[str, Any]] = {
-    "sac": {"batch_size": 16, "learning_starts": 20, "buffer_size": 1000},
+    "sac": {
+        "batch_size": 16,
+        "learning_starts": 20,
+        "buffer_size": 1000,
+        "updates_per_step": 0.4,  # of which fractions are owed
+    },
     "td3": {"batch_size": 16, "learning_starts": 20, "buffer_size": 1000},
     "ppo": {"batch_size": 32, "rollout_steps": 16, "epochs": 2},
     "bc": {"batch_size": 16},
-    "bc-stream": {"batch_size": 16, "learning_starts": 20},
+    "bc-stream": {"batch_size": 16, "learning_starts": 20, "updates_per_step": 0.4},
     "offline-rl": {"batch_size": 16},
     "classifier": {"batch_size": 16},
 }
@@ -98,6 +109,20 @@ class Points(DummyVecEnv):
     def expert_actions(self) -> np.ndarray:
         return np.tanh([env.inputs[:2] for env in self.envs])
 
+    def state_dict(self) -> StateTree:
+        points = [env.unwrapped for env in self.envs]
+        return {
+            "generators": [point.np_random.bit_generator.state for point in points],
+            "counts": [getattr(point, "count", None) for point in points],
+            "inputs": [getattr(point, "inputs", None) for point in points],
+        }
+
+    def load_state_dict(self, state: StateTree) -> None:
+        for env, generator, count, inputs in zip(self.envs, *state.values(), strict=True):
+            point: Any = env.unwrapped
+            point.np_random.bit_generator.state = generator
+            point.count, point.inputs = count, inputs
+
 
 class Labels:
     """Which of the first entries is the largest; for the second task, the smallest."""
@@ -111,6 +136,12 @@ class Labels:
 
     def seed(self, seed: int) -> None:
         """There is nothing random."""
+
+    def state_dict(self) -> StateTree:
+        return {}
+
+    def load_state_dict(self, state: StateTree) -> None:
+        """Nothing changes."""
 
     def labelled_data(self) -> dict[str, np.ndarray]:
         rows = 60 * (1 + self.task_id)
@@ -167,9 +198,46 @@ class Run:
         self.finish(task_id)
 
     def finish(self, task_id: int) -> None:
+        """Learn on to the task's end; `halfway` is what a checkpoint within it would hold."""
         steps = STEPS.get(self.learner, DEFAULT_STEPS)[task_id]
-        self.agent.learn_task(steps, lambda done: None)
+        self.halfway: Any = None
+        now = 0
+
+        def progress(done: int) -> None:
+            nonlocal now
+            now = done
+
+        def pause() -> None:
+            if self.halfway is None and now >= steps // 2:
+                self.halfway = self.saved_within(task_id)
+
+        self.agent.learn_task(steps, progress, pause)
         self.agent.end_task()
+
+    def saved_within(self, task_id: int) -> Any:
+        tree = {
+            "agent": self.agent.task_state(),
+            "env": self.envs[task_id].state_dict(),
+            "generators": generator_state(),
+        }
+        held = self.agent.experience
+        if held is None:
+            return encode_tree(tree), []
+        first, end = held.span()
+        middle = (first + end) // 2
+        parts = [(a, held.read(a, b)) for a, b in ((first, middle), (middle, end))]
+        return encode_tree(tree), copy.deepcopy(parts)
+
+    def go_on(self, task_id: int, halfway: Any) -> None:
+        """Learn a task from where another run was within it; `reloaded` is that, saved again."""
+        tree = decode_tree(*halfway[0])
+        self.agent.load_task_state(tree["agent"], self.envs[task_id])
+        for first, steps in halfway[1]:
+            self.agent.experience.write(first, steps)
+        self.envs[task_id].load_state_dict(tree["env"])
+        set_generator_state(tree["generators"])
+        self.reloaded = self.saved_within(task_id)
+        self.finish(task_id)
 
     def saved(self) -> tuple[bytes, Any]:
         return encode_tree(self.agent.state_dict())

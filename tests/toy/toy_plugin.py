@@ -19,7 +19,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Agent, Batch, Role, StateTree, gradient_step
-from lifelong_rl.learning.protocols import Progress
+from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.registry import AGENTS, SEQUENCES
 from lifelong_rl.runs.sequence import VecEnvLike
 
@@ -40,14 +40,14 @@ class ToyEnv:
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         self.closed = False
         self.seed(seed)
+        self._begin()
+        self._observations = np.zeros((num_envs, size), np.float32)
 
     def seed(self, seed: int | None = None) -> None:
         self._generators = [np.random.default_rng([seed or 0, row]) for row in range(self.num_envs)]
 
     def reset(self) -> np.ndarray:
-        self._length = np.zeros(self.num_envs, dtype=int)
-        self._return = np.zeros(self.num_envs)
-        self._success = np.zeros(self.num_envs, dtype=bool)
+        self._begin()
         return self._observe()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
@@ -69,6 +69,26 @@ class ToyEnv:
 
     def close(self) -> None:
         self.closed = True
+
+    def state_dict(self) -> StateTree:
+        return {
+            "generators": [each.bit_generator.state for each in self._generators],
+            "length": self._length.copy(),
+            "return": self._return.copy(),
+            "success": self._success.copy(),
+            "observations": self._observations,
+        }
+
+    def load_state_dict(self, state: StateTree) -> None:
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = saved
+        self._length, self._return = state["length"], state["return"]
+        self._success, self._observations = state["success"], state["observations"]
+
+    def _begin(self) -> None:
+        self._length = np.zeros(self.num_envs, dtype=int)
+        self._return = np.zeros(self.num_envs)
+        self._success = np.zeros(self.num_envs, dtype=bool)
 
     def _observe(self) -> np.ndarray:
         noise = np.array([generator.normal(size=2) for generator in self._generators])
@@ -149,9 +169,14 @@ class ToyAgent:
         self.method.begin_task(self, task_id)
 
     def learn_task(self, steps: int, progress: Progress) -> None:
-        observations = self.env.reset()
-        done = 0
+        self.learn_on(self.env.reset(), 0, steps, progress, lambda: None)
+
+    def learn_on(
+        self, observations: np.ndarray, done: int, steps: int, progress: Progress, pause: Pause
+    ) -> None:
         while done < steps:
+            self.here = observations, done
+            pause()
             targets = self.env._target() + 0.05 * np.random.normal(size=(self.env.num_envs, 2))
             batch = {
                 "observations": torch.as_tensor(observations),
@@ -191,3 +216,63 @@ class ToyAgent:
         self.policy.module.load_state_dict(state["network"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
+
+
+@AGENTS.register("toy-resumable")
+class ResumableToy(ToyAgent):
+    """A toy that can be saved within a task."""
+
+    goes_on = False
+
+    def begin_task(self, task_id: int, env: VecEnvLike) -> None:
+        super().begin_task(task_id, env)
+        self.goes_on = False
+
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
+        observations, done = self.here if self.goes_on else (self.env.reset(), 0)
+        self.goes_on = False
+        self.learn_on(observations, done, steps, progress, pause)
+
+    @property
+    def experience(self) -> ToyExperience:
+        return ToyExperience(self)
+
+    def task_state(self) -> StateTree | None:
+        of_method = self.method.task_state()
+        if of_method is None:
+            return None
+        observations, done = getattr(self, "here", (None, 0))
+        return {
+            **self.state_dict(),
+            "task_id": getattr(self, "task_id", 0),
+            "done": done,
+            "observations": observations,
+            "losses": self.losses,
+            "of_method": of_method,
+        }
+
+    def load_task_state(self, state: StateTree, env: VecEnvLike) -> None:
+        self.load_state_dict(state)
+        self.method.load_task_state(state["of_method"])
+        self.task_id, self.env, self.losses = state["task_id"], env, list(state["losses"])
+        self.here, self.seen, self.goes_on = (state["observations"], state["done"]), [], True
+
+
+class ToyExperience:
+    """The batches that a toy has seen."""
+
+    def __init__(self, agent: ToyAgent) -> None:
+        self.agent = agent
+
+    def span(self) -> tuple[int, int]:
+        return 0, len(self.agent.seen)
+
+    def read(self, first: int, end: int) -> dict[str, np.ndarray]:
+        batches = self.agent.seen[first:end]
+        return {key: np.stack([batch[key].numpy() for batch in batches]) for key in batches[0]}
+
+    def write(self, first: int, steps: Mapping[str, np.ndarray]) -> None:
+        assert first == len(self.agent.seen)
+        for each in zip(*steps.values(), strict=True):
+            batch = dict(zip(steps, map(torch.from_numpy, each), strict=True))
+            self.agent.seen.append(batch)
