@@ -29,6 +29,8 @@ LISTS = ("cameras", "encoder", "plugin")
 """Fields of which a file may give one without making it a list."""
 FORMER = ("finetune",)
 """Fields that files of earlier versions may have; `check_fields` reads them."""
+MOST_TOLD = 5
+"""Differences of two runs that are told."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,39 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain lists, dictionaries and numbers, as written to `config.yaml`."""
         return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """The fields of a run by name, and the options of agent and method one by one."""
+    flat: dict[str, Any] = {}
+    for name, value in config.as_dict().items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{option}": entry for option, entry in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def tell_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """What two runs differ in, such as "seed 0, not 4"; None if they are the same.
+
+    Options of two agents, or of two methods, are not set against each other.
+
+    Args:
+        there: One run, see `flatten`.
+        here: The other, which the first is not.
+    """
+    told = []
+    for name in {**there, **here}:
+        if there.get(name) == here.get(name):
+            continue
+        kind = name.partition("_options.")[0]
+        if kind != name and there.get(kind) != here.get(kind):
+            continue
+        told.append(f"{name} {there.get(name)!r}, not {here.get(name)!r}")
+    if len(told) > MOST_TOLD:
+        told[MOST_TOLD - 1 :] = [f"and {len(told) - MOST_TOLD + 1} more"]
+    return "; ".join(told) or None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_a_folder_with_another_run_fails_and_stays_as_it_is(tmp_path):
     assert states(sweep) == ["to do", "failed", "to do", "to do"]
     sweep.run()
     assert states(sweep) == ["finished", "failed", "failed", "failed"]
-    assert "holds another run (agent 'sac', not 'toy')" in sweep.entries[1].message
+    assert "holds another run (agent 'sac', not 'toy'; seed 0, not 1)" in sweep.entries[1].message
     assert "is not empty and holds no run" in sweep.entries[2].message
     assert "is a file" in sweep.entries[3].message
     mine = {runs / "plan.json", runs / "events"}
