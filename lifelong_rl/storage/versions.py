@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import lifelong_rl
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 
 
+@cache
 def installed(package: str) -> str | None:
     """Version of an installed distribution, None if there is none."""
     try:

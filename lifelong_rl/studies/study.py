@@ -125,7 +125,8 @@ class Cell:
         """
         there, here = _deciding(config), _deciding(self.setup.config)
         if {*config.plugin} <= {*self.setup.config.plugin}:
-            there = _deciding(prepare(config, config.plugin).config)
+            if there != here:  # what was added since is as it is by default
+                there = _deciding(prepare(config, config.plugin).config)
             there["plugin"] = here["plugin"]  # more of them decide nothing of a run without them
         else:  # they are not imported for this, and only they tell what else it is
             there, here = ({"plugin": fields["plugin"]} for fields in (there, here))

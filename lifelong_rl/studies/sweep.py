@@ -226,7 +226,8 @@ class SweepLoop:
         try:
             entry.state = cell.find_state()
             if entry.state == "finished":
-                entry.seconds = RunFolder.open(cell.path).results()["cost"]["seconds"]
+                folder = RunFolder(cell.path, cell.setup.config)
+                entry.seconds = folder.results()["cost"]["seconds"]
             elif entry.state == "to do" and failure:
                 entry.state, entry.message = "failed", failure
             kept = entry.state == "to do"
