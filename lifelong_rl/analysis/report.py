@@ -17,6 +17,7 @@ from lifelong_rl.analysis.runs import LeftOut, Run
 from lifelong_rl.analysis.scores import score_runs
 from lifelong_rl.analysis.statistics import (
     MINIMUM_RUNS,
+    draw_by_task,
     improvement_interval,
     mean_interval,
     percentile_interval,
@@ -215,10 +216,15 @@ def _pairwise(
     """Both orders of a pair: their probabilities add to 1, and so do the ends of the intervals."""
     count = len(sides)
     value, low, high = (np.full((count, count), np.nan) for _ in range(3))
+    drawn = [
+        draw_by_task(side, reps, generator) if supports_interval(side) else None
+        for side in sides.values()
+    ]
     for (i, one), (j, other) in combinations(enumerate(sides.values()), 2):
         value[i, j] = probability_of_improvement(one, other)
-        if supports_interval(one) and supports_interval(other):
-            low[i, j], high[i, j] = improvement_interval(one, other, reps, generator)
+        own, others = drawn[i], drawn[j]
+        if own is not None and others is not None:
+            low[i, j], high[i, j] = improvement_interval(one, other, own, others)
         for table, mirrored in ((value, value), (low, high), (high, low)):
             table[j, i] = 1.0 - mirrored[i, j]
     known = {"value": value, "low": low, "high": high}
