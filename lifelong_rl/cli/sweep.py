@@ -39,6 +39,8 @@ class Sweep(Command):
             one with the fewest.
         per_device: Cells at a time on each GPU, which share it; by default one.
         plugin: Module to import first; those that the file names must be named here too.
+        watch: Run nothing: show how the cells stand that other processes run, and why some failed,
+            until all have come to an end.
         dry_run: Only list the cells, how they stand and how long they may take.
         quiet: Print only the summary at the end.
     """
@@ -49,11 +51,12 @@ class Sweep(Command):
     device: Repeated = ()
     per_device: Annotated[Count | None, Number] = None
     plugin: Repeated = ()
+    watch: bool = False
     dry_run: bool = False
     quiet: bool = False
 
     def __call__(self) -> int:
-        """Run what is to do, and print the summary; 1 if a cell failed."""
+        """Run what is to do, or watch, and print the summary; 1 if a cell failed."""
         import torch
         from joblib import cpu_count  # type: ignore[import-untyped]
 
@@ -64,6 +67,7 @@ class Sweep(Command):
             explain_states,
             format_left,
             list_cells,
+            watch,
         )
         from lifelong_rl.studies.study import read_study
         from lifelong_rl.studies.sweep import CELL, SweepLoop, SweepReporter
@@ -77,6 +81,9 @@ class Sweep(Command):
         command = [*CELL, *self._plugins()]
         loop = SweepLoop(study.cells, command, processes, self.device, per_device)
         self._refuse_contradictions(loop.gpus)
+        if self.watch:
+            watch(loop, study.runs)
+            return 1 if loop.entries_in("failed") else 0
         if self.dry_run:
             print(list_cells(loop), end="\n\n")
         if self.dry_run or not self.quiet:

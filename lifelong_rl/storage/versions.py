@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import lifelong_rl
@@ -51,9 +52,10 @@ def find_changes(before: Mapping[str, Any], now: Mapping[str, str | None]) -> li
 
 
 def describe_session() -> dict[str, Any]:
-    """When, where and how this process was started."""
+    """When, where and how a run begins in this process, and how long that took to start."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "startup_seconds": round(perf_counter() - lifelong_rl.IMPORTED, 3),
         "argv": sys.argv,
         "git_commit": git_commit(),
         "platform": platform.platform(),
