@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from lifelong_rl.continual import METHODS
 from lifelong_rl.continual.chain import split_options
 from lifelong_rl.errors import UnknownNameError, UserError
-from lifelong_rl.options import OptionError, check_options, options_of
+from lifelong_rl.options import OptionError, check_options, options_of, plain
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import RunConfig, with_underscores
 
@@ -113,7 +114,7 @@ def grid_points(grid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[P
         for option, listed in values.get(owner, {}).items():
             if option in given.get(kind, {}):
                 raise UserError(f"{option} of {owner} is in {kind} and in the grid")
-            factory, name, whose = _find_factory(kind, owner, str(option))
+            factory, name, whose = find_factory(kind, owner, str(option))
             found = _list_values(factory, name, listed, whose)
             axes.append(_Axis(kind, owner, str(option), found))
     for axis in axes:
@@ -122,8 +123,17 @@ def grid_points(grid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[P
     yield from (_make_point(axes, values) for values in product(*(axis.values for axis in axes)))
 
 
-def _find_factory(kind: str, owner: str, option: str) -> tuple[Any, str, str]:
-    """What declares an option, how it calls it, and what to call that in an error."""
+def find_factory(kind: str, owner: str, option: str) -> tuple[Any, str, str]:
+    """What declares an option, how it calls it, and what to call that in an error.
+
+    Args:
+        kind: One of `KINDS`.
+        owner: The agent or method; several methods may be joined by "+".
+        option: As a run's configuration calls it.
+
+    Raises:
+        UnknownNameError: There is no such agent or method, or it is no option of theirs.
+    """
     if kind == "agent_options":
         return AGENTS.get(owner), option, f"agent '{owner}'"
     for part, options in split_options(owner, {option: None}).items():
@@ -132,13 +142,19 @@ def _find_factory(kind: str, owner: str, option: str) -> tuple[Any, str, str]:
     raise AssertionError("an option belongs to one of the methods")
 
 
+def check_value(factory: Any, option: str, value: object, owner: str) -> Any:
+    """A value of an option in plain form.
+
+    Raises:
+        UserError: There is no such option, or it does not allow the value.
+    """
+    return plain(check_options(factory, {option: value}, owner)[option])
+
+
 def _list_values(factory: Any, option: str, given: object, owner: str) -> tuple[Any, ...]:
     """The values of an option, in plain form where they are allowed."""
     declared = options_of(factory).get(option)
-
-    def convert(value: object) -> Any:
-        return check_options(factory, {option: value}, owner)[option]
-
+    convert = partial(check_value, factory, option, owner=owner)
     if not isinstance(given, list):
         return (convert(given),)
     if not given:

@@ -184,7 +184,23 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
     Raises:
         UserError: The file cannot be read, or asks for what is not there or contradicts itself.
     """
-    content = read_mapping(path)
+    return make_study(read_mapping(path), path, runs, plugins)
+
+
+def make_study(
+    content: Mapping[str, Any],
+    path: Path,
+    runs: Path | None = None,
+    plugins: Collection[str] = (),
+) -> Study:
+    """The study that the content of a file asks for, see `read_study`.
+
+    Raises:
+        UserError: It asks for what is not there or contradicts itself.
+    """
+    content = dict(content)
+    if "space" in content:
+        raise UserError(f"{path} has a space to search; for that there is: lifelong-rl tune {path}")
     folder = content.pop("runs", f"runs/{path.stem}")
     blocks = content.pop("blocks", [{}])
     try:
