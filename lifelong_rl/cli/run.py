@@ -39,6 +39,9 @@ class Run(RunConfig, Command):
     order: Annotated[Seed | None, Number] = None
     steps_per_task: Annotated[Count | None, Number] = None
     curve_episodes: Annotated[Together | None, Number] = None
+    track: Annotated[
+        tuple[Literal["tensorboard", "wandb"], ...], tyro.conf.arg(metavar="NAME ...")
+    ] = ("tensorboard",)
     observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()
     encoder_mode: Annotated[Literal["frozen", "finetune", "scratch"] | None, Choice] = None

@@ -13,9 +13,9 @@ from lifelong_rl.former_options import update_fields
 from lifelong_rl.options import Count, Device, Seed, Threads, Together, Whole, check_options, plain
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
-MAY_CHANGE = ("num_threads", "diagnostics", "device")
-"""Fields that a run may go on with other values of. The first two change how fast it is and what it
-logs, and none of its results; another device has random numbers and rounding of its own."""
+MAY_CHANGE = ("num_threads", "diagnostics", "track", "device")
+"""Fields that a run may go on with other values of. All but the last change how fast it is and what
+it logs, and none of its results; another device has random numbers and rounding of its own."""
 ONLY_WITH_PIXELS = (
     "cameras",
     "frame_stack",
@@ -25,12 +25,14 @@ ONLY_WITH_PIXELS = (
     "shift",
 )
 """Fields of no meaning where the state is observed."""
-LISTS = ("cameras", "encoder", "plugin")
+LISTS = ("cameras", "encoder", "track", "plugin")
 """Fields of which a file may give one without making it a list."""
 FORMER = ("finetune",)
 """Fields that files of earlier versions may have; `check_fields` reads them."""
 MOST_TOLD = 5
 """Differences of two runs that are told."""
+Tracker = Literal["tensorboard", "wandb"]
+"""What can follow a run beside metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class RunConfig:
             Apple GPU; or auto, the first GPU, and the CPU where there is none.
         diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, srank,
             norms.
+        track: Trackers that follow the run beside metrics.jsonl: tensorboard, and wandb (Weights &
+            Biases, in offline mode unless WANDB_MODE says otherwise); none if it is empty.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
             robot feels of itself.
         cameras: Cameras that take the pictures, such as front and across.
@@ -89,6 +93,7 @@ class RunConfig:
     threads: Threads = 1
     device: Device = "cpu"
     diagnostics: bool = True
+    track: tuple[Tracker, ...] = ("tensorboard",)
     observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)
     frame_stack: Count = 1

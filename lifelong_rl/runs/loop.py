@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,38 +19,15 @@ from lifelong_rl.runs.diagnostics import Diagnostics
 from lifelong_rl.runs.endings import RunFailed, RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
 from lifelong_rl.runs.machine_memory import check_memory
-from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
+from lifelong_rl.runs.measurements import Measurements, describe_run, make_results
+from lifelong_rl.runs.reporters import Reporter, Together
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.sequence import VecEnvLike, task_labels
 from lifelong_rl.runs.setup import Setup
+from lifelong_rl.runs.trackers import make_trackers
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
-
-
-class Reporter:
-    """Is told how a run goes. This one keeps quiet."""
-
-    def warn(self, text: str) -> None:
-        """Something that should be known of the run, which is about to begin or to go on."""
-
-    def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
-        """The run in folder `path` begins, or goes on after so many tasks."""
-
-    def note(self, line: str) -> None:
-        """Something is worth knowing that is no error."""
-
-    def step(self, task_id: int, steps: int) -> None:
-        """So many environment steps of the task are done."""
-
-    def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
-        """The task being learned was evaluated."""
-
-    def row(self, tasks_done: int, success: list[float]) -> None:
-        """All tasks were evaluated."""
-
-    def end(self) -> None:
-        """The run has ended, in whatever way."""
 
 
 class SequenceLoop:
@@ -69,6 +45,7 @@ class SequenceLoop:
         refusal = setup.refusal
         if refusal is not None:
             raise UserError(refusal)
+        self._trackers = make_trackers(setup.config.track)
         self._device = setup.device
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
@@ -110,11 +87,11 @@ class SequenceLoop:
         """
         config, sequence = self._setup.config, self._setup.sequence
         self._folder = folder
-        self._reporter = reporter or Reporter()
+        self._reporter = Together(reporter or Reporter(), self._trackers)
         begun = bool(self._measured.performance)
         self._log = MetricsLog(
             folder.metrics,
-            folder.path / "tb",
+            folder.path / "tb" if "tensorboard" in config.track else None,
             keep=self._metrics_bytes,
             keep_step=self._global_step if begun else -1,
         )
@@ -133,7 +110,7 @@ class SequenceLoop:
                 if self._memory is not None:
                     self._reporter.note(self._memory)
                 if not begun:
-                    self._log.describe(describe_run(config), METRICS)
+                    self._log.describe(describe_run(config))
                     self._evaluate_all()
                     self._save()
                 while self._task_id < sequence.num_tasks:
@@ -283,9 +260,11 @@ class SequenceLoop:
         values["average_performance"] = sum(measured.performance[-1]) / len(row)
         values |= measured.so_far()
         task = self._labels[learned - 1] if learned else None
-        self._log.write("evaluation", self._global_step, task, values)
-        pictures = measured.pictures(self._labels, self._setup.steps_per_task)
-        self._log.show(self._global_step, pictures)
+        self._write("evaluation", task, values)
+        if self._setup.config.track:
+            pictures = measured.pictures(self._labels, self._setup.steps_per_task)
+            self._log.show(self._global_step, pictures)
+            self._reporter.pictured(self._global_step, pictures)
         self._reporter.row(learned, measured.performance[-1])
 
     def _add_point(self, evaluation: Evaluation) -> None:
@@ -307,13 +286,13 @@ class SequenceLoop:
         self._mark = steps, seconds
         told = check_diagnostics(self._agent.diagnostics(), self._setup.agent_name)
         measured = {f"train/{name}": value for name, value in told.items()}
-        self._log.write(
-            "train",
-            self._global_step,
-            self._labels[self._task_id],
-            {**values, **measured, "train/steps_per_second": speed},
-        )
+        label = self._labels[self._task_id]
+        self._write("train", label, {**values, **measured, "train/steps_per_second": speed})
         return speed
+
+    def _write(self, kind: str, task: str | None, values: dict[str, float]) -> None:
+        self._log.write(kind, self._global_step, task, values)
+        self._reporter.logged(kind, self._global_step, task, values)
 
     def _save(self) -> None:
         self._log.sync()

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from lifelong_rl.errors import UserError, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
-from lifelong_rl.runs.loop import Reporter, run_to_end
+from lifelong_rl.runs.loop import run_to_end
+from lifelong_rl.runs.reporters import Reporter
 from lifelong_rl.runs.restore import finished_results, open_loop
 from lifelong_rl.runs.run_folder import RunFolder
 
