@@ -16,6 +16,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, Seed, Whole, check_options
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.endings import RunStopped, raise_when_stopped, stopping_exit_code
+from lifelong_rl.storage.plain_file import read_bytes
 
 if TYPE_CHECKING:
     from lifelong_rl.studies.study import Cell
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 REPS = 5000
 """Resamples of the bootstrap."""
+FOUND_BY = "Found by:"
+"""Stands in a settings file before the command that wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +82,7 @@ class Tune(Command):
         tuning = read_tuning(self.study, self.runs, self.plugin)
         tuner = Tuner(tuning, self.metric, self.seed)
         out = self.out or tuning.runs / "best.yaml"
-        if out.is_dir():
-            raise UserError(f"{out} is a folder; choose another --out")
+        _refuse_other(out)
         reporter = TuneReporter() if self.quiet else _make_reporter(tuner, self.trials)
         try:
             with raise_when_stopped(), tuner.locked():
@@ -159,7 +161,7 @@ class Tune(Command):
         return [
             f"{tuning.method} with {tuning.agent}, tuned on {config.sequence}",
             "",
-            f"Found by: {self._command()}",
+            f"{FOUND_BY} {self._command()}",
             f"{len(tuner.trials)} trials ({finished} finished, {pruned} pruned) of "
             f"{config.steps_per_task} steps a task, seeds {tuning.seeds}; the best is {best.name}, "
             f"{self.metric} {best.value:.3f}",
@@ -186,6 +188,14 @@ class Tune(Command):
 
     def _plugins(self) -> list[str]:
         return [word for module in self.plugin for word in ("--plugin", module)]
+
+
+def _refuse_other(out: Path) -> None:
+    """Raise UserError if there is something else than settings where they are to be written."""
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; choose another --out")
+    if out.exists() and f"# {FOUND_BY} ".encode() not in read_bytes(out):
+        raise UserError(f"{out} is there already, and no settings that were tuned; choose another")
 
 
 def _make_reporter(tuner: Tuner, count: int) -> Any:

@@ -320,7 +320,9 @@ class Tuner:
         """
         options = {kind: own for kind, own in self.tuning.options(trial.params).items() if own}
         content = {"agent": self.tuning.agent, "method": self.tuning.method, **options}
-        header = "".join(f"# {line}\n" for line in comments)
+        header = "".join(f"# {line}".rstrip() + "\n" for line in comments)
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, (header + dump_yaml(content)).encode())
 
     def _suggest(self) -> dict[str, Any] | None:

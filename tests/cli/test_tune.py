@@ -56,7 +56,7 @@ def test_a_tuning_from_its_study_to_settings_that_run_reads(quick, capsys):
     ]
     text = Path("found/best.yaml").read_text()
     command = "lifelong-rl tune s.yaml --metric average_performance --trials 3 --plugin toy_plugin"
-    assert text.startswith(f"# ewc with toy, tuned on toy3\n# \n# Found by: {command}\n")
+    assert text.startswith(f"# ewc with toy, tuned on toy3\n#\n# Found by: {command}\n")
     assert main(["run", *PLUGIN, *SMALL, "--config", "found/best.yaml", "--sequence", "toy3",
                  "--method-options", "samples=5", "--run-dir", "run", "--quiet"]) == 0  # fmt: skip
     config = RunFolder.open(Path("run")).config
@@ -80,6 +80,16 @@ def test_a_tuning_of_which_nothing_finishes_says_why(quick, capsys):
     assert (
         lines[-1].startswith("try again: lifelong-rl tune s.yaml") and "--processes 1" in lines[-1]
     )
+
+
+def test_settings_take_the_place_of_settings_only(quick, capsys):
+    Path("mine.yaml").write_text("agent: toy\n")
+    code, _, err = tune(capsys, "--trials", "1", "--judge", "0", "--out", "mine.yaml")
+    assert code == 2 and "mine.yaml is there already, and no settings that were tuned" in err
+    assert not Path("found").exists() and Path("mine.yaml").read_text() == "agent: toy\n"
+    for _ in range(2):
+        assert tune(capsys, "--trials", "1", "--judge", "0", "--out", "new/a.yaml")[0] == 0
+    assert "Found by" in Path("new/a.yaml").read_text()
 
 
 def test_a_study_to_tune_is_not_swept_and_the_other_way_round(quick, capsys):
