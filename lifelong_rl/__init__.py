@@ -2,8 +2,11 @@
 
 import sys
 from importlib import import_module
+from time import perf_counter
 
 __version__ = "0.1.0"
+IMPORTED = perf_counter()
+"""When this was imported, which a program does before it imports what takes seconds."""
 
 
 def _import_pythons_random() -> None:

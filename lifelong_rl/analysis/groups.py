@@ -135,8 +135,9 @@ def _group_section(runs: Sequence[Run]) -> list[Group]:
     groups: dict[tuple[tuple[str, str], tuple[str, str]], list[Run]] = {}
     methods: dict[tuple[str, str], Mapping[str, Any]] = {}
     agents: dict[tuple[str, str], Mapping[str, Any]] = {}
+    regimes = _regimes(runs)
     for run in runs:
-        options = _regime_options(run, runs)
+        options = _regime_options(run, regimes)
         method, agent = (run.method, key_of(run.method_options)), (run.agent, key_of(options))
         groups.setdefault((method, agent), []).append(run)
         methods[method], agents[agent] = run.method_options, options
@@ -161,22 +162,28 @@ def _group_section(runs: Sequence[Run]) -> list[Group]:
     )
 
 
-def _regime_options(run: Run, runs: Iterable[Run]) -> Mapping[str, Any]:
+def _regimes(runs: Iterable[Run]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Different options of agents, by agent and what the method "joint" leaves of them."""
+    found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for run in runs:
+        if not _is_joint(run):
+            alike = found.setdefault((run.agent, _kept(run.agent_options)), {})
+            alike.setdefault(key_of(run.agent_options), run.agent_options)
+    return {kept: list(alike.values()) for kept, alike in found.items()}
+
+
+def _regime_options(
+    run: Run, regimes: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+) -> Mapping[str, Any]:
     """The options of a run's agent; with "joint", those of the regime that it belongs to."""
-
-    def kept(options: Mapping[str, Any]) -> str:
-        return key_of({name: options[name] for name in options if name not in SET_BY_JOINT})
-
     if not _is_joint(run):
         return run.agent_options
-    regimes = {
-        key_of(other.agent_options): other.agent_options
-        for other in runs
-        if other.agent == run.agent
-        and not _is_joint(other)
-        and kept(other.agent_options) == kept(run.agent_options)
-    }
-    return next(iter(regimes.values())) if len(regimes) == 1 else run.agent_options
+    fitting = regimes.get((run.agent, _kept(run.agent_options)), ())
+    return fitting[0] if len(fitting) == 1 else run.agent_options
+
+
+def _kept(options: Mapping[str, Any]) -> str:
+    return key_of({name: options[name] for name in options if name not in SET_BY_JOINT})
 
 
 def _is_joint(run: Run) -> bool:

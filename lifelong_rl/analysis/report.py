@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lifelong_rl.analysis.runs import LeftOut, Run
 from lifelong_rl.analysis.scores import score_runs
 from lifelong_rl.analysis.statistics import (
     MINIMUM_RUNS,
+    draw_by_task,
     improvement_interval,
     mean_interval,
     percentile_interval,
@@ -32,6 +33,8 @@ PROFILED = ("average_performance", "learned_performance", "retention")
 THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(50))
 BETTER = {"average_performance": 1.0, "forgetting": -1.0, "retention": 1.0}
 """Scores by which methods are set against one another: whether more of it is better, or less."""
+MOST_PAIRED = 30
+"""Methods of a regime that are set against one another; nobody reads a table of more."""
 CLIPS = "clips"
 """Folder of a run where its clips are looked for."""
 CLIP_KINDS = {".gif": "image/gif", ".png": "image/png", ".mp4": "video/mp4"}
@@ -70,7 +73,8 @@ def make_report(
         scores = [score_runs(group.runs, reference_runs(group, groups)) for group in groups]
         for described, group, by_name in zip(section["groups"], groups, scores, strict=True):
             described |= _describe_group(group, by_name, section["steps_per_task"], reps, generator)
-        section["improvement"] = _improvement(groups, scores, reps, generator)
+        paired = [*_paired_regimes(groups, section["notes"])]
+        section["improvement"] = _improvement(paired, groups, scores, reps, generator)
         section["clips"] = [clip for group in groups for run in group.runs for clip in _clips(run)]
         section["findings"] = describe_findings(section)
     report["origin"] = describe_origin(runs)
@@ -164,7 +168,23 @@ def _profile(
     }
 
 
+def _paired_regimes(groups: Sequence[Group], notes: list[str]) -> Iterator[str]:
+    """Labels of the regimes with few enough methods for a table of pairs; notes the others."""
+    for regime in dict.fromkeys(group.agent_label for group in groups):
+        count = sum(
+            group.agent_label == regime and group.method not in METHODS_LAST for group in groups
+        )
+        if count <= MOST_PAIRED:
+            yield regime
+        else:
+            notes.append(
+                f"{count} methods with {regime} are too many to be set against one another in "
+                f"pairs (at most {MOST_PAIRED})"
+            )
+
+
 def _improvement(
+    regimes: Iterable[str],
     groups: Sequence[Group],
     scores: Sequence[Mapping[str, Mapping[str, np.ndarray]]],
     reps: int,
@@ -177,7 +197,7 @@ def _improvement(
         pair, (methods, methods), where None stands for what is not known.
     """
     found: dict[str, dict[str, Any]] = {}
-    for regime in dict.fromkeys(group.agent_label for group in groups):
+    for regime in regimes:
         for name, sign in BETTER.items():
             sides = {
                 group.method_label: sign * _matrix_of(by_name[name])
@@ -196,10 +216,15 @@ def _pairwise(
     """Both orders of a pair: their probabilities add to 1, and so do the ends of the intervals."""
     count = len(sides)
     value, low, high = (np.full((count, count), np.nan) for _ in range(3))
+    drawn = [
+        draw_by_task(side, reps, generator) if supports_interval(side) else None
+        for side in sides.values()
+    ]
     for (i, one), (j, other) in combinations(enumerate(sides.values()), 2):
         value[i, j] = probability_of_improvement(one, other)
-        if supports_interval(one) and supports_interval(other):
-            low[i, j], high[i, j] = improvement_interval(one, other, reps, generator)
+        own, others = drawn[i], drawn[j]
+        if own is not None and others is not None:
+            low[i, j], high[i, j] = improvement_interval(one, other, own, others)
         for table, mirrored in ((value, value), (low, high), (high, low)):
             table[j, i] = 1.0 - mirrored[i, j]
     known = {"value": value, "low": low, "high": high}

@@ -109,14 +109,27 @@ def mean_interval(
         generator: Decides them.
         level: Of the interval.
     """
-    return percentile_interval(_draw_counts(len(values), reps, generator) @ values, level)
+    drawn = _draw_counts(len(values), reps, generator) / len(values)
+    return percentile_interval(drawn @ values, level)
+
+
+def draw_by_task(scores: np.ndarray, reps: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """How often each run with a score is drawn, for each task: (reps, runs with one) float32.
+
+    Args:
+        scores: (runs, tasks).
+        reps: How many resamples.
+        generator: Decides them.
+    """
+    counts = np.count_nonzero(~np.isnan(scores), axis=0)
+    return [_draw_counts(int(count), reps, generator).astype(np.float32) for count in counts]
 
 
 def improvement_interval(
     scores: np.ndarray,
     others: np.ndarray,
-    reps: int,
-    generator: np.random.Generator,
+    drawn: Sequence[np.ndarray],
+    others_drawn: Sequence[np.ndarray],
     level: float = LEVEL,
 ) -> tuple[float, float]:
     """Ends of the interval of `probability_of_improvement`, both sides resampled by task.
@@ -124,17 +137,19 @@ def improvement_interval(
     Args:
         scores: (runs, tasks).
         others: The same tasks, with any number of runs.
-        reps: How many resamples.
-        generator: Decides them.
+        drawn: Resamples of `scores`, see `draw_by_task`; one draw serves all others that they are
+            set against.
+        others_drawn: The same of `others`.
         level: Of the interval.
     """
     by_task = []
-    for own, other in zip(scores.T, others.T, strict=True):
+    for own, other, one, two in zip(scores.T, others.T, drawn, others_drawn, strict=True):
         own, other = own[~np.isnan(own)][:, None], other[~np.isnan(other)]
         if own.size and other.size:
-            wins = (own > other) + 0.5 * (own == other)
-            one, two = (_draw_counts(count, reps, generator) for count in wins.shape)
-            by_task.append(((one @ wins) * two).sum(axis=1))
+            wins = (own > other) + np.float32(0.5) * (own == other)
+            # whole and half numbers below 2^24, which float32 holds
+            won = np.einsum("ij,ij->i", one @ wins.astype(np.float32), two)
+            by_task.append(won / np.float64(wins.size))
     low, high = percentile_interval(np.mean(by_task, axis=0), level)
     return float(low), float(high)
 
@@ -160,10 +175,10 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _draw_counts(count: int, reps: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each of so many is drawn, over their number, for each resample: (reps, count)."""
-    picks = generator.integers(count, size=(reps, count))
+    """How often each of so many is drawn, for each resample: (reps, count)."""
+    picks = generator.integers(max(count, 1), size=(reps, count))
     cells = np.arange(reps)[:, None] * count + picks
-    return np.bincount(cells.ravel(), minlength=reps * count).reshape(reps, count) / count
+    return np.bincount(cells.ravel(), minlength=reps * count).reshape(reps, count)
 
 
 def _task_means(scores: np.ndarray) -> np.ndarray:

@@ -12,18 +12,19 @@ import tyro
 
 from lifelong_rl.cli.options import Command, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
+from lifelong_rl.runs import settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, sequences, agents, methods, objectives and encoder-methods, or describe one.
+    """List tasks, sequences, agents, methods, objectives, settings …, or describe one of them.
 
     With the name of one of them it prints its manual: what it is, options, papers, who goes with
     whom. The list of methods also tells which of them work with which agents.
 
     Attributes:
-        name: One of tasks, sequences, agents, methods, objectives, encoder-methods, or of what
-            these list, such as ewc or sac; all is listed if it is left out.
+        name: One of tasks, sequences, agents, methods, objectives, encoder-methods, settings, or
+            of what these list, such as ewc or sac; all is listed if it is left out.
         plugin: Module to import first; it may register any of them.
     """
 
@@ -41,10 +42,15 @@ class List(Command):
                 load_plugins([module])
             except Exception as error:
                 broken.append((module, f"broken: {error}"))
-        if self.name is None or self.name in TABLES:
+        if self.name is not None and self.name.startswith(settings.PREFIX):
+            print(settings.read(self.name), end="")
+        elif self.name is None or self.name in (*TABLES, "settings"):
             for kind in TABLES:
                 if self.name in (None, kind):
                     _print_section(kind, _entries(kind))
+            if self.name in (None, "settings"):
+                found = [(name, settings.describe(name)) for name in settings.names()]
+                _print_section("settings", found)
             if self.name == "methods":
                 _print_refusals()
         else:
@@ -97,7 +103,11 @@ def _print_manuals(name: str, broken: Sequence[tuple[str, str]]) -> None:
                 table.check(name)  # the file that is called so may be broken
         if broken:
             raise UserError(f"unknown name '{name}', and {broken[0][0]} is {broken[0][1]}")
-        known = {*TABLES, *(each for table in TABLES.values() for each in table.names())}
+        known = {
+            *TABLES,
+            "settings",
+            *(each for table in TABLES.values() for each in table.names()),
+        }
         raise UnknownNameError("name", name, known, see="lifelong-rl list")
     print("\n\n\n".join(format_manual(read_manual(kind, name)) for kind in kinds))
 

@@ -24,6 +24,7 @@ from lifelong_rl.cli.report import Report
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
 from lifelong_rl.cli.sweep import Sweep
+from lifelong_rl.cli.tune import Tune
 from lifelong_rl.errors import UnknownNameError, UserError, is_out_of_memory, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
 from lifelong_rl.text import one_line
@@ -32,6 +33,7 @@ COMMANDS: dict[str, type[Command]] = {
     "run": Run,
     "resume": Resume,
     "sweep": Sweep,
+    "tune": Tune,
     "eval": Eval,
     "compare": Compare,
     "report": Report,
@@ -45,7 +47,7 @@ COMMANDS: dict[str, type[Command]] = {
     "completion": Completion,
 }
 Completion.COMMANDS = COMMANDS
-IN_FOLDERS = ("run", "resume", "sweep")
+IN_FOLDERS = ("run", "resume", "sweep", "tune")
 """Commands whose results are in folders: they have not failed if what they print is lost."""
 
 

@@ -8,7 +8,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from lifelong_rl.cli.summary import print_summary
-from lifelong_rl.runs.loop import Reporter, SequenceLoop, run_to_end
+from lifelong_rl.runs.loop import SequenceLoop, run_to_end
+from lifelong_rl.runs.reporters import Reporter
 from lifelong_rl.runs.sequence import task_labels
 from lifelong_rl.text import format_seconds
 

@@ -15,6 +15,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, Seed, Together
 from lifelong_rl.registry import refuse_unnamed
 from lifelong_rl.runs.config import RunConfig, read_config
+from lifelong_rl.runs.settings import find_settings
 
 RENAMED = {"--finetune": "--encoder-mode finetune", "--freeze": "--encoder-mode frozen"}
 """What to write now for flags of earlier versions."""
@@ -27,8 +28,9 @@ class Run(RunConfig, Command):
     Attributes:
         run_dir: New folder of the run; by default
             runs/SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
-        config: YAML file of options, such as the config.yaml of a run; the command line goes
-            before it. Plug-ins that it names must be named on the command line too.
+        config: YAML file of options, such as the config.yaml of a run, or settings that come with
+            the package (see `lifelong-rl list settings`), such as best/ewc-sac; the command line
+            goes before it. Plug-ins that it names must be named on the command line too.
         quiet: Print only the summary at the end.
     """
 
@@ -37,6 +39,9 @@ class Run(RunConfig, Command):
     order: Annotated[Seed | None, Number] = None
     steps_per_task: Annotated[Count | None, Number] = None
     curve_episodes: Annotated[Together | None, Number] = None
+    track: Annotated[
+        tuple[Literal["tensorboard", "wandb"], ...], tyro.conf.arg(metavar="NAME ...")
+    ] = ("tensorboard",)
     observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()
     encoder_mode: Annotated[Literal["frozen", "finetune", "scratch"] | None, Choice] = None
@@ -56,7 +61,7 @@ class Run(RunConfig, Command):
         given = super().parse(name, arguments, default)
         if given.config is None:
             return given
-        content = read_config(given.config)
+        content = read_config(find_settings(given.config))
         try:
             refuse_unnamed(content.get("plugin", ()), given.plugin)
         except UserError as error:

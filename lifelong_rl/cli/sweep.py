@@ -51,6 +51,8 @@ class Sweep(Command):
         slurm: What Slurm is asked for, such as partition=cpu time_limit=240.
         shard: Only every N-th cell, beginning with the I-th; for several sweeps at once.
         print_commands: Only print a command for each cell that is to do, for another scheduler.
+        watch: Run nothing: show how the cells stand that other processes run, and why some failed,
+            until all have come to an end.
         dry_run: Only list the cells, how they stand and how long they may take.
         quiet: Print only the summary at the end.
     """
@@ -66,11 +68,12 @@ class Sweep(Command):
     slurm: Options = field(default_factory=dict)
     shard: Annotated[str | None, tyro.conf.arg(metavar="I/N")] = None
     print_commands: bool = False
+    watch: bool = False
     dry_run: bool = False
     quiet: bool = False
 
     def __call__(self) -> int:
-        """Run what is to do, and print the summary; 1 if a cell failed."""
+        """Run what is to do, or watch, and print the summary; 1 if a cell failed."""
         import torch
 
         from lifelong_rl.cli.sweep_progress import (
@@ -80,6 +83,7 @@ class Sweep(Command):
             explain_states,
             format_left,
             list_cells,
+            watch,
         )
         from lifelong_rl.studies.study import read_study
         from lifelong_rl.studies.sweep import CELL, SweepLoop, SweepReporter
@@ -95,6 +99,9 @@ class Sweep(Command):
         loop = SweepLoop(study.cells[index - 1 :: number], command, executor)
         if self.executor == "local":
             self._refuse_contradictions(executor.gpus)
+        if self.watch:
+            watch(loop, study.runs)
+            return 1 if loop.entries_in("failed") else 0
         if self.print_commands:
             print(self._commands(loop, study), end="")
             return 0

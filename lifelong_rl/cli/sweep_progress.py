@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -24,6 +27,10 @@ STATES: tuple[State, ...] = (
     "left out",
 )
 """In the order in which they are told."""
+WATCH_SECONDS = 2.0
+"""Between two looks at cells that others run."""
+FAILURES = 8
+"""Cells that failed that a table names."""
 
 
 class LineReporter(SweepReporter):
@@ -84,38 +91,85 @@ class TableReporter(LineReporter):
 
     def _show(self) -> None:
         self._shown = time.monotonic()
-        self._live.update(Group(self._counts(), self._running()), refresh=True)
+        self._live.update(show_cells(self._loop), refresh=True)
 
-    def _counts(self) -> Table:
-        """How many cells of each sequence and agent stand how, and the time left."""
-        entries = self._loop.entries
-        states = [state for state in STATES if self._loop.entries_in(state)]
-        table = Table("cells", box=None, header_style="bold")
-        for state in states:
-            table.add_column(state, justify="right")
-        kinds: dict[str, list[Entry]] = {}
-        for entry in entries:
-            config = entry.cell.setup.config
-            kinds.setdefault(f"{config.sequence} {config.agent}", []).append(entry)
-        for kind, among in kinds.items():
-            table.add_row(kind, *_count(among, states))
-        if len(kinds) > 1:
-            table.add_row("all", *_count(entries, states), style="bold")
-        table.caption = f"{format_left(self._loop.seconds_left())} left"
-        return table
 
-    def _running(self) -> Table:
-        """How far the cells are that are running."""
-        table = Table.grid(padding=(0, 1))
-        estimate = Estimate(self._loop.entries)
-        for entry in self._loop.entries_in("running"):
-            table.add_row(
-                entry.cell.name,
-                ProgressBar(1.0, entry.fraction, width=30),
-                f"{entry.fraction:4.0%}",
-                f"{format_left(estimate.seconds_left(entry))} left",
-            )
-        return table
+def show_cells(loop: SweepLoop) -> Group:
+    """How the cells stand, how far those are that are running, and why others failed."""
+    return Group(_counts(loop), _running(loop), _failures(loop))
+
+
+def watch(loop: SweepLoop, runs: Path, seconds: float = WATCH_SECONDS) -> None:
+    """Show how cells stand that other processes run, until all have come to an end.
+
+    On a terminal that is a table; elsewhere it is what `count_states` and `explain_states` say,
+    again whenever it has changed. The last thing told is how they ended.
+
+    Args:
+        loop: Of which nothing is run.
+        runs: Folder of the cells.
+        seconds: Between two looks.
+    """
+    on_terminal = sys.stdout.isatty()
+    live = Live(console=Console(), auto_refresh=False, transient=True)
+    told = ""
+    with live if on_terminal else contextlib.nullcontext():
+        while True:
+            loop.look_again()
+            text = f"{count_states(loop, runs)}\n{explain_states(loop)}"
+            if on_terminal:
+                live.update(show_cells(loop), refresh=True)
+            elif text != told:
+                print(text, end="", flush=True)
+            told = text
+            if not (loop.entries_in("to do") or loop.entries_in("running elsewhere")):
+                break
+            time.sleep(seconds)
+    if on_terminal:
+        print(told, end="")
+
+
+def _counts(loop: SweepLoop) -> Table:
+    """How many cells of each sequence and agent stand how, and the time left."""
+    states = [state for state in STATES if loop.entries_in(state)]
+    table = Table("cells", box=None, header_style="bold")
+    for state in states:
+        table.add_column(state, justify="right")
+    kinds: dict[str, list[Entry]] = {}
+    for entry in loop.entries:
+        config = entry.cell.setup.config
+        kinds.setdefault(f"{config.sequence} {config.agent}", []).append(entry)
+    for kind, among in kinds.items():
+        table.add_row(kind, *_count(among, states))
+    if len(kinds) > 1:
+        table.add_row("all", *_count(loop.entries, states), style="bold")
+    table.caption = f"{format_left(loop.seconds_left())} left"
+    return table
+
+
+def _running(loop: SweepLoop) -> Table:
+    """How far the cells are that are running, here or elsewhere."""
+    table = Table.grid(padding=(0, 1))
+    estimate = Estimate(loop.entries)
+    for entry in (*loop.entries_in("running"), *loop.entries_in("running elsewhere")):
+        table.add_row(
+            entry.cell.name,
+            ProgressBar(1.0, entry.fraction, width=30),
+            f"{entry.fraction:4.0%}",
+            f"{format_left(estimate.seconds_left(entry))} left",
+        )
+    return table
+
+
+def _failures(loop: SweepLoop) -> Table:
+    """The cells that failed, with what they said last."""
+    table = Table.grid(padding=(0, 1))
+    failed = loop.entries_in("failed")
+    for entry in failed[:FAILURES]:
+        table.add_row("failed:", escape(entry.cell.name), escape(entry.message), style="red")
+    if len(failed) > FAILURES:
+        table.add_row("", f"and {len(failed) - FAILURES} more")
+    return table
 
 
 def count_states(loop: SweepLoop, runs: Path) -> str:

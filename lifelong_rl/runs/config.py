@@ -23,7 +23,7 @@ from lifelong_rl.options import (
 )
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
-MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "device")
+MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "track", "device")
 """Fields that a run may go on with other values of. All but the last change how fast it is, what it
 logs and what it keeps, and none of its results; another device has random numbers and rounding of
 its own."""
@@ -36,10 +36,14 @@ ONLY_WITH_PIXELS = (
     "shift",
 )
 """Fields of no meaning where the state is observed."""
-LISTS = ("cameras", "encoder", "plugin")
+LISTS = ("cameras", "encoder", "track", "plugin")
 """Fields of which a file may give one without making it a list."""
 FORMER = ("finetune",)
 """Fields that files of earlier versions may have; `check_fields` reads them."""
+MOST_TOLD = 5
+"""Differences of two runs that are told."""
+Tracker = Literal["tensorboard", "wandb"]
+"""What can follow a run beside metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class RunConfig:
             norms.
         checkpoint_minutes: From one checkpoint within a task to the next, at least; they cost at
             most a twentieth of the time. 0 for checkpoints at the ends of tasks only.
+        track: Trackers that follow the run beside metrics.jsonl: tensorboard, and wandb (Weights &
+            Biases, in offline mode unless WANDB_MODE says otherwise); none if it is empty.
         observation: What the agent observes: state, or pixels, which are pictures beside what the
             robot feels of itself.
         cameras: Cameras that take the pictures, such as front and across.
@@ -101,6 +107,7 @@ class RunConfig:
     device: Device = "cpu"
     diagnostics: bool = True
     checkpoint_minutes: NonNegative = 10.0
+    track: tuple[Tracker, ...] = ("tensorboard",)
     observation: Literal["state", "pixels"] = "state"
     cameras: tuple[str, ...] = ("front",)
     frame_stack: Count = 1
@@ -161,6 +168,39 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain lists, dictionaries and numbers, as written to `config.yaml`."""
         return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """The fields of a run by name, and the options of agent and method one by one."""
+    flat: dict[str, Any] = {}
+    for name, value in config.as_dict().items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{option}": entry for option, entry in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def tell_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """What two runs differ in, such as "seed 0, not 4"; None if they are the same.
+
+    Options of two agents, or of two methods, are not set against each other.
+
+    Args:
+        there: One run, see `flatten`.
+        here: The other, which the first is not.
+    """
+    told = []
+    for name in {**there, **here}:
+        if there.get(name) == here.get(name):
+            continue
+        kind = name.partition("_options.")[0]
+        if kind != name and there.get(kind) != here.get(kind):
+            continue
+        told.append(f"{name} {there.get(name)!r}, not {here.get(name)!r}")
+    if len(told) > MOST_TOLD:
+        told[MOST_TOLD - 1 :] = [f"and {len(told) - MOST_TOLD + 1} more"]
+    return "; ".join(told) or None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -27,42 +27,16 @@ from lifelong_rl.runs.endings import (
 )
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
 from lifelong_rl.runs.machine_memory import check_memory
-from lifelong_rl.runs.measurements import METRICS, Measurements, describe_run, make_results
+from lifelong_rl.runs.measurements import Measurements, describe_run, make_results
+from lifelong_rl.runs.reporters import Reporter, Together
 from lifelong_rl.runs.run_folder import CHECKPOINT, RunFolder
 from lifelong_rl.runs.sequence import VecEnvLike, name_environments, task_labels
 from lifelong_rl.runs.setup import Setup
+from lifelong_rl.runs.trackers import make_trackers
 from lifelong_rl.runs.update_cost import UpdateCost
 from lifelong_rl.runs.within_task import CheckpointClock, Segments, find_obstacle
 from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.storage.metrics_log import MetricsLog
-
-
-class Reporter:
-    """Is told how a run goes. This one keeps quiet."""
-
-    def warn(self, text: str) -> None:
-        """Something that should be known of the run, which is about to begin or to go on."""
-
-    def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
-        """The run in folder `path` begins, or goes on after so many tasks."""
-
-    def note(self, line: str) -> None:
-        """Something is worth knowing that is no error."""
-
-    def resume(self, task_id: int, steps: int) -> None:
-        """The run goes on within a task, of which so many steps are done."""
-
-    def step(self, task_id: int, steps: int) -> None:
-        """So many environment steps of the task are done."""
-
-    def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
-        """The task being learned was evaluated."""
-
-    def row(self, tasks_done: int, success: list[float]) -> None:
-        """All tasks were evaluated."""
-
-    def end(self) -> None:
-        """The run has ended, in whatever way."""
 
 
 class SequenceLoop:
@@ -86,6 +60,7 @@ class SequenceLoop:
         refusal = setup.refusal
         if refusal is not None:
             raise UserError(refusal)
+        self._trackers = make_trackers(setup.config.track)
         self._device = setup.device
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
@@ -148,12 +123,12 @@ class SequenceLoop:
         self._folder = folder
         self._segments = Segments(folder.segments, (self._of_task or {}).get("segments", ()))
         self._stop = stop or StopRequest()
-        self._reporter = reporter or Reporter()
+        self._reporter = Together(reporter or Reporter(), self._trackers)
         begun = bool(self._measured.performance)
         folder.check_claim()
         self._log = MetricsLog(
             folder.metrics,
-            folder.path / "tb",
+            folder.path / "tb" if "tensorboard" in config.track else None,
             keep=self._metrics_bytes,
             keep_step=self._global_step if begun else -1,
             check=folder.check_claim,
@@ -177,7 +152,7 @@ class SequenceLoop:
                 self._note_obstacle()
                 self._tidy()
                 if not begun:
-                    self._log.describe(describe_run(config), METRICS)
+                    self._log.describe(describe_run(config))
                     self._evaluate_all()
                     self._save()
                 while self._task_id < sequence.num_tasks:
@@ -396,9 +371,11 @@ class SequenceLoop:
         values["average_performance"] = sum(measured.performance[-1]) / len(row)
         values |= measured.so_far()
         task = self._labels[learned - 1] if learned else None
-        self._log.write("evaluation", self._global_step, task, values)
-        pictures = measured.pictures(self._labels, self._setup.steps_per_task)
-        self._log.show(self._global_step, pictures)
+        self._write("evaluation", task, values)
+        if self._setup.config.track:
+            pictures = measured.pictures(self._labels, self._setup.steps_per_task)
+            self._log.show(self._global_step, pictures)
+            self._reporter.pictured(self._global_step, pictures)
         self._reporter.row(learned, measured.performance[-1])
 
     def _add_point(self, evaluation: Evaluation) -> None:
@@ -420,13 +397,13 @@ class SequenceLoop:
         self._mark = steps, seconds
         told = check_diagnostics(self._agent.diagnostics(), self._setup.agent_name)
         measured = {f"train/{name}": value for name, value in told.items()}
-        self._log.write(
-            "train",
-            self._global_step,
-            self._labels[self._task_id],
-            {**values, **measured, "train/steps_per_second": speed},
-        )
+        label = self._labels[self._task_id]
+        self._write("train", label, {**values, **measured, "train/steps_per_second": speed})
         return speed
+
+    def _write(self, kind: str, task: str | None, values: dict[str, float]) -> None:
+        self._log.write(kind, self._global_step, task, values)
+        self._reporter.logged(kind, self._global_step, task, values)
 
     def _save(self) -> None:
         """Keep a checkpoint at a task's end, in place of those within the task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Component
 from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, compute_metrics
-from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.config import RunConfig, flatten
 from lifelong_rl.runs.run_pictures import Picture, picture_matrix, picture_success
 from lifelong_rl.runs.sequence import Sequence as TaskSequence
 from lifelong_rl.runs.sequence import task_labels
@@ -28,8 +29,7 @@ SHOWN = (
     "forward_transfer",
     "retention",
 )
-METRICS = (*(SO_FAR + name for name in SHOWN), "cost/parameters", "cost/memory_bytes")
-"""What a run logs after each task, beside the successes."""
+"""Metrics that a run logs after each task."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Measurements:
         self.memory_bytes.append(tensor_bytes(method.state_dict()))
 
     def so_far(self) -> dict[str, float]:
-        """The values called `METRICS` that are defined: as if the sequence ended here."""
+        """The sizes, and what of `SHOWN` is defined: as if the sequence ended here."""
         learned = self.tasks_done
         found: dict[str, float] = {
             "cost/parameters": self.parameters[-1],
@@ -110,19 +110,14 @@ class Measurements:
         return [Curve(curve["steps"], curve["success"]) for curve in self.curves]
 
 
-def describe_run(config: RunConfig) -> dict[str, str | float]:
-    """What tells a run from others; the same names for all runs."""
-
-    def told(options: Mapping[str, Any]) -> str:
-        return ", ".join(f"{name}={value}" for name, value in options.items()) or "-"
-
-    content = config.as_dict()
-    order = "" if config.order is None else f" in order {config.order}"
+def describe_run(config: RunConfig) -> dict[str, Any]:
+    """What tells a run from others, each option by its own name: numbers, text and truth values."""
+    content = flatten(config)
+    names = ("sequence", "order", "agent", "method", "seed", "steps_per_task", "num_envs")
+    told = {name: content[name] for name in content if name in names or "_options." in name}
     return {
-        "sequence": config.sequence + order,
-        **{name: content[name] for name in ("agent", "method", "seed", "steps_per_task")},
-        "agent_options": told(content["agent_options"]),
-        "method_options": told(content["method_options"]),
+        name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+        for name, value in told.items()
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.runs.config import RunConfig, read_config
+from lifelong_rl.runs.config import RunConfig, flatten, read_config, tell_differences
 from lifelong_rl.storage.atomic import (
     TEMPORARY,
     WriteError,
@@ -353,13 +353,9 @@ def _refuse_occupied(path: Path, config: RunConfig) -> None:
             raise UserError(f"{path} is not empty and holds no run; choose another --run-dir")
         return
     there = RunFolder.open(path)
-    if there.config.as_dict() != config.as_dict():
-        key = next(k for k, v in config.as_dict().items() if there.config.as_dict()[k] != v)
-        raise UserError(
-            f"{path} holds another run ({key.replace('_', '-')} "
-            f"{there.config.as_dict()[key]!r}, not {config.as_dict()[key]!r}); "
-            "choose another --run-dir"
-        )
+    problem = tell_differences(flatten(there.config), flatten(config))
+    if problem:
+        raise UserError(f"{path} holds another run ({problem}); choose another --run-dir")
     if there.results():
         raise UserError(
             f"{path} holds this run, finished; see it with: {there.command('eval')}, "

@@ -1,4 +1,4 @@
-"""The course of a run: `metrics.jsonl` and TensorBoard events, always with the same numbers."""
+"""The course of a run: `metrics.jsonl`, and TensorBoard events with the same numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class MetricsLog:
 
     Args:
         path: `metrics.jsonl`.
-        events: Folder of the TensorBoard events.
+        events: Folder of the TensorBoard events; None for none.
         keep: Bytes of `path` to keep; what a killed run has written after them is cut off.
         keep_step: TensorBoard events after this step are discarded by its readers; -1 for all.
         check: Is called before each write, and may refuse it.
@@ -68,19 +68,23 @@ class MetricsLog:
     def __init__(
         self,
         path: Path,
-        events: Path,
+        events: Path | None,
         *,
         keep: int,
         keep_step: int,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._path, self._folder, self._check = path, events, check
+        self._path, self._folder, self._check = path, events or path, check
         refuse_cut_off(path, keep)
-        refuse_link(events)
+        if events is not None:
+            refuse_link(events)
         with writing(path):
             descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             self._file = os.fdopen(descriptor, "ab")
             self._file.truncate(keep)
+        self._events: EventFile | None = None
+        if events is None:
+            return
         resumed = events.exists()
         wait_for_next_name(events)
         with writing(events):
@@ -102,19 +106,22 @@ class MetricsLog:
         with writing(self._path):
             self._file.write(line.encode() + b"\n")
             self._file.flush()
+        if self._events is None:
+            return
         with writing(self._folder):
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
             self._events.flush()
 
-    def describe(self, facts: Mapping[str, str | float], metrics: Sequence[str]) -> None:
+    def describe(self, facts: Mapping[str, bool | float | str]) -> None:
         """Tell TensorBoard what the run is, and how to lay out its charts; once for a run.
 
         Args:
-            facts: What the tab HPARAMS tells about the run. That tab shows the facts of only one
-                run's list for all runs, so the list should be the same for all.
-            metrics: Names of values that it shows beside them, as they were written last.
+            facts: What the tab HPARAMS tells about the run; numbers stay numbers. The tab has a
+                column for each fact of any run, as none of them says what the columns are.
         """
+        if self._events is None:
+            return
         self._check()
         with writing(self._folder):
             charts = {
@@ -123,11 +130,13 @@ class MetricsLog:
             }
             self._events.add_custom_scalars(charts)
             make_hparams: Any = summary.hparams
-            for part in make_hparams(dict(facts), dict.fromkeys(metrics, 0.0))[:2]:
-                self._events.add_summary(part, 0)
+            _, session_start, _ = make_hparams(dict(facts), {})
+            self._events.add_summary(session_start, 0)
 
     def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Add pictures, (height, width, 3) of uint8, to TensorBoard's images."""
+        if self._events is None:
+            return
         self._check()
         with writing(self._folder):
             for name, picture in pictures.items():
@@ -137,8 +146,9 @@ class MetricsLog:
         """Bring all that was written onto the disk."""
         with writing(self._path):
             os.fsync(self._file.fileno())
-        with writing(self._folder):
-            self._events.flush()
+        if self._events is not None:
+            with writing(self._folder):
+                self._events.flush()
 
     def close(self) -> None:
         """Close both files, whatever becomes of what they have buffered."""
@@ -146,8 +156,9 @@ class MetricsLog:
             with writing(self._path):
                 self._file.close()
         finally:
-            with writing(self._folder):
-                self._events.close()
+            if self._events is not None:
+                with writing(self._folder):
+                    self._events.close()
 
 
 def refuse_cut_off(path: Path, keep: int) -> None:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import lifelong_rl
@@ -17,6 +19,7 @@ import lifelong_rl
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
 
 
+@cache
 def installed(package: str) -> str | None:
     """Version of an installed distribution, None if there is none."""
     try:
@@ -49,9 +52,10 @@ def find_changes(before: Mapping[str, Any], now: Mapping[str, str | None]) -> li
 
 
 def describe_session() -> dict[str, Any]:
-    """When, where and how this process was started."""
+    """When, where and how a run begins in this process, and how long that took to start."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "startup_seconds": round(perf_counter() - lifelong_rl.IMPORTED, 3),
         "argv": sys.argv,
         "git_commit": git_commit(),
         "platform": platform.platform(),

@@ -12,15 +12,22 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lifelong_rl.errors import UserError, no_exit
 from lifelong_rl.runs.endings import RunFailed, RunStopped
-from lifelong_rl.runs.loop import Reporter, run_to_end
+from lifelong_rl.runs.loop import run_to_end
+from lifelong_rl.runs.reporters import Reporter
 from lifelong_rl.runs.restore import finished_results, open_loop
 from lifelong_rl.runs.run_folder import RunFolder
+
+STOP = "stop"
+"""File in the folder of a cell that somebody who has no more use for it puts there."""
+LOOK_SECONDS = 1.0
+"""Between two looks for it while a task is learned."""
 
 
 def run_cell(path: Path, plugins: Collection[str], device: str | None = None) -> int:
@@ -41,7 +48,7 @@ def run_cell(path: Path, plugins: Collection[str], device: str | None = None) ->
             if not finished_results(folder):
                 with no_exit():
                     loop = open_loop(folder, plugins=plugins, device=device)
-                    run_to_end(loop, folder, Reporter())
+                    run_to_end(loop, folder, StoppingReporter(path))
         finally:
             folder.unlock()
         return 0
@@ -51,6 +58,32 @@ def run_cell(path: Path, plugins: Collection[str], device: str | None = None) ->
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         print(" ".join(message.split()), file=sys.stderr)
         return error.exit_code if isinstance(error, RunStopped) else 1
+
+
+class StoppingReporter(Reporter):
+    """Stops a run whose folder has a file `STOP`, as SIGTERM does.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / STOP
+        self._looked = time.monotonic()
+
+    def step(self, task_id: int, steps: int) -> None:
+        """Look, once in a while."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._look()
+
+    def row(self, tasks_done: int, success: list[float]) -> None:
+        """Look."""
+        self._look()
+
+    def _look(self) -> None:
+        if self._file.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_with_sweep() -> None:

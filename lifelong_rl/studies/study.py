@@ -15,19 +15,22 @@ from lifelong_rl import continual
 from lifelong_rl.compatibility import read_offers
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import check_options
-from lifelong_rl.registry import AGENTS
+from lifelong_rl.registry import AGENTS, load_plugins
 from lifelong_rl.runs.config import (
     FORMER,
     MAY_CHANGE,
     RunConfig,
     check_fields,
+    flatten,
     read_mapping,
+    tell_differences,
     with_underscores,
 )
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
 from lifelong_rl.storage.lock import is_locked
 from lifelong_rl.storage.versions import installed
+from lifelong_rl.studies.grid import fit_name, grid_points, read_grid
 
 LISTS = {"sequences": "sequence", "agents": "agent", "methods": "method", "seeds": "seed"}
 """Lists of a block, and the field of a run that each is for."""
@@ -39,6 +42,8 @@ COMMON = tuple(
     if field.name not in (*LISTS.values(), *OPTIONS)
 )
 """Fields of a run that a block sets for all of its cells."""
+VARIED = tuple(name for name in COMMON if name not in (*MAY_CHANGE, "plugin"))
+"""Fields of a run that a grid may vary: what decides its numbers."""
 DEFAULTS = {"num_threads": 1}
 """Where a study differs from a run: the other cores have cells of their own."""
 QUICK = {"episodes": 1}
@@ -118,14 +123,17 @@ class Cell:
             config: Of the run in the folder.
             results: Of the run in the folder; empty unless it has finished.
         """
-        there, here = {"plugin": [*config.plugin]}, _flat(self.setup.config)
-        if {*config.plugin} <= {*self.setup.config.plugin}:  # others are not imported for this
-            there = _flat(prepare(config, config.plugin).config)
+        there, here = _deciding(config), _deciding(self.setup.config)
+        if {*config.plugin} <= {*self.setup.config.plugin}:
+            if there != here:  # what was added since is as it is by default
+                there = _deciding(prepare(config, config.plugin).config)
             there["plugin"] = here["plugin"]  # more of them decide nothing of a run without them
+        else:  # they are not imported for this, and only they tell what else it is
+            there, here = ({"plugin": fields["plugin"]} for fields in (there, here))
         if results:  # for the others, their checkpoints are checked when they go on
             there |= {"tasks": results["task_versions"], "MuJoCo": results["versions"]["mujoco"]}
             here |= {"tasks": self.setup.sequence.versions(), "MuJoCo": installed("mujoco")}
-        problem = _first_difference(there, here)
+        problem = tell_differences(there, here)
         if problem:
             raise UserError(
                 f"{self.path} holds another run ({problem}); move it away, or give the study "
@@ -157,6 +165,10 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
     other field of `RunConfig`, the same for its cells, but `agent_options` and `method_options`
     are given by the name of the agent or method: `method_options: {ewc: {strength: 1e3}}`.
 
+    A block may have a `grid`: lists of values for the same fields and options, of which each
+    combination is run, `grid: {method_options: {ewc: {strength: [1e2, 1e3]}}}`. What varies is
+    added to the names of the folders, as in arm3-sac-ewc-seed0-strength=100.
+
     The file holds a list of `blocks`; what stands beside them is for every block that does not
     say otherwise itself, and without `blocks` it is the only one. Cells that come twice are run
     once. If two blocks have cells that differ in options alone, one of the blocks needs a `name`:
@@ -172,7 +184,23 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
     Raises:
         UserError: The file cannot be read, or asks for what is not there or contradicts itself.
     """
-    content = read_mapping(path)
+    return make_study(read_mapping(path), path, runs, plugins)
+
+
+def make_study(
+    content: Mapping[str, Any],
+    path: Path,
+    runs: Path | None = None,
+    plugins: Collection[str] = (),
+) -> Study:
+    """The study that the content of a file asks for, see `read_study`.
+
+    Raises:
+        UserError: It asks for what is not there or contradicts itself.
+    """
+    content = dict(content)
+    if "space" in content:
+        raise UserError(f"{path} has a space to search; for that there is: lifelong-rl tune {path}")
     folder = content.pop("runs", f"runs/{path.stem}")
     blocks = content.pop("blocks", [{}])
     try:
@@ -181,16 +209,19 @@ def read_study(path: Path, runs: Path | None = None, plugins: Collection[str] = 
         raise UserError(f"{path}: {error}") from error
     if not (isinstance(blocks, list) and blocks):
         raise UserError(f"{path}: blocks must be a list of what the study has, not {blocks!r}")
-    _check_names(content, (*LISTS, *OPTIONS, *COMMON, "runs", "blocks"), path)
+    _check_names(content, (*LISTS, *OPTIONS, *COMMON, "grid", "runs", "blocks"), path)
+    load_plugins(plugins)  # which may have what a grid varies
+    content |= _read_grid(content, path)
     cells: dict[str, Cell] = {}
     merged = []
     for block in blocks:
         own = with_underscores(block, path)
-        _check_names(own, (*LISTS, *OPTIONS, *COMMON, "name"), path)
+        _check_names(own, (*LISTS, *OPTIONS, *COMMON, "grid", "name"), path)
+        own |= _read_grid(own, path)
         merged.append({**content, **own})
         for cell in _read_cells(merged[-1], path, runs or folder, plugins):
             other = cells.setdefault(cell.name, cell)
-            problem = _first_difference(_flat(other.setup.config), _flat(cell.setup.config))
+            problem = tell_differences(_deciding(other.setup.config), _deciding(cell.setup.config))
             if problem:
                 raise UserError(
                     f"{path}: {cell.name} comes twice ({problem}); give one of the blocks a name"
@@ -222,12 +253,20 @@ def _read_cells(
         chosen = check_fields(dict(zip(LISTS.values(), values, strict=True)), path)
         for kind, key in OPTIONS.items():
             chosen[kind] = block.get(kind, {}).get(chosen[LISTS[key]], {})
-        config = RunConfig(**check_fields({**DEFAULTS, **common, **chosen}, path))
-        folder = config.folder_name + ("" if name is None else f"-{name}")
+        given = check_fields({**common, **chosen}, path)
+        ending = "" if name is None else f"-{name}"
+        place = f"{path}: {RunConfig(**given).folder_name}{ending}"
         try:
-            yield Cell(runs / folder, prepare(config, plugins))
+            points = [*grid_points(block.get("grid", {}), given)]
         except UserError as error:
-            raise UserError(f"{path}: {folder}: {error}") from error
+            raise UserError(f"{place}: {error}") from error
+        for point in points:
+            config = RunConfig(**{**DEFAULTS, **point.over(given)})
+            try:
+                folder = fit_name(config.folder_name + ending, point.suffix)
+                yield Cell(runs / folder, prepare(config, plugins))
+            except UserError as error:
+                raise UserError(f"{place}{point.suffix}: {error}") from error
 
 
 def _with_plugins(cell: Cell, plugins: Iterable[str]) -> Cell:
@@ -256,13 +295,17 @@ def _check_names(content: Mapping[str, Any], known: tuple[str, ...], path: Path)
             raise UserError(f"{path}: {kind} must be given by {LISTS[key]}, not {given!r}")
 
 
+def _read_grid(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    return {"grid": read_grid(content["grid"], VARIED, path)} if "grid" in content else {}
+
+
 def _check_options(
     given: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
     """Raise UnknownNameError for options of an agent or method that none of the blocks has."""
     for kind, key in OPTIONS.items():
         known = {name for block in blocks for name in _read_list(block, key, path)}
-        for name in given.get(kind, {}):
+        for name in (*given.get(kind, {}), *given.get("grid", {}).get(kind, {})):
             if name not in known:
                 raise UnknownNameError(f"{LISTS[key]} in {kind}", str(name), known, see=str(path))
 
@@ -292,20 +335,6 @@ def _begin(setup: Setup) -> None:
         agent.begin_task(0, env)
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
+def _deciding(config: RunConfig) -> dict[str, Any]:
     """All that decides the numbers of a run, options one by one."""
-    flat: dict[str, Any] = {}
-    for name, value in config.as_dict().items():
-        if name in OPTIONS:
-            flat |= {f"{name}.{option}": entry for option, entry in value.items()}
-        elif name not in MAY_CHANGE:
-            flat[name] = value
-    return flat
-
-
-def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """Such as "seed 0, not 4"; None if there is none."""
-    for name in {**there, **here}:
-        if there.get(name) != here.get(name):
-            return f"{name} {there.get(name)!r}, not {here.get(name)!r}"
-    return None
+    return {name: value for name, value in flatten(config).items() if name not in MAY_CHANGE}

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
-from typing import Literal
+from statistics import mean, median
+from typing import Any, Literal
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
@@ -21,8 +21,10 @@ from lifelong_rl.runs.run_folder import RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
 from lifelong_rl.storage.lock import is_locked
+from lifelong_rl.storage.plain_file import NotPlainError, read_bytes
 from lifelong_rl.studies.executors.executor import KEPT, End, Executor, Job
 from lifelong_rl.studies.study import Cell
+from lifelong_rl.text import one_line
 
 CELL = (sys.executable, "-P", "-m", "lifelong_rl.studies.cell")
 """Program that runs or resumes the run in the folder named after it; -P keeps the modules of the
@@ -53,6 +55,8 @@ class Entry:
         message: Why it failed, was left out, or is to do again; what should be known of it if it
             has finished.
         seconds: What it took, if it is finished: learning and evaluating, all sessions together.
+        startup: Seconds from the start of its process to the begin of its run, as the last one took
+            that has begun; None before that.
         fraction: Of its steps that are done: by its metrics if it is running, by its checkpoints
             if it is to do.
         fraction_before: The same when this sweep started it.
@@ -65,6 +69,7 @@ class Entry:
     state: State = "to do"
     message: str = ""
     seconds: float = 0.0
+    startup: float | None = None
     fraction: float = 0.0
     fraction_before: float = 0.0
     started: float = 0.0
@@ -172,6 +177,16 @@ class SweepLoop:
                 end = max(end, ends)
         return end
 
+    def look_again(self) -> None:
+        """Find out how cells stand that other processes run, and what failed there."""
+        for entry in self.entries:
+            if entry.state in ("to do", "running elsewhere", "failed"):
+                entry.message = ""
+                self._look(entry)
+                if entry.state == "to do" and (failure := find_failure(entry.cell)):
+                    entry.state, entry.message = "failed", failure
+        self.executor.processes = max(len(self.entries_in("running elsewhere")), 1)
+
     def entries_in(self, state: State) -> list[Entry]:
         """The cells that stand so."""
         return [entry for entry in self.entries if entry.state == state]
@@ -201,7 +216,9 @@ class SweepLoop:
         try:
             entry.state = cell.find_state()
             if entry.state == "finished":
-                entry.seconds = RunFolder.open(cell.path).results()["cost"]["seconds"]
+                folder = RunFolder(cell.path, cell.setup.config)
+                entry.seconds = folder.results()["cost"]["seconds"]
+                entry.startup = _find_startup(cell)
             elif entry.state == "to do" and failure:
                 entry.state, entry.message = "failed", failure
             kept = entry.state == "to do"
@@ -263,6 +280,8 @@ class SweepLoop:
         if not self.executor.queues:
             for entry in self._running.values():
                 entry.fraction = find_fraction(entry.cell)
+                if entry.startup is None and entry.fraction > entry.fraction_before:
+                    entry.startup = _find_startup(entry.cell)
 
     def _end(self, entry: Entry, end: End) -> None:
         stopped = self.executor.queues and end.code in STOPPED
@@ -301,7 +320,7 @@ class SweepLoop:
 
 
 class Estimate:
-    """How long cells take, judged by those that are finished: seconds for each step.
+    """How long cells take, judged by those that are finished: seconds to start, and for each step.
 
     What a cell takes is that of others with its sequence, agent and method; if there are none, of
     those with its sequence and agent; or of all. As long as no cell is finished, those that are
@@ -314,30 +333,55 @@ class Estimate:
     def __init__(self, entries: Iterable[Entry]) -> None:
         finished: dict[tuple[str, ...], list[float]] = defaultdict(list)
         running: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        now = time.monotonic()
+        self._startups: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._now = time.monotonic()
         for entry in entries:
+            kinds = _kinds(entry.cell)
+            if entry.startup is not None:
+                for kind in kinds:
+                    self._startups[kind].append(entry.startup)
             done = entry.fraction - entry.fraction_before
             if entry.state == "finished":
                 rates, rate = finished, entry.seconds / entry.cell.num_steps
             elif entry.state == "running" and done > 0:
-                rates, rate = running, (now - entry.started) / (done * entry.cell.num_steps)
+                learning = max(self._now - entry.started - (entry.startup or 0.0), 0.0)
+                rates, rate = running, learning / (done * entry.cell.num_steps)
             else:
                 continue
-            for kind in _kinds(entry.cell):
+            for kind in kinds:
                 rates[kind].append(rate)
         self._rates = finished or running
 
     def seconds_left(self, entry: Entry) -> float | None:
         """What a cell takes from where it is to its end; None if nothing is known."""
-        seconds = self.seconds(entry.cell)
-        return None if seconds is None else seconds * (1 - entry.fraction)
+        seconds = self._learning(entry.cell)
+        return None if seconds is None else self._starting(entry) + seconds * (1 - entry.fraction)
 
     def seconds(self, cell: Cell) -> float | None:
-        """What a cell takes from its beginning to its end; None if nothing is known."""
+        """What a cell takes from its start to its end; None if nothing is known."""
+        seconds = self._learning(cell)
+        return None if seconds is None else self._startup(cell) + seconds
+
+    def _learning(self, cell: Cell) -> float | None:
         for kind in _kinds(cell):
             if kind in self._rates:
                 return mean(self._rates[kind]) * cell.num_steps
         return None
+
+    def _startup(self, cell: Cell) -> float:
+        """What a process takes to start: the median, as some may have waited for others."""
+        for kind in _kinds(cell):
+            if kind in self._startups:
+                return median(self._startups[kind])
+        return 0.0
+
+    def _starting(self, entry: Entry) -> float:
+        """What is left of the start of a cell's process."""
+        startup = self._startup(entry.cell)
+        if entry.state == "running":
+            begun = entry.fraction > entry.fraction_before
+            return 0.0 if begun else max(startup - (self._now - entry.started), 0.0)
+        return 0.0 if entry.state == "running elsewhere" and entry.fraction > 0 else startup
 
 
 def find_fraction(cell: Cell) -> float:
@@ -349,6 +393,25 @@ def find_fraction(cell: Cell) -> float:
         return float(parse_json(last, {"step": float})["step"]) / cell.num_steps
     except (OSError, ValueError):  # nothing is there yet
         return 0.0
+
+
+def find_failure(cell: Cell) -> str | None:
+    """What a cell said last that failed, in one line; None if it has not.
+
+    It is the last line of its log, or where no sweep ran it what its status says.
+    """
+    status: dict[str, Any] = {}
+    with contextlib.suppress(UserError):
+        status = RunFolder(cell.path, cell.setup.config).status()
+    if status.get("status") == "interrupted":  # it was tried again since
+        return None
+    with contextlib.suppress(OSError, NotPlainError):
+        log = read_bytes(cell.path / LOG).decode(errors="replace")
+        if lines := [line for line in log.splitlines() if line.strip()]:
+            return one_line(lines[-1])
+    if status.get("status") == "failed":
+        return one_line(status["message"]) or "it does not say why"
+    return None
 
 
 def describe_end(end: End) -> str:
@@ -388,6 +451,16 @@ def _fraction_kept(cell: Cell) -> float:
 def _cores(config: RunConfig) -> int:
     """Cores that a cell keeps busy."""
     return max(config.threads, config.num_threads)
+
+
+def _find_startup(cell: Cell) -> float | None:
+    """What the last process of a cell that has begun took to start; None if it does not tell."""
+    with contextlib.suppress(UserError):
+        for session in RunFolder(cell.path, cell.setup.config).sessions()[-1:]:
+            seconds = session.get("startup_seconds")
+            if isinstance(seconds, (int, float)) and seconds >= 0:
+                return float(seconds)
+    return None
 
 
 def _kinds(cell: Cell) -> list[tuple[str, ...]]:

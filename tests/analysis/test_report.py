@@ -105,6 +105,17 @@ def test_probability_of_improvement_counts_pairs(tmp_path):
     assert forgetting["value"] == found["value"]
 
 
+def test_methods_beyond_what_a_table_of_pairs_can_show_are_not_paired(tmp_path, monkeypatch):
+    monkeypatch.setattr("lifelong_rl.analysis.report.MOST_PAIRED", 2)
+    write_study(tmp_path / "few", {"ewc": 0.2, "si": 0.3, "joint": 0.0}, agents=("bc",))
+    write_study(tmp_path / "many", {"ewc": 0.2, "si": 0.3, "l2": 0.4}, agents=("sac",))
+    (section,) = report_on(tmp_path)["sections"]
+    assert list(section["improvement"]) == ["bc"]
+    assert section["notes"][-1] == (
+        "3 methods with sac are too many to be set against one another in pairs (at most 2)"
+    )
+
+
 def test_findings_tell_what_differs_and_what_does_not(tmp_path):
     for agent, lost in (("bc", 0.1), ("sac", 0.8)):
         methods = {"finetune": lost, "replay": 0.05, "clone": 0.05}

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from lifelong_rl.analysis.statistics import (
+    draw_by_task,
     improvement_interval,
     interquartile_mean,
     mean,
@@ -205,7 +206,9 @@ def test_the_interval_of_improvement_is_that_of_the_plain_bootstrap():
         resample(scores, 20_000, generator), resample(others, 20_000, generator)
     )
     expected = percentile_interval(plain)
-    found = improvement_interval(scores, others, 20_000, generator)
+    drawn = [draw_by_task(side, 20_000, generator) for side in (scores, others)]
+    found = improvement_interval(scores, others, *drawn)
     np.testing.assert_allclose(found, expected, atol=0.01)
     same = np.zeros((3, 2))
-    assert improvement_interval(same, same, 10, generator) == (0.5, 0.5)
+    drawn = [draw_by_task(same, 10, generator) for _ in range(2)]
+    assert improvement_interval(same, same, *drawn) == (0.5, 0.5)

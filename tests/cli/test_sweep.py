@@ -11,7 +11,7 @@ import pytest
 from toy_results import make_results
 from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
 
-from lifelong_rl.cli import main
+from lifelong_rl.cli import main, sweep_progress
 from lifelong_rl.cli.sweep import Sweep
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.studies.study import read_study
@@ -65,6 +65,8 @@ def test_a_cell_is_what_run_makes_of_it_and_is_known_again(study, capsys):
     assert lines[0].startswith("2 cells in found: 1 finished, 1 to do; ")
     assert lines[1].startswith("2/2 toy3-toy-ewc-seed1 finished in ")
     assert lines[2:] == ["2 cells in found: 2 finished", "compare: lifelong-rl compare found"]
+    manifest = json.loads(Path("found/toy3-toy-ewc-seed1/manifest.json").read_text())
+    assert manifest["sessions"][0]["startup_seconds"] > 0
     swept, by_hand = results(Path("found") / "toy3-toy-ewc-seed1"), results(Path("by-hand"))
     swept.pop("cost"), by_hand.pop("cost")
     assert swept == by_hand
@@ -129,6 +131,86 @@ def test_dry_run_lists_and_writes_nothing(quick, capsys):
     ]
     assert "failed: toy3-toy-ewc-seed1: found/toy3-toy-ewc-seed1 holds another run" in lines[-2]
     assert lines[-1] == "time left: about 1 min 00 s"
+
+
+def folders(quick):
+    """The folders of the cells of a study, by what their names end in."""
+    found = {}
+    for cell in read_study(quick, plugins=["toy_plugin"]).cells:
+        folder = RunFolder.create(cell.path, cell.setup.config)
+        folder.unlock()
+        found[cell.name.removeprefix("toy3-toy-")] = folder
+    return found
+
+
+def what_happens_while_it_waits(monkeypatch, events):
+    """Let something happen each time that the watch waits, and fail where it waits too often."""
+    waiting = iter(events)
+    monkeypatch.setattr(sweep_progress.time, "sleep", lambda seconds: next(waiting)())
+
+
+def test_a_watch_tells_what_others_do_until_all_is_done(quick, capsys, monkeypatch):
+    cells = folders(quick)
+    first, second, third, fourth = cells.values()
+
+    def begin():
+        first.lock()
+
+    def end():
+        first.write_results(make_results())
+        first.unlock()
+        second.write_status("failed", "task 1 of 3 'left' at step 7: NaN")
+        third.write_status("running")
+        (third.path / "sweep.log").write_text("Traceback\n  x\nno space left\n\n")
+
+    def go_on():
+        third.write_status("interrupted", "stopped in task 1")
+        fourth.write_results(make_results())
+
+    def finish():
+        third.write_results(make_results())
+
+    what_happens_while_it_waits(monkeypatch, [begin, lambda: None, end, go_on, finish])
+    code, lines = sweep(capsys, "--watch")
+    failed = "failed: toy3-toy-ewc-seed0: task 1 of 3 'left' at step 7: NaN"
+    log = third.path / "sweep.log"
+    assert lines == [
+        "4 cells in found: 4 to do",
+        "4 cells in found: 1 running elsewhere, 3 to do",
+        "4 cells in found: 1 finished, 2 failed, 1 to do",
+        failed,
+        f"failed: toy3-toy-finetune-seed1: no space left (more in {log})",
+        "4 cells in found: 2 finished, 1 failed, 1 to do",
+        failed,
+        "4 cells in found: 3 finished, 1 failed",
+        failed,
+    ]
+    assert code == 1
+    assert not (first.path.parent / "events").exists()  # nothing was run
+
+
+def test_a_watch_on_a_terminal_names_failures_beside_what_runs(quick, monkeypatch):
+    cells = folders(quick)
+    first, second, third, fourth = cells.values()
+    first.lock()
+    first.metrics.write_text(json.dumps({"step": 360}) + "\n")
+    second.write_status("failed", "task 1: the [loss] is NaN")
+    terminal = Terminal()
+    shown = []
+
+    def finish():
+        shown.append(terminal.getvalue())
+        first.unlock()
+        for folder in (first, third, fourth):
+            folder.write_results(make_results())
+
+    what_happens_while_it_waits(monkeypatch, [finish])
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["sweep", *PLUGIN, "s.yaml", "--watch"]) == 1
+    assert "toy3-toy-finetune-seed0" in shown[0] and " 50%" in shown[0]
+    assert "toy3-toy-ewc-seed0" in shown[0] and "task 1: the [loss] is NaN" in shown[0]
 
 
 def test_unsupported_pairs_are_told_once_and_are_no_failure(quick, capsys):

@@ -3,18 +3,30 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard import context
+from tensorboard.backend.event_processing import data_provider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.hparams import plugin_data_pb2
-from toy_runs import PLUGIN, metric_lines, results, run_toy
+from tensorboard.plugins.hparams import api_pb2, backend_context, plugin_data_pb2
+from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, run_toy, without_speed
 
 from lifelong_rl.cli import main
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs import loop
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.evaluation import Evaluator
+from lifelong_rl.runs.reporters import Reporter
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
 from lifelong_rl.storage import metrics_log
 from lifelong_rl.storage.metrics_log import MetricsLog
 
@@ -174,7 +186,168 @@ def test_tensorboard_is_told_the_layout_and_what_the_run_is(tmp_path):
 
     facts = content("_hparams_/session_start_info").session_start_info.hparams
     assert facts["method"].string_value == "ewc" and facts["seed"].number_value == 4
-    assert "strength=" in facts["method_options"].string_value
-    experiment = content("_hparams_/experiment").experiment
-    assert {info.name for info in experiment.hparam_infos} == set(facts)
-    assert {info.name.tag for info in experiment.metric_infos} <= set(tags)
+    assert facts["method_options.strength"].number_value == 10_000.0
+    assert facts["method_options.decay"].string_value == "null"
+    assert facts["steps_per_task"].number_value == 240
+    assert "_hparams_/experiment" not in events.Tags()["tensors"]  # it would hide other runs' facts
+
+
+def test_tensorboard_has_a_column_of_numbers_for_each_option_of_any_run(tmp_path):
+    """Its plug-in, asked as its page asks it, about runs of two methods."""
+    run_toy(tmp_path / "a", "--quiet", "--method", "ewc", "--method-options", "strength=7")
+    run_toy(tmp_path / "b", "--quiet", "--method", "clone", "--seed", "1")
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
+    backend = backend_context.Context(TBContext(data_provider=provider))
+    known = backend.hparams_metadata(context.RequestContext(), "")
+    experiment = backend.experiment_from_metadata(
+        context.RequestContext(),
+        "",
+        True,
+        known,
+        provider.list_hyperparameters(context.RequestContext(), experiment_ids=[""], limit=None),
+    )
+    columns = {info.name: info for info in experiment.hparam_infos}
+    numbers = {name for name, info in columns.items() if info.type == api_pb2.DATA_TYPE_FLOAT64}
+    assert {
+        "seed",
+        "steps_per_task",
+        "method_options.strength",
+        "method_options.per_task",
+    } <= numbers
+    assert columns["method"].type == api_pb2.DATA_TYPE_STRING
+    assert "so_far/forgetting" in {info.name.tag for info in experiment.metric_infos}
+
+
+class Follower(Reporter):
+    """Notes what it is told, and fails when it is told a step."""
+
+    def __init__(self, fails=False):
+        self.fails, self.lines, self.pictures, self.warnings = fails, [], [], []
+
+    def logged(self, kind, step, task, values):
+        if self.fails:
+            raise OSError("no space")
+        self.lines.append((kind, step, task, values))
+
+    def pictured(self, step, pictures):
+        self.pictures.append((step, sorted(pictures)))
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def follow(path, monkeypatch, **trackers):
+    """A run that a reporter follows, and these trackers beside it."""
+    monkeypatch.setattr(loop, "make_trackers", lambda names: trackers)
+    config = RunConfig(
+        sequence="toy3", agent="toy", plugin=("toy_plugin",), steps_per_task=240, num_envs=4,
+        eval_episodes=6, eval_points=4,
+    )  # fmt: skip
+    folder = RunFolder.create(path, config)
+    follower = Follower()
+    found = loop.SequenceLoop(prepare(config, ["toy_plugin"])).run(folder, follower)
+    folder.unlock()
+    return found, follower
+
+
+def test_a_reporter_is_told_what_the_file_holds(tmp_path, monkeypatch):
+    _, follower = follow(tmp_path / "run", monkeypatch)
+    told = [
+        {"type": kind, "step": step, "task": task, "values": values}
+        for kind, step, task, values in follower.lines
+    ]
+    assert told == metric_lines(tmp_path / "run")
+    pictures = ["performance_matrix", "success_over_sequence"]
+    assert follower.pictures == [(step, pictures) for step in (0, 240, 480, 720)]
+
+
+def test_a_tracker_that_fails_is_told_no_more_and_the_run_goes_on(tmp_path, monkeypatch):
+    broken, fine = Follower(fails=True), Follower()
+    found, follower = follow(tmp_path / "run", monkeypatch, broken=broken, fine=fine)
+    assert found["performance_matrix"]
+    assert follower.warnings == ["broken does not follow this run any more (OSError: no space)"]
+    assert broken.pictures == [] and len(fine.lines) == len(follower.lines)
+
+
+def test_runs_without_tensorboard_have_the_same_numbers(tmp_path):
+    assert run_toy(tmp_path / "with", "--quiet") == 0
+    assert run_toy(tmp_path / "without", "--quiet", "--track") == 0
+    assert not (tmp_path / "without" / "tb").exists()
+    lines = [without_speed(metric_lines(tmp_path / name)) for name in ("with", "without")]
+    assert lines[0] == lines[1]
+    stopped = results(tmp_path / "without")
+    assert stopped["performance_matrix"] == results(tmp_path / "with")["performance_matrix"]
+
+
+def test_a_tracker_that_is_not_known_or_not_installed_is_answered(tmp_path, monkeypatch, capsys):
+    assert run_toy(tmp_path / "run", "--track", "wandbb") == 2
+    assert "wandbb" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert run_toy(tmp_path / "run", "--track", "wandb") == 2
+    assert "--track wandb needs Weights & Biases: pip install 'lifelong-rl[wandb]'" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+class FakeWandb(types.ModuleType):
+    """Notes what is asked of Weights & Biases."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.inits, self.rows, self.finished = [], [], 0
+        self.Settings = dict
+        self.Image = lambda picture: picture.shape
+
+    def init(self, **arguments):
+        self.inits.append(arguments)
+        return self
+
+    def define_metric(self, name, step_metric):
+        assert (name, step_metric) == ("*", "step")
+
+    def log(self, row):
+        self.rows.append(row)
+
+    def finish(self):
+        self.finished += 1
+
+
+def test_weights_and_biases_is_told_what_the_file_holds(tmp_path, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    path = tmp_path / "run"
+    assert run_toy(path, "--quiet", "--track", "wandb", "--method", "ewc") == 0
+    assert not (path / "tb").exists()
+    (given,) = fake.inits
+    assert (given["dir"], given["mode"], given["name"]) == (str(path), "offline", "run")
+    assert given["config"]["method_options.strength"] == 10_000.0
+    rows = [row for row in fake.rows if "performance_matrix" not in row]
+    assert rows == [{**line["values"], "step": line["step"]} for line in metric_lines(path)]
+    assert len(fake.rows) - len(rows) == 4 and fake.finished == 1
+    assert main(["resume", *PLUGIN, str(path), "--from", "task-002", "--quiet"]) == 0
+    assert fake.inits[1]["id"] == given["id"] and fake.inits[1]["resume"] == "allow"
+
+
+@pytest.mark.slow
+def test_weights_and_biases_itself_writes_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    code = "import sys; from lifelong_rl.cli import main; sys.exit(main(sys.argv[1:]))"
+    path = tmp_path / "run"
+    toy = str(Path(__file__).parents[1] / "toy")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", *TOY, *SMALL, "--track", "wandb", "--run-dir", path],
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}:{toy}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "does not follow" not in done.stderr
+    (written,) = (path / "wandb").glob("offline-run-*/*.wandb")
+    assert written.stat().st_size > 1000
+    assert run_toy(tmp_path / "plain", "--quiet") == 0
+    expected = results(tmp_path / "plain")["performance_matrix"]
+    assert results(path)["performance_matrix"] == expected

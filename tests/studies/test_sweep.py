@@ -132,7 +132,7 @@ def test_a_folder_with_another_run_fails_and_stays_as_it_is(tmp_path):
     assert states(sweep) == ["to do", "failed", "to do", "to do"]
     sweep.run()
     assert states(sweep) == ["finished", "failed", "failed", "failed"]
-    assert "holds another run (agent 'sac', not 'toy')" in sweep.entries[1].message
+    assert "holds another run (agent 'sac', not 'toy'; seed 0, not 1)" in sweep.entries[1].message
     assert "is not empty and holds no run" in sweep.entries[2].message
     assert "is a file" in sweep.entries[3].message
     mine = {runs / "plan.json", runs / "events"}
@@ -310,6 +310,43 @@ def test_time_left_is_that_of_the_last_to_end(tmp_path):
         now.state, now.fraction, now.seconds = state, fraction, 100.0
     # one processor is free after 10 s and then after 110, the other after 50 and then after 125
     assert sweep.seconds_left() == pytest.approx(125)
+
+
+def test_the_time_left_counts_the_start_of_each_process(tmp_path):
+    """A hundred cells of a second each take the time of a hundred starts."""
+    sweep = loop(tmp_path / "runs", range(4), processes=1)
+    done, waiting, *running = sweep.entries
+    done.state, done.seconds, done.startup = "finished", 10.0, 6.0
+    waiting.fraction = 0.5
+    assert Estimate(sweep.entries).seconds(waiting.cell) == 16.0
+    assert Estimate(sweep.entries).seconds_left(waiting) == 6.0 + 5.0
+    now = time.monotonic()
+    for entry, begun, started in zip(running, (0.25, 0.0), (now - 60, now - 60), strict=True):
+        entry.state, entry.fraction, entry.started = "running", begun, started
+    left = [Estimate(sweep.entries).seconds_left(entry) for entry in running]
+    assert left == [7.5, 10.0]  # of the second, the start takes longer than it should
+    running[1].started = now - 2
+    assert Estimate(sweep.entries).seconds_left(running[1]) == pytest.approx(14.0, abs=1.0)
+
+
+def test_what_runs_tells_of_its_steps_without_its_start(tmp_path):
+    sweep = loop(tmp_path / "runs", range(2))
+    entry, other = sweep.entries
+    entry.state, entry.fraction, entry.startup = "running", 0.5, 6.0
+    entry.started = time.monotonic() - 16
+    assert Estimate(sweep.entries).seconds(other.cell) == pytest.approx(26.0, abs=1.0)
+
+
+def test_what_a_start_took_is_read_from_the_manifest(tmp_path):
+    sweep = loop(tmp_path / "runs", range(4))
+    sweep.run()
+    for told, entry in zip((5.0, 8.0, None, -1.0), sweep.entries, strict=True):
+        session = {} if told is None else {"startup_seconds": told}
+        manifest = {"sessions": [{"startup_seconds": 99.0}, session]}
+        (entry.cell.path / "manifest.json").write_text(json.dumps(manifest))
+    again = loop(tmp_path / "runs", range(4))
+    assert [entry.startup for entry in again.entries] == [5.0, 8.0, None, None]
+    assert Estimate(again.entries).seconds(again.entries[0].cell) == 66.5
 
 
 def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):
