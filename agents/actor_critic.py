@@ -102,8 +102,9 @@ class Draw(NamedTuple):
 
     def first(self, n: int) -> Draw:
         """The same for the first `n` rows."""
-        *parts, trace = self
-        return Draw(*[part.narrow(0, 0, n) for part in parts], trace.first(n))
+        parts = (self.actions, self.log_prob, self.slope, self.spread, self.inside)
+        actions, log_prob, slope, spread, inside = [part.narrow(0, 0, n) for part in parts]
+        return Draw(actions, log_prob, slope, spread, inside, self.trace.first(n))
 
 
 class Actor(FeatureModule):

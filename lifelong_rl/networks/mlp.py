@@ -58,7 +58,7 @@ class StackedLayerNorm(nn.Module):
         self.plain = torch.ones(dim), torch.zeros(dim)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StackedLayerNorm:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.plain = fn(self.plain[0]), fn(self.plain[1])
         return self
 
