@@ -103,7 +103,7 @@ class Draw(NamedTuple):
     def first(self, n: int) -> Draw:
         """The same for the first `n` rows."""
         parts = (self.actions, self.log_prob, self.slope, self.spread, self.inside)
-        actions, log_prob, slope, spread, inside = (part[:n] for part in parts)
+        actions, log_prob, slope, spread, inside = [part.narrow(0, 0, n) for part in parts]
         return Draw(actions, log_prob, slope, spread, inside, self.trace.first(n))
 
 

@@ -136,8 +136,8 @@ class SACActor(AgentComponent):
         n, dim = observations.shape[0], network.spec.output_dim // 2
         rows = torch.cat([observations, batch["next_observations"]])
         noise = torch.empty(2 * n, dim, dtype=network.heads.weight.dtype, device=rows.device)
-        noise[:n].normal_()  # in the order of two passes
-        noise[n:].normal_()
+        noise.narrow(0, 0, n).normal_()  # in the order of two passes
+        noise.narrow(0, n, n).normal_()
         if task is not None:
             known = one_task(task, self.num_tasks)
             if known is None:
@@ -148,8 +148,8 @@ class SACActor(AgentComponent):
         self._draw = draw.first(n)
         self._next = (
             (batch["next_observations"], batch.get("task")),
-            draw.actions[n:],
-            draw.log_prob[n:],
+            draw.actions.narrow(0, n, n),
+            draw.log_prob.narrow(0, n, n),
         )
         return {"policy_actions": self._draw.actions, "policy_log_prob": self._draw.log_prob}
 
@@ -183,7 +183,8 @@ class SACActor(AgentComponent):
         by_value = torch.zeros_like(values).scatter_(0, index.view(1, n, 1), -1 / n)
         _, by_input = critic.pull(trace, by_value, parameters=False, inputs=True)
         assert by_input is not None
-        by_action = by_input[:, -draw.actions.shape[1] :]
+        size = draw.actions.shape[1]
+        by_action = by_input.narrow(1, by_input.shape[1] - size, size)
         return loss, self.module.pull(network, draw, by_action, alpha.view(-1, 1) / n)
 
     def loss(self, batch: Batch) -> Tensor:

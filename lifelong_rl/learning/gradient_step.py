@@ -89,10 +89,9 @@ def gradient_step(
         )
     measured = {"loss": _finite(loss, "loss", component)}
     if known is not None:
-        stepped = {id(parameter) for parameter in own}
-        for parameter, gradient in known[1]:
-            if id(parameter) in stepped:
-                parameter.grad = gradient
+        found_by_id = {id(parameter): gradient for parameter, gradient in known[1]}
+        for parameter in own:
+            parameter.grad = found_by_id.get(id(parameter))
     elif loss.requires_grad:
         loss.backward(inputs=own)
 

@@ -52,7 +52,7 @@ def split_batch(batch: Batch, num_tasks: int, known: int | None = None) -> Batch
     if known is not None and num_tasks > 1:
         for name in OBSERVATIONS:
             if name in batch:
-                parted[name] = batch[name][:, :-num_tasks]
+                parted[name] = batch[name].narrow(1, 0, batch[name].shape[1] - num_tasks)
         return with_task(parted, num_tasks, known)
     for name in OBSERVATIONS:
         if name in batch:

@@ -54,15 +54,13 @@ class StackedLayerNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(copies, 1, dim))
         self.bias = nn.Parameter(torch.zeros(copies, 1, dim))
-        self._plain = torch.ones(dim), torch.zeros(dim)
+        # scale 1 and shift 0: torch normalises at half the speed where it is given none
+        self.plain = torch.ones(dim), torch.zeros(dim)
 
-    @property
-    def plain(self) -> tuple[Tensor, Tensor]:
-        """Scale 1 and shift 0: torch normalises at half the speed where it is given none."""
-        one, zero = self._plain
-        if one.device != self.weight.device or one.dtype != self.weight.dtype:
-            self._plain = one, zero = one.to(self.weight), zero.to(self.weight)
-        return one, zero
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StackedLayerNorm:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.plain = fn(self.plain[0]), fn(self.plain[1])
+        return self
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise (copies, n, dim) over its last axis."""
@@ -75,8 +73,7 @@ class Trace(NamedTuple):
 
     Attributes:
         inputs: As given, (n, in).
-        head: The rows of the heads' weights that belong to the task; or the task of each row of
-            inputs, (n,) of int64.
+        head: The task of all rows of inputs, or of each, (n,) of int64.
         normed: What the norm is given, and what it makes of that before scale and shift, (copies,
             n, units); mean and 1 / standard deviation of each row, (copies, n, 1). Empty without a
             norm.
@@ -84,17 +81,17 @@ class Trace(NamedTuple):
     """
 
     inputs: Tensor
-    head: slice | Tensor
+    head: int | Tensor
     normed: tuple[Tensor, ...]
     features: list[Tensor]
 
     def first(self, n: int) -> Trace:
         """The same for the first `n` rows."""
         return Trace(
-            self.inputs[:n],
-            self.head if isinstance(self.head, slice) else self.head[:n],
-            tuple(part[:, :n] for part in self.normed),
-            [part[:, :n] for part in self.features],
+            self.inputs.narrow(0, 0, n),
+            self.head if isinstance(self.head, int) else self.head.narrow(0, 0, n),
+            tuple([part.narrow(1, 0, n) for part in self.normed]),
+            [part.narrow(1, 0, n) for part in self.features],
         )
 
 
@@ -210,11 +207,10 @@ class MultiHeadMLP(TaskNetwork):
             outputs = select_head(_linear(x, weight, bias), task, tasks)
             assert task is not None
             return outputs, Trace(inputs, task, normed, features)
-        head = self.rows_of_head(index)
         if tasks > 1:
-            weight, bias = weight[:, head], bias[:, head]
-        outputs = _linear(x, weight, bias)
-        return outputs, Trace(inputs, head, normed, features)
+            size = self.spec.output_dim
+            weight, bias = weight.narrow(1, index * size, size), bias.narrow(1, index * size, size)
+        return _linear(x, weight, bias), Trace(inputs, index, normed, features)
 
     def pull(
         self, trace: Trace, gradient: Tensor, *, parameters: bool = True, inputs: bool = False
@@ -235,19 +231,22 @@ class MultiHeadMLP(TaskNetwork):
         layers, heads, norm = self._parts
         tasks = self.spec.num_tasks
         weight: Tensor = heads.weight
+        known: tuple[int, int] | None = None  # first output of the task's head, and their number
         if isinstance(trace.head, Tensor):
             gradient = spread_over_heads(gradient, trace.head, tasks)
+        elif tasks > 1:
+            known = trace.head * self.spec.output_dim, self.spec.output_dim
         if parameters:
             of_weight = torch.bmm(gradient.mT, trace.features[-1])
             of_bias = gradient.sum(dim=1)
-            if tasks > 1 and isinstance(trace.head, slice):
+            if known is not None:
                 of_one_weight, of_one_bias = of_weight, of_bias
                 of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(heads.bias)
-                of_weight[:, trace.head] = of_one_weight
-                of_bias[:, trace.head] = of_one_bias
+                of_weight.narrow(1, *known).copy_(of_one_weight)
+                of_bias.narrow(1, *known).copy_(of_one_bias)
             found += [(heads.weight, of_weight), (heads.bias, of_bias)]
-        if tasks > 1 and isinstance(trace.head, slice):
-            weight = weight[:, trace.head]
+        if known is not None:
+            weight = weight.narrow(1, *known)
         for depth in range(len(layers) - 1, -1, -1):
             gradient = torch.bmm(gradient, weight)
             features = trace.features[depth]
