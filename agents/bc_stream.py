@@ -58,7 +58,7 @@ class BCStream(ImitationLearner):
                 there are no updates until they are over (untuned: as SAC's).
             updates_per_step: Updates for each environment step; they are done after a step of all
                 environments together, and fractions of an update are owed to later steps (untuned:
-                as SAC's).
+                as many as SAC's policy makes).
         """
 
         learning_starts: Whole = 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lifelong_rl.agents.sight import PictureExtractor
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.learning import Batch, Component, split_task
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.options import Positive
 
 
 class ImitationLearner(SupervisedLearner):
@@ -33,6 +35,17 @@ class ImitationLearner(SupervisedLearner):
         method: See `TaskLearner`.
         **arguments: As for `SupervisedLearner`.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(SupervisedLearner.Options):
+        """Options of every imitation learner.
+
+        Attributes:
+            updates_per_step: Updates for each of the steps that a task is learned for (untuned: as
+                many as SAC's policy makes).
+        """
+
+        updates_per_step: Positive = 0.25
 
     policy: Actor
 

@@ -53,7 +53,8 @@ class TaskLearner(ABC):
                 for a CPU).
             layer_norm: LayerNorm and tanh after the first layer (Wolczyk et al. 2021, appendix A).
             learning_rate: Of all optimizers (Wolczyk et al. 2021, in their implementation).
-            batch_size: Rows in an update (Haarnoja et al. 2018b, table 1).
+            batch_size: Rows in an update (measured, see docs/settings.md; 256 in Haarnoja
+                et al. 2018b).
             reset_optimizers: Forget the optimizers' moments at a task switch (as Continual World).
                 Without this, stale momentum keeps moving the heads of old tasks.
         """
@@ -61,7 +62,7 @@ class TaskLearner(ABC):
         hidden: Layers = (128, 128)
         layer_norm: bool = True
         learning_rate: Positive = 1e-3
-        batch_size: Count = 256
+        batch_size: Count = 160
         reset_optimizers: bool = True
 
     sees: ClassVar[bool] = False

@@ -82,7 +82,8 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         Attributes:
             hidden: Units of each hidden layer, of the actor and of each critic (untuned: half of
                 the units of Haarnoja et al. 2018b, for a CPU).
-            batch_size: Transitions in an update (Haarnoja et al. 2018b, table 1).
+            batch_size: Transitions in an update (measured with SAC, see docs/settings.md; 256 in
+                Haarnoja et al. 2018b, table 1).
             gamma: Discount per control step (untuned: looks 33 of an episode's 50 steps ahead).
             tau: Step of the target networks towards the networks at each update (Haarnoja et al.
                 2018b, table 1).

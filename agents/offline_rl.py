@@ -63,17 +63,17 @@ class OfflineRL(SupervisedLearner):
 
         Attributes:
             hidden: Units of each hidden layer, of the actor and of each critic (untuned: as SAC's).
-            batch_size: Transitions in an update (Fujimoto & Gu 2021).
+            batch_size: Transitions in an update (untuned: as SAC's).
             updates_per_step: Critic updates for each of the steps that a task is learned for
                 (untuned: as SAC's).
             gamma: Discount per control step (untuned: as SAC's).
             tau: Step of the target networks towards the networks at each of the actor's updates
-                (Fujimoto & Gu 2021).
+                (untuned: as SAC's).
             alpha: Weight of the critic against the recorded actions (paper: 2.5). The valves need
                 less, such as 0.1: so few demonstrations do not tell the critic what nine joints
                 could do.
-            policy_delay: Critic updates for each update of the actor and the targets (untuned;
-                paper: 2). With 1 the policy makes as many updates as those of BC and SAC do.
+            policy_delay: Critic updates for each update of the actor and the targets (Fujimoto & Gu
+                2021). The policy makes as many updates as those of BC and SAC do.
             target_policy_noise: Standard deviation of the noise on the target policy (Fujimoto & Gu
                 2021).
             target_noise_clip: Bound of that noise (Fujimoto & Gu 2021).
@@ -83,9 +83,9 @@ class OfflineRL(SupervisedLearner):
         """
 
         gamma: Share = 0.97
-        tau: PositiveShare = 0.005
+        tau: PositiveShare = 0.01
         alpha: NonNegative = 2.5
-        policy_delay: Count = 1
+        policy_delay: Count = 2
         target_policy_noise: NonNegative = 0.2
         target_noise_clip: NonNegative = 0.5
         episodes: Count = 100

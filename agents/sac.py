@@ -29,7 +29,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Objective, StateTree, gradient_step
 from lifelong_rl.learning.adam import FusedAdam
-from lifelong_rl.options import Count, Matches, NonNegative
+from lifelong_rl.options import Count, Matches, NonNegative, PositiveShare
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.vision.eyes import Eyes
 
@@ -66,24 +66,25 @@ class SAC(OffPolicyLearner, sb3.SAC):
         """Options of SAC.
 
         Attributes:
-            tau: Step of the target critics towards the critics at each update (Haarnoja et al.
-                2018b, table 1).
+            tau: Step of the target critics towards the critics at each update (measured, see
+                docs/settings.md; 0.005 in Haarnoja et al. 2018b, table 1).
             ent_coef: A fixed entropy coefficient, or auto, which learns it from 1 on, or
                 auto_INITIAL (learned as in Haarnoja et al. 2018b, section 5; its start is untuned).
             target_entropy: Of the policy where the coefficient is learned; auto is −action_dim
                 (Haarnoja et al. 2018b, table 1).
             policy_delay: Critic updates for each update of the actor and the entropy coefficient
-                (Fujimoto et al. 2018, section 6.1; see docs/results/learnability_settings.json).
+                (Fujimoto et al. 2018, section 6.1; measured, see docs/settings.md).
             reset_entropy: Start each task with the initial entropy coefficient (as Continual
                 World's implementation, with a coefficient for each task). Without this it starts
                 with the last task's.
         """
 
+        tau: PositiveShare = 0.01
         ent_coef: (
             NonNegative | Annotated[str, Matches(r"auto(_\d[\d.e+-]*)?", "auto or auto_INITIAL")]
         ) = "auto_0.1"
         target_entropy: Literal["auto"] | float = "auto"
-        policy_delay: Count = 1
+        policy_delay: Count = 2
         reset_entropy: bool = True
 
     sees = True

@@ -12,6 +12,8 @@ WITHOUT_EFFECT = {"finetune": ("scope",), "joint": ("scope",), "l2": ("samples",
 """Options that decided nothing, or decide nothing now, by method: they are left out."""
 BEFORE = {"ewc": {"floor": 0.0}, "mas": {"floor": 0.0}}
 """Options that came later, by method: what a run did that did not have them."""
+BEFORE_OF_AGENTS = {"sac": {"policy_delay": 1}}
+"""The same, by agent."""
 RETRAINS = ("packnet", "den")
 RETRAINED, FORMER_RETRAINED = "retrain_updates", 500
 """What their `retrain_share` was before, and its default."""
@@ -27,10 +29,13 @@ def update_fields(fields: Mapping[str, Any], *, complete: bool = False) -> dict[
     """
     if complete and "eval_episodes" in fields:  # once of the curves too
         fields = {"curve_episodes": fields["eval_episodes"], **fields}
+    agent, agent_options = fields.get("agent"), fields.get("agent_options")
+    if complete and isinstance(agent, str) and isinstance(agent_options, Mapping) and agent_options:
+        agent_options = {**BEFORE_OF_AGENTS.get(agent, {}), **agent_options}
+        fields = {**fields, "agent_options": agent_options}
     method, options = fields.get("method"), fields.get("method_options")
     if not isinstance(method, str) or not isinstance(options, Mapping):
         return dict(fields)
-    agent_options = fields.get("agent_options")
     rate = agent_options.get("updates_per_step") if isinstance(agent_options, Mapping) else None
     numbers = [n for n in (rate, fields.get("steps_per_task")) if isinstance(n, (int, float))]
     try:

@@ -95,7 +95,7 @@ def test_the_expert_drives_first_and_then_the_policy() -> None:
 
 
 def test_it_learns_what_the_expert_does_where_it_goes_itself() -> None:
-    agent = build(hidden=(64,), batch_size=64, learning_rate=3e-3)
+    agent = build(hidden=(64,), batch_size=64, learning_rate=3e-3, updates_per_step=0.5)
     env, _ = learn(agent, steps=1500)
     late = np.concatenate(env.seen[-40:])
     assert np.abs(agent.act(late) - np.clip(-late[:, :2], -2, 2)).max() < 0.3

@@ -47,6 +47,15 @@ def test_folders_hold_former_options(tmp_path: Path, method, former, current) ->
         load_checkpoint(path, other.as_dict())
 
 
+def test_the_actor_of_a_former_folder_is_updated_as_often_as_its_critics(tmp_path: Path) -> None:
+    fields = prepare(RunConfig()).config.as_dict()
+    assert fields["agent_options"].pop("policy_delay") == 2
+    (tmp_path / "config.yaml").write_text(dump_yaml(fields))
+    config = prepare(RunFolder.open(tmp_path).config).config
+    assert config.agent_options["policy_delay"] == 1
+    assert config.agent_options["updates_per_step"] == fields["agent_options"]["updates_per_step"]
+
+
 def test_curves_of_a_former_folder_have_the_episodes_of_its_matrix(tmp_path: Path) -> None:
     fields = prepare(RunConfig(eval_episodes=30)).config.as_dict()
     assert fields.pop("curve_episodes") == 12
