@@ -56,7 +56,12 @@ def compare_stay_close(path: Path, **config: Any) -> None:
 
 def test_the_readmes_method_lets_later_tasks_be_learned(tmp_path: Path) -> None:
     compare_stay_close(
-        tmp_path, sequence="reach,drawer-open", agent="bc", steps_per_task=1000, eval_episodes=20
+        tmp_path,
+        sequence="reach,drawer-open",
+        agent="bc",
+        agent_options={"batch_size": 256, "updates_per_step": 0.5},
+        steps_per_task=1000,
+        eval_episodes=20,
     )
 
 

@@ -205,7 +205,7 @@ def whole_configs(draw: Any) -> RunConfig:
     """Configurations in which any field may be set."""
     fields = {
         name: st.lists(NAMES, min_size=1, max_size=3).map(tuple)
-        if get_origin(parts(one.annotation)[0]) is tuple
+        if get_args(parts(one.annotation)[0])[:1] == (str,)
         else NAMES
         if parts(one.annotation) == (str, [])
         else allowed(one.annotation)

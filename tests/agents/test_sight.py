@@ -488,7 +488,8 @@ def agent_seed(task_id: int) -> int:
 
 def test_a_column_that_only_pictures_tell_is_found() -> None:
     """Cloning from scratch would not do without an encoder that learns."""
-    agent = build("bc", given=eyes("finetuned", shift=0), episodes=60, hidden=(32,), batch_size=32)
+    small = {"hidden": (32,), "batch_size": 32, "updates_per_step": 0.5}
+    agent = build("bc", given=eyes("finetuned", shift=0), episodes=60, **small)
     shown = toys().demonstrations(20, 99, 0.0)
     before = np.square(agent.act(shown["observations"]) - shown["expert_actions"]).mean()
     learn(agent, 0, steps=500)

@@ -340,7 +340,7 @@ def _told(code: int, lines: list[str]) -> Iterator[str]:
     if code == 0:
         return
     told = [line for line in lines if line.startswith("lifelong-rl: ")]
-    if code not in (1, 2, 129, 130, 143) or len(told) != 1 or len(lines) != 1:
+    if code not in (1, 2, 129, 130, 138, 143) or len(told) != 1 or len(lines) != 1:
         yield f"it ended with {code} and said {lines[-6:]}"
     elif "unexpected" in told[0]:
         yield told[0]

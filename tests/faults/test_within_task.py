@@ -18,7 +18,7 @@ from lifelong_rl.runs.endings import NUMBERS
 RESUMABLE = [*TOY[:-1], "toy-resumable"]
 WITHIN = "task-001-step-000000100"
 FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-EVENTS = 253
+EVENTS = 291
 """File events of the resumable toy's run with checkpoints at `PLACES`."""
 PLACES = ((0, 12), (0, 28), (1, 12), (1, 28))
 
