@@ -103,7 +103,7 @@ class TaskReplayBuffer(ReplayBuffer):
         """Called before a step is added."""
 
     def reserve(self, steps: int) -> None:
-        """Make room for so many steps of all environments, where there is not all of it."""
+        """Make the arrays at least `steps` steps of all environments long."""
 
     def _keep(self, rows: np.ndarray) -> np.ndarray:
         """What is held of rows that environments show."""

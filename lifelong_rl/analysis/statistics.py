@@ -175,7 +175,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _draw_counts(count: int, reps: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each of so many is drawn, for each resample: (reps, count)."""
+    """How often each of `count` rows is drawn, for each resample: (reps, count)."""
     picks = generator.integers(max(count, 1), size=(reps, count))
     cells = np.arange(reps)[:, None] * count + picks
     return np.bincount(cells.ravel(), minlength=reps * count).reshape(reps, count)

@@ -208,8 +208,8 @@ class MultiHeadMLP(TaskNetwork):
             assert task is not None
             return outputs, Trace(inputs, task, normed, features)
         if tasks > 1:
-            size = self.spec.output_dim
-            weight, bias = weight.narrow(1, index * size, size), bias.narrow(1, index * size, size)
+            first, size = self.rows_of_head(index).start, self.spec.output_dim
+            weight, bias = weight.narrow(1, first, size), bias.narrow(1, first, size)
         return _linear(x, weight, bias), Trace(inputs, index, normed, features)
 
     def pull(
@@ -235,7 +235,7 @@ class MultiHeadMLP(TaskNetwork):
         if isinstance(trace.head, Tensor):
             gradient = spread_over_heads(gradient, trace.head, tasks)
         elif tasks > 1:
-            known = trace.head * self.spec.output_dim, self.spec.output_dim
+            known = self.rows_of_head(trace.head).start, self.spec.output_dim
         if parameters:
             of_weight = torch.bmm(gradient.mT, trace.features[-1])
             of_bias = gradient.sum(dim=1)

@@ -406,9 +406,8 @@ def find_failure(cell: Cell) -> str | None:
     if status.get("status") == "interrupted":  # it was tried again since
         return None
     with contextlib.suppress(OSError, NotPlainError):
-        log = read_bytes(cell.path / LOG).decode(errors="replace")
-        if lines := [line for line in log.splitlines() if line.strip()]:
-            return one_line(lines[-1])
+        if line := _last_line(read_bytes(cell.path / LOG)):
+            return one_line(line)
     if status.get("status") == "failed":
         return one_line(status["message"]) or "it does not say why"
     return None
@@ -420,9 +419,13 @@ def describe_end(end: End) -> str:
     if code is not None and code < 0:
         hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
         return f"ended by signal {-code} ({signal.strsignal(-code)}){hint}"
-    lines = end.stderr.decode(errors="replace").split("\n")
-    told = [line.strip() for line in lines if line.strip()]
-    return told[-1] if told else f"ended with exit code {code} and without results"
+    return _last_line(end.stderr) or f"ended with exit code {code} and without results"
+
+
+def _last_line(log: bytes) -> str:
+    """The last line that is not blank; "" if there is none."""
+    lines = [line.strip() for line in log.decode(errors="replace").split("\n")]
+    return next((line for line in reversed(lines) if line), "")
 
 
 def _make_folder(cell: Cell) -> None:

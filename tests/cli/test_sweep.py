@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from toy_results import make_results
-from toy_runs import PLUGIN, SMALL, TOY, results, run_toy, snapshot
+from toy_runs import PLUGIN, QUICK, SMALL, TOY, results, run_toy, snapshot
 
 from lifelong_rl.cli import main, sweep_progress
 from lifelong_rl.cli.sweep import Sweep
@@ -17,7 +17,6 @@ from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.studies.study import read_study
 
 ROOT = Path(__file__).parents[2]
-QUICK = (sys.executable, str(ROOT / "tests" / "toy" / "quick_cell.py"))
 STUDY = """
 runs: found
 sequences: toy3

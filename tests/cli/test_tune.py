@@ -1,11 +1,10 @@
 """`lifelong-rl tune`, the settings that it writes, and those that come with the package."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from toy_runs import PLUGIN, SMALL
+from toy_runs import PLUGIN, QUICK, SMALL
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs import settings
@@ -13,7 +12,6 @@ from lifelong_rl.runs.run_folder import RunFolder
 
 pytest.importorskip("optuna")
 ROOT = Path(__file__).parents[2]
-QUICK = (sys.executable, str(ROOT / "tests" / "toy" / "quick_cell.py"))
 STUDY = """
 runs: found
 sequences: toy3

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, without_speed
+from toy_runs import PLUGIN, SMALL, TOY, metric_lines, results, wait_until, without_speed
 
 from lifelong_rl.cli import main
 from lifelong_rl.storage.lock import is_locked
@@ -69,13 +69,6 @@ class ForkedSweep:
     def wait(self):
         """Its exit code, or minus the number of the signal that ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def wait_until(true):
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def checkpoints(runs):

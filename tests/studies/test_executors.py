@@ -10,10 +10,10 @@ import stat
 import sys
 import tarfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from toy_runs import QUICK, wait_until
 
 import lifelong_rl
 from lifelong_rl.errors import UserError
@@ -33,7 +33,6 @@ from lifelong_rl.studies.executors.slurm import CellJob, Slurm, SlurmExecutor
 from lifelong_rl.studies.study import Cell
 from lifelong_rl.studies.sweep import SweepLoop
 
-QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"))
 CLAIMING = (sys.executable, str(Path(__file__).parents[1] / "toy" / "claiming_cell.py"))
 ROOT = Path(__file__).parents[2]
 NAME = "toy3-toy-finetune-seed"
@@ -314,13 +313,6 @@ def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
         done = [event for event, name in events if name == entry.cell.name]
         assert done == ["begin"] * (1 + entry.lost) + ["end"]
     wait_until(lambda: not processes_with(str(runs)))
-
-
-def wait_until(true):
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_devices_of_one_machine_are_no_cluster_s(tmp_path):

@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from toy_runs import QUICK
 
 from lifelong_rl.cli.sweep_progress import LineReporter
 from lifelong_rl.errors import UserError
@@ -29,8 +28,6 @@ from lifelong_rl.studies.sweep import (
     describe_end,
     find_fraction,
 )
-
-QUICK = (sys.executable, str(Path(__file__).parents[1] / "toy" / "quick_cell.py"))
 
 
 def cells(folder, seeds, **fields):

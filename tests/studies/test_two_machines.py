@@ -3,11 +3,11 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import claiming_cell
 import pytest
+from toy_runs import wait_until
 
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.setup import prepare
@@ -45,13 +45,6 @@ def events(runs):
         return []
     found = [line.split() for line in (runs / "events").read_text().splitlines()]
     return [(event, int(name[-1]), host, int(pid)) for event, name, host, pid in found]
-
-
-def wait_until(true):
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_no_cell_runs_twice_at_a_time_and_a_dead_machines_cell_is_taken_over(tmp_path):

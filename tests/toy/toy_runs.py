@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,17 @@ from lifelong_rl.cli import main
 PLUGIN = ["--plugin", "toy_plugin"]
 TOY = [*PLUGIN, "--sequence", "toy3", "--agent", "toy"]
 SMALL = ["--steps-per-task", "240", "--num-envs", "4", "--eval-episodes", "6", "--eval-points", "4"]
+
+QUICK = (sys.executable, str(Path(__file__).with_name("quick_cell.py")))
+"""Program that stands in for that of a sweep's cells."""
+
+
+def wait_until(true: Callable[[], Any]) -> None:
+    """Wait for what other processes do; two minutes are far more than it takes."""
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def run_toy(path: Path, *arguments: str) -> int:
