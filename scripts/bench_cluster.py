@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,10 +62,13 @@ def main() -> None:
             for name in seconds:
                 problems += differences(reference, place / f"{name}-{number}")
         print(f"efficiency: {median(seconds['local']) / median(seconds['ray']):.3f}", flush=True)
-        killer = Killer(cluster, given.kill_every)
-        killer.start()
-        taken, lines = sweep(study, place / "killed", joined)
-        killer.stop()
+        times = 0
+
+        def kill(running: subprocess.Popen[str]) -> None:
+            nonlocal times
+            times = kill_nodes(cluster, given.kill_every, running)
+
+        taken, lines = sweep(study, place / "killed", joined, kill)
     finally:
         cluster.shutdown()
     problems += differences(reference, place / "killed")
@@ -82,7 +85,7 @@ def main() -> None:
         "efficiency": median(seconds["local"]) / median(seconds["ray"]),
         "killed": {
             "every": given.kill_every,
-            "times": killer.times,
+            "times": times,
             "seconds": taken,
             "lost": sum(" was lost " in line for line in lines),
             "cells begun more than once": sum(number > 1 for number in sessions.values()),
@@ -111,36 +114,57 @@ def make_cluster() -> Any:
     return cluster
 
 
-class Killer(threading.Thread):
-    """Kills the second node every so many seconds, and starts another in its place."""
+def kill_nodes(cluster: Any, every: float, running: subprocess.Popen[str]) -> int:
+    """Kill the second node every so many seconds until a process ends, and start another.
 
-    def __init__(self, cluster: Any, every: float) -> None:
-        super().__init__(daemon=True)
-        self.cluster, self.every, self.times = cluster, every, 0
-        self._ended = threading.Event()
+    Ray starts nodes in the main thread only.
 
-    def run(self) -> None:
-        while not self._ended.wait(self.every):
-            self.cluster.remove_node(self.cluster.second, allow_graceful=False)
-            self.times += 1
-            self.cluster.second = self.cluster.add_node(num_cpus=1)
+    Returns:
+        How often.
+    """
+    times = 0
+    while True:
+        try:
+            running.wait(every)
+            return times
+        except subprocess.TimeoutExpired:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+            cluster.second = cluster.add_node(num_cpus=1)
+            times += 1
 
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
 
+def sweep(
+    study: Path,
+    runs: Path,
+    words: list[str],
+    meanwhile: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> tuple[float, list[str]]:
+    """Seconds of a sweep, and the lines that it printed.
 
-def sweep(study: Path, runs: Path, words: list[str]) -> tuple[float, list[str]]:
-    """Seconds of a sweep, and the lines that it printed."""
+    Args:
+        study: What to run.
+        runs: Where.
+        words: More of its command line.
+        meanwhile: What to do while it runs.
+    """
     command = [sys.executable, "-P", "-m", "lifelong_rl", "sweep", str(study), "--runs", str(runs)]
     begun = time.monotonic()
-    done = subprocess.run(
-        [*command, "--processes", "2", *words], capture_output=True, text=True, check=False
-    )
-    taken = time.monotonic() - begun
-    if done.returncode != 0:
-        sys.exit(f"the sweep failed: {done.stdout}{done.stderr}")
-    return taken, done.stdout.splitlines()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        running = subprocess.Popen(
+            [*command, "--processes", "2", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if meanwhile is not None:
+            meanwhile(running)
+        failed = running.wait() != 0
+        taken = time.monotonic() - begun
+        output.seek(0)
+        printed = output.read()
+    if failed:
+        sys.exit(f"the sweep failed: {printed}")
+    return taken, printed.splitlines()
 
 
 def differences(one: Path, other: Path) -> list[str]:
