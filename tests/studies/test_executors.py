@@ -7,21 +7,19 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
-from toy_runs import QUICK, wait_until
+from toy_runs import CELL, QUICK, toy_cells, wait_until
 
 import lifelong_rl
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import options_of
 from lifelong_rl.runs.config import RunConfig
-from lifelong_rl.runs.endings import raise_when_stopped
 from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.setup import prepare
 from lifelong_rl.storage.lock import lock_folder
 from lifelong_rl.studies.executors import archive
 from lifelong_rl.studies.executors import ray as on_ray
@@ -30,20 +28,17 @@ from lifelong_rl.studies.executors.executor import End, Job
 from lifelong_rl.studies.executors.process import CellProcess
 from lifelong_rl.studies.executors.ray import RayExecutor, run_on_node
 from lifelong_rl.studies.executors.slurm import CellJob, Slurm, SlurmExecutor
-from lifelong_rl.studies.study import Cell
 from lifelong_rl.studies.sweep import SweepLoop
 
-CLAIMING = (sys.executable, str(Path(__file__).parents[1] / "toy" / "claiming_cell.py"))
 ROOT = Path(__file__).parents[2]
-NAME = "toy3-toy-finetune-seed"
+RAY_SWEEP = ROOT / "tests" / "toy" / "ray_sweep.py"
 
 
 def cells(runs, number, **plan):
     """Quick cells; `plan` tells for "s0", "s1" … what they do."""
     runs.mkdir()
-    (runs / "plan.json").write_text(json.dumps({NAME + k[1:]: a for k, a in plan.items()}))
-    configs = [RunConfig(sequence="toy3", agent="toy", seed=seed) for seed in range(number)]
-    return [Cell(runs / c.folder_name, prepare(c, ("toy_plugin",))) for c in configs]
+    (runs / "plan.json").write_text(json.dumps({CELL + k[1:]: a for k, a in plan.items()}))
+    return toy_cells(runs, number)
 
 
 def states(loop):
@@ -214,7 +209,7 @@ def test_a_sweep_on_ray(tmp_path):
     assert loop.entries[1].message == "the loss of 'policy' is nan"
     assert [entry.lost for entry in loop.entries] == [0, 0, 1, 0, 0]
     events = (runs / "events").read_text().split()
-    assert [events.count(NAME + str(seed)) for seed in range(5)] == [2, 1, 3, 2, 2]
+    assert [events.count(CELL + str(seed)) for seed in range(5)] == [2, 1, 3, 2, 2]
     assert not list(runs.rglob("*.tmp"))
     assert signal.getsignal(signal.SIGTERM) is handler
 
@@ -233,31 +228,32 @@ def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
         lock_folder(entry.cell.path).release()  # nobody holds it any more
 
 
+def sweep_on_ray(*arguments):
+    """A sweep on Ray in a process of its own."""
+    places = [str(ROOT), str(ROOT / "tests" / "toy")]
+    return subprocess.Popen(
+        [sys.executable, str(RAY_SWEEP), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_cells_on_ray_end_with_the_sweep(tmp_path, number):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     runs = tmp_path / "runs"
-    made = cells(runs, 3, s0="until stdin", s1="until stdin")
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        try:
-            with raise_when_stopped():
-                SweepLoop(made, QUICK, RayExecutor(None, 2)).run()
-        except KeyboardInterrupt:
-            os._exit(7)
-        finally:
-            os._exit(8)
+    cells(runs, 3, s0="until stdin", s1="until stdin")
 
     def events():
         return (runs / "events").read_text().split() if (runs / "events").exists() else []
 
-    wait_until(lambda: events().count("begin") == 2)
-    os.kill(pid, number)
-    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert ended == (-number if number == signal.SIGKILL else 7)
+    with sweep_on_ray(runs, 3, "quick_cell.py") as sweep:
+        wait_until(lambda: events().count("begin") == 2)
+        os.kill(sweep.pid, number)
+        assert sweep.wait() == (-number if number == signal.SIGKILL else 7)
     if number != signal.SIGKILL:  # after which Ray's raylet kills what its workers have started
         wait_until(lambda: events().count("closed") == 2)
     wait_until(lambda: not processes_with(str(runs)))
@@ -284,34 +280,30 @@ def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
     for name, value in {**cell, "RAY_worker_niceness": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")]))
+    runs = tmp_path / "runs"
+    runs.mkdir()
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
-    second, ended = [cluster.add_node(num_cpus=1)], threading.Event()
-    runs = tmp_path / "runs"
-    number = 24
-
-    def kill():
-        while not ended.wait(20):
-            cluster.remove_node(second.pop(), allow_graceful=False)
-            second.append(cluster.add_node(num_cpus=1))
-
-    killer = threading.Thread(target=kill)
     try:
-        made = cells(runs, number)
-        loop = SweepLoop(made, CLAIMING, RayExecutor(cluster.address, 2))
-        killer.start()
-        loop.run()
+        second = cluster.add_node(num_cpus=1)
+        with sweep_on_ray(runs, 24, "claiming_cell.py", cluster.address) as sweep:
+            while sweep.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    sweep.wait(20)
+                    break
+                cluster.remove_node(second, allow_graceful=False)
+                second = cluster.add_node(num_cpus=1)
+            assert sweep.returncode == 0
+            told = json.loads(sweep.stdout.read().splitlines()[-1])
     finally:
-        ended.set()
-        killer.join()
         cluster.shutdown()
-    assert states(loop) == ["finished"] * number
-    assert sum(entry.lost for entry in loop.entries) > 0
+    assert [state for state, _ in told.values()] == ["finished"] * 24
+    assert sum(lost for _, lost in told.values()) > 0
     events = [line.split()[:2] for line in (runs / "events").read_text().splitlines()]
-    for entry in loop.entries:
-        done = [event for event, name in events if name == entry.cell.name]
-        assert done == ["begin"] * (1 + entry.lost) + ["end"]
+    for name, (_, lost) in told.items():
+        done = [event for event, cell_name in events if cell_name == name]
+        assert done == ["begin"] * (1 + lost) + ["end"]
     wait_until(lambda: not processes_with(str(runs)))
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lifelong_rl.cli import main
+from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.studies.study import Cell
 
 PLUGIN = ["--plugin", "toy_plugin"]
 TOY = [*PLUGIN, "--sequence", "toy3", "--agent", "toy"]
@@ -17,6 +20,18 @@ SMALL = ["--steps-per-task", "240", "--num-envs", "4", "--eval-episodes", "6", "
 
 QUICK = (sys.executable, str(Path(__file__).with_name("quick_cell.py")))
 """Program that stands in for that of a sweep's cells."""
+
+
+CELL = "toy3-toy-finetune-seed"
+"""Names of toy cells, but for the seed."""
+
+
+def toy_cells(runs: Path, number: int) -> list[Cell]:
+    """Toy cells with the seeds from 0 on."""
+    configs = [
+        RunConfig(sequence="toy3", agent="toy", seed=seed, num_threads=1) for seed in range(number)
+    ]
+    return [Cell(runs / c.folder_name, prepare(c, ("toy_plugin",))) for c in configs]
 
 
 def wait_until(true: Callable[[], Any]) -> None:
