@@ -228,14 +228,13 @@ def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
         lock_folder(entry.cell.path).release()  # nobody holds it any more
 
 
-def sweep_on_ray(*arguments):
-    """A sweep on Ray in a process of its own."""
+def sweep_on_ray(output, *arguments):
+    """A sweep on Ray in a process of its own; Ray prints the logs of dead nodes too."""
     places = [str(ROOT), str(ROOT / "tests" / "toy")]
     return subprocess.Popen(
         [sys.executable, str(RAY_SWEEP), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=output,
         start_new_session=True,
     )
 
@@ -250,7 +249,7 @@ def test_cells_on_ray_end_with_the_sweep(tmp_path, number):
     def events():
         return (runs / "events").read_text().split() if (runs / "events").exists() else []
 
-    with sweep_on_ray(runs, 3, "quick_cell.py") as sweep:
+    with sweep_on_ray(None, runs, 3, "quick_cell.py") as sweep:
         wait_until(lambda: events().count("begin") == 2)
         os.kill(sweep.pid, number)
         assert sweep.wait() == (-number if number == signal.SIGKILL else 7)
@@ -287,7 +286,10 @@ def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
     )
     try:
         second = cluster.add_node(num_cpus=1)
-        with sweep_on_ray(runs, 24, "claiming_cell.py", cluster.address) as sweep:
+        with (
+            (tmp_path / "told").open("w+") as output,
+            sweep_on_ray(output, runs, 24, "claiming_cell.py", cluster.address) as sweep,
+        ):
             while sweep.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     sweep.wait(20)
@@ -295,7 +297,8 @@ def test_a_node_that_is_killed_again_and_again(tmp_path, monkeypatch):
                 cluster.remove_node(second, allow_graceful=False)
                 second = cluster.add_node(num_cpus=1)
             assert sweep.returncode == 0
-            told = json.loads(sweep.stdout.read().splitlines()[-1])
+            output.seek(0)
+            told = json.loads(output.read().splitlines()[-1])
     finally:
         cluster.shutdown()
     assert [state for state, _ in told.values()] == ["finished"] * 24
