@@ -31,8 +31,14 @@ StepReturn = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations of n rows, rewards (n,) float32, dones (n,) bool, and an info per row."""
 
 
-class _Rows(VecEnv):
-    """What adapters share whose environments are rows and no objects of their own."""
+class VecEnvRows(VecEnv):
+    """What adapters share whose environments are rows and no objects of their own.
+
+    Attributes:
+        action_dims: how many entries of an action count, by position of the one-hot; None for all.
+    """
+
+    action_dims: tuple[int, ...] | None = None
 
     def step(self, actions: npt.ArrayLike) -> StepReturn:
         """Take one control step.
@@ -74,7 +80,7 @@ class _Rows(VecEnv):
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
 
-class BatchVecEnv(_Rows):
+class BatchVecEnv(VecEnvRows):
     """`lifelong_rl.envs.batch_env.BatchEnv` behind Stable-Baselines3's interface.
 
     Every step's ``info`` of a row holds
@@ -313,14 +319,14 @@ class BatchVecEnv(_Rows):
         return [getattr(source, attr_name) for _ in self._get_indices(indices)]
 
 
-class JointVecEnv(_Rows):
+class JointVecEnv(VecEnvRows):
     """The environments of several tasks side by side, in the order of the tasks.
 
     They step one task after the other. ``seed(s)`` followed by ``reset()`` starts the same
     episodes every time; those of the first task are then the ones it has alone.
     """
 
-    def __init__(self, parts: Sequence[BatchVecEnv]) -> None:
+    def __init__(self, parts: Sequence[Any]) -> None:
         """Put environments side by side.
 
         Args:
@@ -334,7 +340,7 @@ class JointVecEnv(_Rows):
     @property
     def num_diverged(self) -> int:
         """How many episodes a diverging simulation has ended so far."""
-        return sum(part.num_diverged for part in self.parts)
+        return sum(getattr(part, "num_diverged", 0) for part in self.parts)
 
     def reset(self) -> Any:
         """Start a new episode in every row and return the observations of all."""

@@ -69,10 +69,10 @@ class Eval(Command):
         if self.json:
             content = {
                 label: {
-                    "success": evaluation.success,
+                    "success": evaluation.score,
                     "return": evaluation.mean_return,
-                    "episodes": len(evaluation.successes),
-                    "successes": evaluation.successes.tolist(),
+                    "episodes": len(evaluation.scores),
+                    "successes": evaluation.scores.tolist(),
                     "diverged": evaluation.num_diverged,
                 }
                 for label, evaluation in found.items()
@@ -81,7 +81,7 @@ class Eval(Command):
             return 0
         print(f"after {tasks_done} of {len(labels)} tasks, {folder.path}")
         rows = [
-            [label, f"{e.success:.2f}", f"{e.mean_return:.2f}", str(len(e.successes))]
+            [label, f"{e.score:.2f}", f"{e.mean_return:.2f}", str(len(e.scores))]
             for label, e in found.items()
         ]
         print(format_table(["task", "success", "return", "episodes"], rows))

@@ -216,5 +216,5 @@ def learned(
         return Rollout(vec_env.batch_env, vec_env.observer, agent.act)
 
     labels = task_labels(setup.sequence.tasks)
-    steps = tasks_done * setup.steps_per_task
+    steps = setup.starts[tasks_done]
     return {label: partial(make_rollout, task_id) for task_id, label in enumerate(labels)}, steps

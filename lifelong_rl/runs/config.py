@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from lifelong_rl.options import (
     check_options,
     plain,
 )
+from lifelong_rl.runs.sequence_name import name_of
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 
 MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "track", "device")
@@ -157,9 +159,14 @@ class RunConfig:
         return self.observation == "pixels"
 
     @property
+    def sequence_name(self) -> str:
+        """What to call the sequence."""
+        return name_of(self.sequence)
+
+    @property
     def folder_name(self) -> str:
         """What the folder of this run is called: SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN."""
-        sequence = self.sequence.replace(",", "+")
+        sequence = re.sub(r"[:/\\]", "-", self.sequence_name.replace(",", "+"))
         if self.order is not None:
             sequence += f"-order{self.order}"
         agent = f"{self.agent}-pixels" if self.observes_pixels else self.agent

@@ -54,6 +54,13 @@ def check_sequence(sequence: Any, name: str) -> None:
         raise ContractError(
             owner, f"versions() is {versions!r}, not the version of each task as a text"
         )
+    measures = getattr(sequence, "measures", None)
+    if measures is not None and (
+        len(measures) != len(tasks) or not set(measures) <= {"success", "score", "return"}
+    ):
+        raise ContractError(
+            owner, f"measures is {measures!r}, not 'success', 'score' or 'return' for each task"
+        )
     steps = getattr(sequence, "steps_per_task", 1)
     if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
         raise ContractError(owner, f"steps_per_task is {steps!r}, not a number of steps")
@@ -208,21 +215,34 @@ class EnvContract:
             )
         return observations, rewards, dones, infos
 
-    def read_success(self, info: Any) -> bool:
-        """Whether the episode succeeded that has just ended.
+    def read_score(self, info: Any, measure: str = "success") -> float:
+        """What is measured of the episode that has just ended.
+
+        Args:
+            info: Of its last step.
+            measure: "success", "score" or "return".
 
         Raises:
-            ContractError: Its info does not tell.
+            ContractError: The info does not tell.
         """
         episode = info.get("episode") if isinstance(info, Mapping) else None
-        success = episode.get("success") if isinstance(episode, Mapping) else None
-        if not isinstance(success, (Real, np.bool_)) or success not in (0, 1):
+        name = "success" if measure == "success" else "score"
+        found = episode.get(name) if isinstance(episode, Mapping) else None
+        value = float(found) if isinstance(found, (Real, np.bool_)) else float("nan")
+        if name == "success" and value not in (0, 1):
             raise ContractError(
                 self._owner,
                 "an episode ends with info['episode'] = {'r': return, 'l': length, 'success': "
                 f"whether it succeeded at any step, a bool}}, not {episode!r}",
             )
-        return bool(success)
+        if not np.isfinite(value) or (measure == "score" and not 0 <= value <= 1):
+            within = " in [0, 1]" if measure == "score" else ""
+            raise ContractError(
+                self._owner,
+                "an episode ends with info['episode'] = {'r': return, 'l': length, 'score': a "
+                f"number{within}}}, not {episode!r}",
+            )
+        return value
 
     def check_actions(self, actions: Any, agent: str) -> None:
         """Check what an agent's `act` returned.

@@ -72,7 +72,7 @@ class Cell:
     @property
     def num_steps(self) -> int:
         """Environment steps of all tasks."""
-        return self.setup.steps_per_task * self.setup.sequence.num_tasks
+        return self.setup.starts[-1]
 
     def find_state(self) -> CellState:
         """How it stands, read from its folder.

@@ -116,15 +116,15 @@ BREACHES: list[tuple[Any, str]] = [
 def test_success_is_told_by_any_kind_of_yes_and_no(kind: type) -> None:
     """Such as the 0.0 and 1.0 of Meta-World."""
     contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
-    assert contract.read_success({"episode": {"success": kind(1)}}) is True
-    assert contract.read_success({"episode": {"success": kind(0)}}) is False
+    assert contract.read_score({"episode": {"success": kind(1)}}) == 1
+    assert contract.read_score({"episode": {"success": kind(0)}}) == 0
 
 
 @pytest.mark.parametrize("success", [0.3, np.nan, 2, None, "True"])
 def test_success_is_nothing_between(success: Any) -> None:
     contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
     with pytest.raises(ContractError, match="whether it succeeded at any step"):
-        contract.read_success({"episode": {"success": success}})
+        contract.read_score({"episode": {"success": success}})
 
 
 def test_steps_may_be_a_whole_number_of_numpy() -> None:

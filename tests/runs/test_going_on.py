@@ -51,7 +51,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...
 
     def stopping(loop: SequenceLoop, steps: int) -> None:
         progress(loop, steps)
-        if loop._task_id == 1 and loop._task_step >= 40 and not list(parts.rglob("*-step-*")):
+        if loop._phase == 1 and loop._phase_step >= 40 and not list(parts.rglob("*-step-*")):
             os.kill(os.getpid(), signal.SIGUSR1)
 
     with monkeypatch.context() as patch:
