@@ -151,7 +151,7 @@ class BCStream(ImitationLearner):
             "observations": torch.as_tensor(observations, dtype=torch.float32),
             "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
-        return split_batch(shown, self.num_tasks)
+        return self._labelled(split_batch(shown, self.num_tasks))
 
 
 class Stream:
