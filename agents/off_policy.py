@@ -200,17 +200,21 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             env = self._sight.wrap(self._wrap_env(env, self.verbose))
         super().set_env(env, force_reset)
 
+    def check_steps(self, steps: int) -> None:
+        """Raise UserError if all steps of a task of so many would be random."""
+        if steps <= self.learning_starts:
+            raise UserError(
+                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
+                "that a task begins with (agent option learning_starts): nothing would be learned"
+            )
+
     def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` environment steps.
 
         Raises:
             UserError: All of them would be random.
         """
-        if steps <= self.learning_starts:
-            raise UserError(
-                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
-                "that a task begins with (agent option learning_starts): nothing would be learned"
-            )
+        self.check_steps(steps)
         self._learn(steps, progress, pause)
 
     def act(self, observations: Any) -> np.ndarray:

@@ -195,7 +195,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     matrix = np.array(results["performance_matrix"], dtype=float)
     if not tasks or matrix.shape != (len(phases) + 1, len(tasks)) or len(measures) != len(tasks):
         raise ValueError(f"a matrix of {matrix.shape} for {len(tasks)} tasks")
-    inside = ((matrix >= 0.0) & (matrix <= 1.0)).all(axis=0)
+    inside = [bool(column.min() >= 0.0 and column.max() <= 1.0) for column in matrix.T]
     if not all(ok or measure == "return" for ok, measure in zip(inside, measures, strict=True)):
         raise ValueError("success outside [0, 1]")
     if not np.isfinite(matrix).all():

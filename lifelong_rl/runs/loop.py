@@ -34,7 +34,6 @@ from lifelong_rl.runs.reporters import Reporter, Together
 from lifelong_rl.runs.run_folder import CHECKPOINT, RunFolder
 from lifelong_rl.runs.sequence import (
     VecEnvLike,
-    blocks_of,
     head_of,
     measures_of,
     name_environments,
@@ -92,12 +91,14 @@ class SequenceLoop:
             self._agent, self._method = setup.build_agent(
                 self._env, state["agent"] if state is not None and at_its_end else None
             )
-            blocks = blocks_of(self._phases)
+            lengths = [setup.starts[b[-1] + 1] - setup.starts[b[0]] for b in setup.blocks]
+            for steps in sorted(set(lengths)) if hasattr(self._agent, "check_steps") else ():
+                cast(Any, self._agent).check_steps(steps)
             self._memory = check_memory(
                 self._agent,
                 setup.agent_name,
-                max(setup.starts[b[-1] + 1] - setup.starts[b[0]] for b in blocks),
-                len(blocks),
+                max(lengths),
+                len(lengths),
             )
             if self._diagnostics is not None and state is not None:
                 rows = setup.update_state(self._agent, state.get("diagnostics", {}))

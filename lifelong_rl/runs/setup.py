@@ -98,9 +98,14 @@ class Setup:
         """What the phases are called."""
         return phase_labels(self.labels, self.phases)
 
+    @property
+    def blocks(self) -> tuple[range, ...]:
+        """The phases that are one task to the agent, together."""
+        return blocks_of(self.phases)
+
     def block_of(self, phase: int) -> range:
-        """The phases around this one that are one task to the agent."""
-        return next(block for block in blocks_of(self.phases) if phase in block)
+        """The block that a phase is in."""
+        return next(block for block in self.blocks if phase in block)
 
     @property
     def curve_episodes(self) -> int:

@@ -1,0 +1,145 @@
+"""Environments of several phases, one after another, as one Stable-Baselines3 ``VecEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_rl.envs.vec_env import StepReturn, VecEnvRows
+
+INCREMENTS = 100
+"""Equal steps in which something drifts over a phase."""
+Drifting = Callable[[float], Mapping[str, float]]
+"""Factors of fields of the physics, once a share in [0, 1] of a phase is done."""
+
+
+class PhasedVecEnv(VecEnvRows):
+    """Environments that change from one phase to the next after so many steps.
+
+    Where a phase ends, the episodes in it are truncated. While one is learned, fields of its
+    physics may drift, in `INCREMENTS` equal steps. ``seed(s)`` followed by ``reset()`` begins the
+    first phase again.
+    """
+
+    def __init__(
+        self, parts: Sequence[Any], steps: Sequence[int], drifts: Sequence[Drifting | None]
+    ) -> None:
+        """Put phases one after another.
+
+        Args:
+            parts: the environments of each phase, equally many with the same spaces; owned from
+                here on.
+            steps: environment steps of each phase, all environments together.
+            drifts: what drifts in each; None for nothing.
+        """
+        self.parts = tuple(parts)
+        self._steps, self._drifts = tuple(steps), tuple(drifts)
+        self._current = self._taken = 0
+        self._increment = 0
+        self._base: int | None = None
+        first = self.parts[0]
+        super().__init__(first.num_envs, first.observation_space, first.action_space)
+
+    @property
+    def num_diverged(self) -> int:
+        """How many episodes a diverging simulation has ended so far."""
+        return sum(getattr(part, "num_diverged", 0) for part in self.parts)
+
+    def reset(self) -> Any:
+        """Start a new episode in every row and return the observations of all."""
+        seed = self._seeds[0]
+        if seed is not None:
+            self._base = seed
+            self._seed_parts(seed)
+            self._current = self._taken = self._increment = 0
+            self._drift(0)
+        self._reset_seeds()
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        return self.parts[self._current].reset()
+
+    def step_async(self, actions: npt.ArrayLike) -> None:
+        """Hand the phase's environments their actions.
+
+        Args:
+            actions: (n, action_dim), in [-1, 1].
+        """
+        self.parts[self._current].step_async(actions)
+
+    def step_wait(self) -> StepReturn:
+        """Take the step; rows whose episode ended return the next episode's first observation."""
+        observations, rewards, dones, infos = self.parts[self._current].step_wait()
+        self._taken += self.num_envs
+        steps, last = self._steps[self._current], len(self.parts) - 1
+        if self._taken >= steps and self._current < last:
+            observations, dones = self._switch(observations, dones, infos)
+        else:
+            self._drift(min(INCREMENTS * self._taken // steps, INCREMENTS))
+        return observations, rewards, dones, infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps and episodes depend on."""
+        return {
+            "current": self._current,
+            "taken": self._taken,
+            "increment": self._increment,
+            "base": self._base,
+            "seeds": list(self._seeds),
+            "part": self.parts[self._current].state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict` of equal environments, to the last bit."""
+        self._current, self._taken = state["current"], state["taken"]
+        self._base = state["base"]
+        if self._base is not None:
+            self._seed_parts(self._base)
+        self._increment = -1
+        self._drift(state["increment"])
+        self.parts[self._current].load_state_dict(state["part"])
+        self._seeds = list(state["seeds"])
+
+    def close(self) -> None:
+        """Free what the environments hold."""
+        for part in self.parts:
+            part.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute of the environments of the phase, for each index."""
+        found: list[Any] = self.parts[self._current].get_attr(attr_name, indices)
+        return found
+
+    def _seed_parts(self, seed: int) -> None:
+        """Seed all phases; the first one as it is seeded alone."""
+        for k, part in enumerate(self.parts):
+            own = seed if k == 0 else int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
+            part.seed(own % 2**31)
+
+    def _switch(
+        self, observations: Any, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
+    ) -> tuple[Any, npt.NDArray[np.bool_]]:
+        """Truncate the episodes, and begin the next phase."""
+        for row in np.flatnonzero(~dones):
+            infos[row]["TimeLimit.truncated"] = True
+            infos[row]["terminal_observation"] = _take(observations, row)
+        self._current, self._taken, self._increment = self._current + 1, 0, 0
+        self._drift(0, anew=True)
+        return self.parts[self._current].reset(), np.ones(self.num_envs, bool)
+
+    def _drift(self, increment: int, *, anew: bool = False) -> None:
+        """Change what drifts, if it is time."""
+        drift = self._drifts[self._current]
+        if drift is None:
+            self._increment = increment
+        elif anew or increment != self._increment or self._taken == 0:
+            self._increment = increment
+            self.parts[self._current].change_model(drift(increment / INCREMENTS))
+
+
+def _take(observations: Any, row: np.integer) -> Any:
+    """Return a copy of one row's observation."""
+    if isinstance(observations, Mapping):
+        return {name: array[row].copy() for name, array in observations.items()}
+    return observations[row].copy()
