@@ -21,6 +21,7 @@ from gymnasium import spaces
 
 from lifelong_rl.envs.batch_env import DIVERGENCE
 from lifelong_rl.envs.model_changes import change_model
+from lifelong_rl.envs.robot import clip
 from lifelong_rl.errors import ContractError, UnknownNameError, UserError, no_exit
 from lifelong_rl.text import shorten
 
@@ -123,8 +124,8 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
             action: (action_dim,); the environment's own entries come first, and are clipped to
                 [-1, 1] and rescaled to its bounds; the rest is ignored.
         """
-        own = np.clip(np.asarray(action, np.float64)[: self.own_dims[1]], -1.0, 1.0)
-        taken = np.clip(self._middle + self._half * own, *self._bounds)
+        own = clip(np.asarray(action, np.float64)[: self.own_dims[1]], -1.0, 1.0)
+        taken = clip(self._middle + self._half * own, *self._bounds)
         return self._advance(taken.astype(self._taken.dtype).reshape(self._taken.shape))
 
     def change_model(self, factors: Mapping[str, float]) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -27,13 +28,15 @@ from lifelong_rl.envs.gym_row import GymRow, find_replay_obstacle
 from lifelong_rl.envs.score_ranges import SCORE_RANGES
 from lifelong_rl.errors import UnknownNameError, UserError, lookup, no_exit
 from lifelong_rl.registry import LOADED_PLUGINS, load_plugins, refuse_unnamed
-from lifelong_rl.text import is_one_line, one_line, shorten
+from lifelong_rl.text import one_line, shorten
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.gym_vec_env import GymVecEnv
 
 KIND = "gym"
 """What stands before the id in the name of a task."""
+_LABEL = re.compile(r"\w[\w.-]*")
+"""Labels are printed, and files are called after them."""
 _WRITES_FILES = ("RecordVideo",)
 
 
@@ -175,8 +178,11 @@ class GymTask:
             shipped = SCORE_RANGES.get(name)
             score_range = None if shipped is None else (shipped.low, shipped.high)
         label = content.get("label", name.rpartition("/")[2])
-        if not isinstance(label, str) or not label or not is_one_line(label):
-            raise UserError(f"the label of {owner} is {shorten(label)}; it must be a text")
+        if not isinstance(label, str) or not _LABEL.fullmatch(label):
+            raise UserError(
+                f"the label of {owner} is {shorten(label)}; it is made of letters, digits, '_', "
+                "'.' and '-', and begins with one of the first three"
+            )
         processes = content.get("processes", False)
         if not isinstance(processes, bool):
             raise UserError(f"processes of {owner} is {shorten(processes)}; it is true or false")
