@@ -1,8 +1,9 @@
 """The one stepping path: a task run as a batch of simulations.
 
 `BatchEnv` holds all the logic of the decision process; the single
-`lifelong_rl.envs.gym_env.TaskEnv` and the vectorised `lifelong_rl.envs.vec_env.BatchVecEnv` are
-thin adapters around it.
+`lifelong_rl.envs.gym_env.TaskEnv`, Gymnasium's vectorised
+`lifelong_rl.envs.gym_vector_env.TaskVectorEnv` and Stable-Baselines3's
+`lifelong_rl.envs.vec_env.BatchVecEnv` are thin adapters around it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,20 +103,34 @@ class BatchEnv:
         self._is_checked = False
         self._warnings = self._warning_counts()
         self._observation = np.zeros((num_envs, task.observation_dim), np.float32)
-        self._rngs: list[np.random.Generator] = []
+        self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self.seed(None)
 
-    def seed(self, seed: int | None) -> None:
-        """Seed every row's generator; the next reset starts the first episodes of that seed.
+    def seed(
+        self, seed: int | Sequence[int | None] | None, rows: npt.ArrayLike | None = None
+    ) -> None:
+        """Seed rows' generators; the next reset starts the first episodes of that seed.
 
         Args:
-            seed: a non-negative integer, or None for one from the operating system.
+            seed: a non-negative integer, or None for one from the operating system; or one for
+                each row, whose episodes are then those of row 0 with this seed. None among them
+                leaves that row's generator as it is.
+            rows: which rows to seed, as sorted ids or a mask (n,); None for all.
+
+        Raises:
+            ValueError: if there are more or fewer seeds than rows in the batch.
         """
-        entropy = np.random.SeedSequence(seed).entropy
-        self._rngs = [
-            np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,)))
-            for row in range(self.num_envs)
-        ]
+        ids = self._ids(rows)
+        if seed is None or isinstance(seed, int | np.integer):
+            entropy = np.random.SeedSequence(seed).entropy
+            for row in ids:
+                self._rngs[row] = _generator(entropy, int(row))
+            return
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds are given for {self.num_envs} environments")
+        for row in ids:
+            if seed[row] is not None:
+                self._rngs[row] = _generator(seed[row], 0)
 
     def reset(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
         """Start new episodes.
@@ -126,9 +141,7 @@ class BatchEnv:
         Returns:
             The observations of those rows, (k, observation_dim), a fresh array.
         """
-        ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
-        if ids.dtype == bool:
-            ids = np.flatnonzero(ids)
+        ids = self._ids(rows)
         starts = [self.task.sample(self._rngs[row]) for row in ids]
         self._check_process()
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
@@ -283,6 +296,11 @@ class BatchEnv:
         self.restore(state["snapshot"])
         self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
 
+    def _ids(self, rows: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
+        """Return the ids of rows that are given as ids or a mask; of all for None."""
+        ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
+        return np.flatnonzero(ids) if ids.dtype == bool else ids
+
     def _check_process(self) -> None:
         """Raise a RuntimeError in a fork, which has none of the threads that are waited for."""
         if self._num_threads != 1 and os.getpid() != self._process:
@@ -359,6 +377,11 @@ class BatchEnv:
         positions, velocities, accelerations = self.batch.warning[:, DIVERGENCE, 1].T
         counts: npt.NDArray[np.int32] = positions + velocities + accelerations
         return counts
+
+
+def _generator(entropy: Any, row: int) -> np.random.Generator:
+    """Return the generator that draws the episodes of a row."""
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,)))
 
 
 def log_to_no_file() -> None:

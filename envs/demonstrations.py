@@ -153,7 +153,7 @@ def describe(task: Task[Any, Any], *, seed: int, noise: float) -> dict[str, Any]
     """
     return {
         "task": task.name,
-        "task_version": task.version,
+        "task_version": task.revision(),
         "layout": {name: [entry.start, entry.stop] for name, entry in task.layout.items()},
         "reward_terms": list(task.weights),
         "control_hz": task.control_hz,

@@ -22,7 +22,9 @@ from lifelong_rl.envs.pixels import (
     PixelOptions,
     make_observer,
     map_arrays,
+    put,
     stack_frames,
+    take,
     with_tail,
 )
 from lifelong_rl.envs.rendering import Renderer, check_render_mode
@@ -194,10 +196,10 @@ class BatchVecEnv(VecEnvRows):
                 }
                 infos[row]["is_success"] = solved
                 infos[row]["TimeLimit.truncated"] = True
-                infos[row]["terminal_observation"] = _take(observations, row)
+                infos[row]["terminal_observation"] = take(observations, row)
                 if step.diverged[row]:
                     infos[row]["diverged"] = True
-            _put(observations, rows, self.observer.first(rows, self.batch_env.reset(rows)))
+            put(observations, rows, self.observer.first(rows, self.batch_env.reset(rows)))
             self._returns[rows] = 0.0
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos
@@ -446,21 +448,6 @@ class JointVecEnv(VecEnvRows):
         """
         values = [value for part in self.parts for value in part.get_attr(attr_name)]
         return [values[index] for index in self._get_indices(indices)]
-
-
-def _take(observations: Observation, row: np.integer) -> Observation:
-    """Return a copy of one row's observation."""
-    return map_arrays(lambda array: array[row].copy(), observations)
-
-
-def _put(observations: Observation, rows: np.ndarray, values: Observation) -> None:
-    """Write the observations of some rows in place of what is there."""
-
-    def put(array: np.ndarray, own: np.ndarray) -> np.ndarray:
-        array[rows] = own
-        return array
-
-    map_arrays(put, observations, values)
 
 
 def _concatenate(observations: Sequence[Observation]) -> Observation:

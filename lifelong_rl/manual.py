@@ -283,7 +283,7 @@ def _describe_task(name: str) -> tuple[tuple[str, str], ...]:
         except Exception:  # a broken plug-in's
             continue
     return (
-        ("version", task.version),
+        ("version", task.revision()),
         ("steps of an episode", str(task.horizon)),
         ("cameras", ", ".join(task.cameras)),
         ("expert", "yes" if name in EXPERTS else "none: it can be learned by reinforcement"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lifelong_rl.cli.options import Command, OptionalPath
+from lifelong_rl.cli.options import Command, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Seed, Threads
 
@@ -36,6 +36,7 @@ class Frames(Command):
         seed: Decides the episodes.
         overwrite: Replace a file that holds other frames.
         num_threads: Threads that step the physics; the frames do not depend on them.
+        plugin: Module to import first; it may register tasks, experts and sequences.
     """
 
     sequence: str = "arm10"
@@ -47,11 +48,14 @@ class Frames(Command):
     seed: Seed = 0
     overwrite: bool = False
     num_threads: Threads = 2
+    plugin: Repeated = ()
 
     def __call__(self) -> int:
         """Collect, with a line for each task, or say that they are there already."""
+        from lifelong_rl.registry import load_plugins
         from lifelong_rl.vision.frames import save_frames
 
+        load_plugins(self.plugin)
         request = self._request()
         path = self._path()
         if path.exists() and self._is_there(path, request):
@@ -100,7 +104,7 @@ class Frames(Command):
             )
         return {
             "tasks": tasks,
-            "task_versions": [TASKS[task].version for task in tasks],
+            "task_versions": [TASKS[task].revision() for task in tasks],
             "policies": policies,
             "count": self.count,
             "cameras": list(self.cameras),

@@ -56,7 +56,8 @@ class Record(Command):
         overwrite: Replace clips that are there.
         device: What the run's agent computes on: auto, cpu, cuda, cuda:N or mps; by default on the
             run's own.
-        plugin: Module to import first; those that the run names must be named here too.
+        plugin: Module to import first, such as one that registers an expert; those that the run
+            names must be named here too.
     """
 
     expert: bool = False
@@ -77,6 +78,8 @@ class Record(Command):
 
     def __call__(self) -> int:
         """Film, and print a line for each clip."""
+        from lifelong_rl.registry import load_plugins
+
         if self.expert == (self.run_dir is not None):
             raise UserError("say whom to film: either --expert or --run-dir DIR")
         if self.expert and self.checkpoint is not None:
@@ -85,6 +88,7 @@ class Record(Command):
             raise UserError("--device goes with --run-dir")
         ending = self._ending()
         if self.run_dir is None:
+            load_plugins(self.plugin)
             rollouts, step = experts(), 0
         else:
             rollouts, step = learned(self.run_dir, self.checkpoint, self.plugin, self.device)
