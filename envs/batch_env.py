@@ -7,6 +7,7 @@ thin adapters around it.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Mapping
@@ -18,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
+from lifelong_rl.envs.model_changes import change_model
 from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import Task
 from lifelong_rl.errors import ContractError
 
 _LOGGER = logging.getLogger(__name__)
-# bad positions, velocities and accelerations, whose counters lie side by side
-_DIVERGENCE = slice(
+DIVERGENCE = slice(
     mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1
 )
+"""Counters of bad positions, velocities and accelerations, which lie side by side."""
 _VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
 
 
@@ -67,6 +69,7 @@ class BatchEnv:
         num_diverged: how many episodes a diverging simulation has ended so far.
         robot: the robot in them.
         elapsed: control steps since each row's last reset, (n,).
+        factors: how the model is changed, see `change_model`.
     """
 
     def __init__(self, task: Task[Any, Any], num_envs: int, num_threads: int = 1) -> None:
@@ -86,10 +89,11 @@ class BatchEnv:
             raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
         self.task = task
         self.num_envs, self._num_threads = num_envs, num_threads
-        _log_to_no_file()
+        log_to_no_file()
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
         self._process = os.getpid()
+        self.factors: dict[str, float] = {}
         self.num_diverged = 0
         self.robot = task.robot(self.batch)
         self.elapsed = np.zeros(num_envs, np.int64)
@@ -174,6 +178,24 @@ class BatchEnv:
             diverged=diverged,
         )
 
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the model of every simulation from now on; see `lifelong_rl.envs.model_changes`.
+
+        Args:
+            factors: by quantity, of the task's own value; an empty mapping changes it back.
+
+        Raises:
+            UserError: if a factor is wrong, or the task has no such element.
+        """
+        changed = copy.copy(self.batch.model)
+        change_model(changed, self.batch.model, factors)
+        self._check_process()
+        self.batch.set_models(changed if factors else None)
+        # what the last step computed for the next one belongs to the former model
+        self.batch.forward(stage=_VELOCITY_STAGE)
+        self._warnings = self._warning_counts()
+        self.factors = dict(factors)
+
     def state(self, rows: npt.ArrayLike | None = None) -> Any:
         """Return the current state of some rows, in SI units, as fresh arrays.
 
@@ -221,8 +243,12 @@ class BatchEnv:
         return self._observation.copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps and episodes depend on: a snapshot and the generators."""
+        """Return all that the next steps and episodes depend on: a snapshot and the generators.
+
+        With them goes how the model is changed.
+        """
         return {
+            "factors": dict(self.factors),
             "snapshot": self.snapshot(),
             "generators": [rng.bit_generator.state for rng in self._rngs],
             "num_diverged": self.num_diverged,
@@ -230,6 +256,8 @@ class BatchEnv:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the `state_dict` of as many simulations of this task, to the last bit."""
+        if state.get("factors", {}) != self.factors:  # earlier versions changed no model
+            self.change_model(state.get("factors", {}))
         self.restore(state["snapshot"])
         for rng, of_row in zip(self._rngs, state["generators"], strict=True):
             rng.bit_generator.state = of_row
@@ -241,6 +269,7 @@ class BatchEnv:
             "task": self.task,
             "num_envs": self.num_envs,
             "num_threads": self._num_threads,
+            "factors": self.factors,
             "snapshot": self.snapshot(),
             "num_diverged": self.num_diverged,
             "rngs": self._rngs,
@@ -249,6 +278,8 @@ class BatchEnv:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile the scene anew and go on from the state of another batch."""
         BatchEnv.__init__(self, state["task"], state["num_envs"], state["num_threads"])
+        if state["factors"]:
+            self.change_model(state["factors"])
         self.restore(state["snapshot"])
         self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
 
@@ -325,12 +356,12 @@ class BatchEnv:
 
     def _warning_counts(self) -> npt.NDArray[np.int32]:
         """Return how often MuJoCo has found each row's state bad, (n,)."""
-        positions, velocities, accelerations = self.batch.warning[:, _DIVERGENCE, 1].T
+        positions, velocities, accelerations = self.batch.warning[:, DIVERGENCE, 1].T
         counts: npt.NDArray[np.int32] = positions + velocities + accelerations
         return counts
 
 
-def _log_to_no_file() -> None:
+def log_to_no_file() -> None:
     """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory, whoever's that is."""
     config = mujoco.MjLogConfig.get()
     config.logto_file = False

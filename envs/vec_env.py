@@ -26,6 +26,7 @@ from lifelong_rl.envs.pixels import (
     with_tail,
 )
 from lifelong_rl.envs.rendering import Renderer, check_render_mode
+from lifelong_rl.errors import UserError
 
 StepReturn = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations of n rows, rewards (n,) float32, dones (n,) bool, and an info per row."""
@@ -195,8 +196,25 @@ class BatchVecEnv(_Rows):
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos
 
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the model of every row from now on; see `BatchEnv.change_model`.
+
+        Args:
+            factors: by quantity, of the task's own value.
+
+        Raises:
+            UserError: if a factor is wrong, the task has no such element, or pictures, which show
+                the task's own sizes, are observed and a size is to be changed.
+        """
+        sizes = [name for name in factors if name.partition("/")[0] == "size"]
+        if sizes and isinstance(self.observer, PixelObserver):
+            raise UserError(f"{sizes[0]} cannot be changed where pictures are observed")
+        self.batch_env.change_model(factors)
+
     def demonstrations(self, episodes: int, seed: int, noise: float = 0.0) -> dict[str, Any]:
         """Return what the task's expert does, in simulations of its own.
+
+        Their model is changed as that of these environments is.
 
         Args:
             episodes: how many whole episodes it acts for, at least 1.
@@ -214,17 +232,22 @@ class BatchVecEnv(_Rows):
             ValueError: if a number is out of its range, or the task has no expert.
             RenderingError: if pictures are needed and this machine cannot render.
         """
-        task = self.batch_env.task
+        task, factors = self.batch_env.task, self.batch_env.factors
         expert = get_expert(task.name)
         described = {
             "episodes": episodes,
             **describe(task, seed=seed, noise=noise),
+            **({"factors": dict(sorted(factors.items()))} if factors else {}),
             "made_with": made_with(),
         }
         found = Episodes(
             **self._store(
                 {"kind": "demonstrations", **described},
-                lambda: vars(collect(task, expert, episodes=episodes, seed=seed, noise=noise)),
+                lambda: vars(
+                    collect(
+                        task, expert, episodes=episodes, seed=seed, noise=noise, factors=factors
+                    )
+                ),
             )
         )
         taken = np.arange(task.horizon) < found.lengths[:, None]
@@ -250,7 +273,7 @@ class BatchVecEnv(_Rows):
                 "cameras": list(pixels.cameras),
                 "size": pixels.size,
             },
-            lambda: {"frames": film(task, found, seed, pixels)},
+            lambda: {"frames": film(task, found, seed, pixels, factors)},
         )["frames"]
         stacked = stack_frames(frames[:, :-1], pixels.frame_stack)[taken]
         return {"observations": self.observer.beside(stacked, states), **shown}
@@ -366,6 +389,11 @@ class JointVecEnv(_Rows):
             np.concatenate(dones),
             [info for of_part in infos for info in of_part],
         )
+
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the models of all tasks from now on; see `BatchVecEnv.change_model`."""
+        for part in self.parts:
+            part.change_model(factors)
 
     def demonstrations(self, episodes: int, seed: int, noise: float = 0.0) -> dict[str, Any]:
         """Return what the experts of all tasks do; see `BatchVecEnv.demonstrations`.
