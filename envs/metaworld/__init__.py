@@ -7,5 +7,6 @@ nothing here imports it before an environment is made.
 from __future__ import annotations
 
 from lifelong_rl.envs.metaworld.env import MetaWorldEnv
+from lifelong_rl.envs.metaworld.task import MetaWorldTask
 
-__all__ = ["MetaWorldEnv"]
+__all__ = ["MetaWorldEnv", "MetaWorldTask"]

@@ -165,7 +165,7 @@ def check_setting(name: str, reward: object, horizon: object, observation: objec
     owner = f"the task '{name}' of Meta-World"
     if reward not in get_args(RewardVersion):
         raise UserError(f"the reward of {owner} is {shorten(reward)}; it is v1 or v2")
-    if observation not in OBSERVATION_DIMS:
+    if observation not in get_args(ObservationKind):
         raise UserError(
             f"the observation of {owner} is {shorten(observation)}; it is full or short"
         )

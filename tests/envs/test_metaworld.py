@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lifelong_rl.envs.continual_world import CW10_TASKS
-from lifelong_rl.envs.metaworld import MetaWorldEnv, installed
+from lifelong_rl.envs.metaworld import MetaWorldEnv, MetaWorldTask, demonstrations, installed
 from lifelong_rl.errors import UserError
 
 needs_metaworld = pytest.mark.skipif(
@@ -269,3 +269,174 @@ def solves(env: MetaWorldEnv, seed: int | None) -> bool:
         _, _, _, truncated, info = env.step(env.expert_action())
         success |= bool(info["success"])
     return success
+
+
+def make_task(**arguments: Any) -> MetaWorldTask:
+    return MetaWorldTask.parse({"id": "push-v3", **arguments})
+
+
+def test_the_version_of_a_task_tells_all_that_decides_its_results() -> None:
+    assert make_task().version == "3.1.1-reward-v2-horizon-200"
+    others = [{"reward": "v1"}, {"horizon": 500}, {"observation": "short"}]
+    versions = {make_task(**other).version for other in ({}, *others)}
+    assert len(versions) == 4
+    assert make_task(label="mine", processes=True).version == make_task().version
+
+
+def test_a_task_is_read_from_a_text_and_from_a_mapping() -> None:
+    assert MetaWorldTask.parse("metaworld:push-v3") == make_task() != make_task(reward="v1")
+    task = make_task(label="mine", observation="short", reward="v1", horizon=9)
+    assert (task.label, task.dims(), task.measure) == ("mine", (12, 4), "success")
+    assert make_task().label == "push-v3" and make_task().dims() == (39, 4)
+    assert task.offers == ("continuous actions", "expert")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"rewards": "v1"}, "unknown key of a task of Meta-World 'rewards'; did you mean 'reward'"),
+        ({"reward": ["v1"]}, r"the reward of the task 'push-v3' .* is \['v1'\]; it is v1 or v2"),
+        ({"observation": {}}, "the observation of .* is {}; it is full or short"),
+        ({"horizon": 2.5}, "the horizon of .* is 2.5; it is a number of control steps"),
+        ({"processes": "no"}, "processes of the task 'push-v3' .* is 'no'; it is true or false"),
+        ({"id": 3}, "the id of a task of Meta-World is 3; it is a name such as push-v3"),
+        ({"id": ""}, "the id of a task of Meta-World is ''"),
+    ],
+)
+def test_a_wrong_task_is_told_in_a_line(content: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told) as caught:
+        make_task(**content)
+    assert "\n" not in str(caught.value)
+
+
+@needs_metaworld
+def test_rows_show_what_the_environment_does_padded_and_with_a_one_hot() -> None:
+    task = make_task(horizon=4)
+    env = task.make_env(num_envs=2, seed=5, one_hot=(1, 3), obs_dim=41, action_dim=6)
+    alone = task.make()
+    seen, shown = alone.reset(seed=6)[0], env.reset()
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 2, 6)).astype(np.float32)
+    tail = [0, 0, 0, 1, 0]
+    for action in actions:
+        np.testing.assert_array_equal(shown[1], [*seen.astype(np.float32), *tail])
+        seen, reward, *_ = alone.step(action[1, :4])
+        shown, rewards, dones, infos = env.step(action)
+        assert rewards[1] == np.float32(reward)
+    assert dones.all() and infos[1]["TimeLimit.truncated"]
+    np.testing.assert_array_equal(
+        infos[1]["terminal_observation"], [*seen.astype(np.float32), *tail]
+    )
+    assert infos[1]["episode"]["l"] == 4 and infos[1]["episode"]["success"] is False
+    np.testing.assert_array_equal(shown[1, :39], alone.reset()[0].astype(np.float32))
+
+
+@needs_metaworld
+def test_an_interrupted_episode_goes_on_to_the_last_bit() -> None:
+    task = make_task(horizon=12)
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, 2, 4)).astype(np.float32)
+    first, second = (task.make_env(num_envs=2, seed=seed) for seed in (1, 2))
+    first.reset(), second.reset()
+    for action in actions[:17]:
+        first.step(action)
+    second.load_state_dict(first.state_dict())
+    for action in actions[17:]:
+        for one, other in zip(first.step(action)[:3], second.step(action)[:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@needs_metaworld
+def test_the_scripted_policy_acts_in_every_row_as_it_does_alone() -> None:
+    task = make_task(observation="short")
+    env = task.make_env(num_envs=2, seed=1, one_hot=(0, 2), obs_dim=12, action_dim=5)
+    env.reset()
+    alone = task.make()
+    alone.reset(seed=2)
+    for _ in range(3):
+        actions = env.expert_actions()
+        assert actions.shape == (2, 5) and actions.dtype == np.float32
+        own = alone.expert_action()
+        np.testing.assert_array_equal(actions[1], [*own, 0])
+        env.step(actions)
+        alone.step(own)
+
+
+@needs_metaworld
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_demonstrations_are_the_steps_that_the_scripted_policy_takes(noise: float) -> None:
+    task = make_task(horizon=30)
+    env = task.make_env(num_envs=1, seed=9, one_hot=(1, 2), obs_dim=40, action_dim=4)
+    rows = env.demonstrations(2, seed=4, noise=noise)
+    assert {name: array.shape for name, array in rows.items()} == {
+        "observations": (60, 42),
+        "next_observations": (60, 42),
+        "actions": (60, 4),
+        "expert_actions": (60, 4),
+        "rewards": (60,),
+        "dones": (60,),
+    }
+    assert not rows["dones"].any() and {str(rows[name].dtype) for name in rows} == {"float32"}
+    again = task.make_env(num_envs=2, seed=4, one_hot=(1, 2), obs_dim=40, action_dim=4)
+    shown = again.reset()
+    for t in range(30):
+        at = [t, 30 + t]
+        np.testing.assert_array_equal(rows["observations"][at], shown)
+        np.testing.assert_array_equal(rows["expert_actions"][at], again.expert_actions())
+        shown, rewards, _, infos = again.step(rows["actions"][at])
+        following = shown if t < 29 else [info["terminal_observation"] for info in infos]
+        np.testing.assert_array_equal(rows["next_observations"][at], following)
+        np.testing.assert_array_equal(rows["rewards"][at], rewards)
+    apart = np.abs(rows["actions"] - rows["expert_actions"])
+    assert (apart.max() > 0.3) if noise else (apart.max() == 0)
+
+
+@needs_metaworld
+def test_a_demonstrated_episode_depends_on_neither_their_number_nor_the_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demonstrations, "ROWS", 2)
+    task = make_task(horizon=5)
+    few, many = (
+        demonstrations.collect(task, episodes=episodes, seed=3, noise=0.1) for episodes in (3, 5)
+    )
+    env = task.make_env(num_envs=2, seed=3)
+    shown = env.reset()
+    for episode in range(4):
+        if episode % 2 == 0:
+            starts = shown
+            for _ in range(5):
+                shown = env.step(np.zeros((2, 4), np.float32))[0]
+        np.testing.assert_array_equal(many.observations[episode, 0], starts[episode % 2])
+    for name, array in vars(few).items():
+        np.testing.assert_array_equal(array, getattr(many, name)[:3])
+
+
+@needs_metaworld
+def test_demonstrations_are_made_once_and_anew_for_another_setting() -> None:
+    made: list[dict[str, Any]] = []
+
+    def store(description: Any, make: Any) -> Any:
+        made.append(dict(description))
+        return make()
+
+    for arguments in ({}, {}, {"reward": "v1"}, {"observation": "short"}, {"horizon": 4}):
+        task = make_task(**{"horizon": 3, **arguments}).with_store(store)
+        env = task.make_env(num_envs=1)
+        if len(made) == 1:
+            env.change_model({"gravity": 0.5})
+        env.demonstrations(1, seed=0)
+        env.close()
+    assert len({str(description) for description in made}) == 5
+    assert made[1]["factors"] == {"gravity": 0.5} and made[0]["task"] == "push-v3"
+
+
+@needs_metaworld
+def test_demonstrations_of_a_changed_model_are_made_with_it() -> None:
+    env = make_task(horizon=20).make_env(num_envs=1, seed=0)
+    plain = env.demonstrations(1, seed=0)["next_observations"]
+    env.change_model({"damping": 20.0})
+    changed = env.demonstrations(1, seed=0)["next_observations"]
+    env.reset()
+    for t in range(19):
+        shown = env.step(env.expert_actions())[0][0]
+        np.testing.assert_array_equal(shown, changed[t])
+    assert not np.array_equal(plain, changed)
