@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from importlib import import_module
 from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_rl.envs.metaworld.experts import Expert, get_expert
 from lifelong_rl.envs.metaworld.faster import make_faster
 from lifelong_rl.envs.metaworld.installed import import_metaworld
 from lifelong_rl.errors import UserError, lookup
@@ -101,7 +100,7 @@ class MetaWorldEnv(gymnasium.Env[Array, npt.NDArray[np.float32]]):
         self.horizon = horizon
         self._env = env
         self._short = observation == "short"
-        self._policy: Any = None
+        self._expert: Expert | None = None
         self._full: Array = np.zeros(OBSERVATION_DIMS["full"])
         # Meta-World's own bounds do not hold at the start of an episode
         self.observation_space = gymnasium.spaces.Box(
@@ -136,13 +135,10 @@ class MetaWorldEnv(gymnasium.Env[Array, npt.NDArray[np.float32]]):
         return self._shown(), float(reward), False, truncated, info
 
     def expert_action(self) -> npt.NDArray[np.float32]:
-        """Return what Meta-World's scripted policy would do now, (4,), in [-1, 1]."""
-        if self._policy is None:
-            self._policy = import_module("metaworld.policies").ENV_POLICY_MAP[self.name]()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it asks for more than a step of the hand can do
-            action: npt.NDArray[np.float32] = self._policy.get_action(self._full)
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
+        """Return what the task's expert would do now, (4,), in [-1, 1]."""
+        if self._expert is None:
+            self._expert = get_expert(self.name)
+        return np.clip(self._expert(self._full), -1.0, 1.0).astype(np.float32)
 
     def render(self) -> Any:
         """Return a picture or show it, as the render mode says."""

@@ -143,17 +143,30 @@ class MetaWorldTask:
 
         make = partial(
             make_row,
-            self,
+            self.with_store(make_anew),  # processes are not asked for demonstrations
             one_hot=one_hot,
             obs_dim=obs_dim,
             action_dim=action_dim,
             render_mode=render_mode,
         )
-        count = (num_threads or os.cpu_count() or 1) if self.processes else 1
-        env = MetaWorldVecEnv(self, make, num_envs, count, one_hot)
+        env = MetaWorldVecEnv(
+            make,
+            num_envs,
+            (num_threads or os.cpu_count() or 1) if self.processes else 1,
+            self._owner,
+            one_hot=one_hot,
+            make_alone=partial(make_row, self),
+            horizon=self.horizon,
+            store=self.store,
+            described={"task": self.id, "task_version": self.version},
+        )
         if seed is not None:
             env.seed(seed)
         return env
+
+    @property
+    def _owner(self) -> str:
+        return f"the task '{self.label}'"
 
 
 def make_row(
@@ -167,7 +180,7 @@ def make_row(
     """Return one environment of a task as a stream shows it, see `GymRow`."""
     return GymRow(
         task.make(render_mode),
-        f"the task '{task.label}'",
+        task._owner,
         success="success",
         one_hot=one_hot,
         obs_dim=obs_dim,

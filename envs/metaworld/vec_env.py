@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_rl.envs.datasets import made_with
+from lifelong_rl.envs.datasets import Store, made_with
 from lifelong_rl.envs.demonstrations import Episodes
 from lifelong_rl.envs.gym_vec_env import GymVecEnv, MakeRow
 from lifelong_rl.envs.metaworld.demonstrations import collect
-from lifelong_rl.envs.metaworld.task import MetaWorldTask
 
 
 class MetaWorldVecEnv(GymVecEnv):
@@ -20,23 +19,33 @@ class MetaWorldVecEnv(GymVecEnv):
 
     def __init__(
         self,
-        task: MetaWorldTask,
         make: MakeRow,
         num_envs: int,
         processes: int,
+        owner: str,
+        *,
         one_hot: tuple[int, int] | None,
+        make_alone: MakeRow,
+        horizon: int,
+        store: Store,
+        described: Mapping[str, Any],
     ) -> None:
         """Make the rows.
 
         Args:
-            task: of the rows.
             make: see `GymVecEnv`.
             num_envs: see `GymVecEnv`.
             processes: see `GymVecEnv`.
+            owner: see `GymVecEnv`.
             one_hot: that the rows append to observations.
+            make_alone: makes a row without padding and one-hot.
+            horizon: control steps of an episode.
+            store: has or makes demonstrations.
+            described: what tells the task's demonstrations from those of others, as JSON.
         """
-        super().__init__(make, num_envs, processes, f"the task '{task.label}'", None)
-        self._task, self._one_hot = task, one_hot
+        super().__init__(make, num_envs, processes, owner, None)
+        self._one_hot, self._make_alone, self._horizon = one_hot, make_alone, horizon
+        self._store, self._described = store, dict(described)
         self._factors: dict[str, float] = {}
 
     def change_model(self, factors: Mapping[str, float]) -> None:
@@ -60,26 +69,17 @@ class MetaWorldVecEnv(GymVecEnv):
         Raises:
             ValueError: a number is out of its range.
         """
-        task, factors = self._task, self._factors
         described = {
             "kind": "demonstrations",
+            **self._described,
             "episodes": episodes,
-            "task": task.id,
-            "task_version": task.version,
             "seed": seed,
             "noise": noise,
-            "factors": factors,
+            "factors": self._factors,
             "made_with": made_with(),
         }
-        found = Episodes(
-            **task.store(
-                described,
-                lambda: vars(
-                    collect(task, episodes=episodes, seed=seed, noise=noise, factors=factors)
-                ),
-            )
-        )
-        taken = np.arange(task.horizon) < found.lengths[:, None]
+        found = Episodes(**self._store(described, lambda: self._collect(episodes, seed, noise)))
+        taken = np.arange(self._horizon) < found.lengths[:, None]
         return {
             "observations": self._show(found.observations[:, :-1][taken]),
             "next_observations": self._show(found.observations[:, 1:][taken]),
@@ -92,6 +92,14 @@ class MetaWorldVecEnv(GymVecEnv):
     def expert_actions(self) -> npt.NDArray[np.float32]:
         """Return what the scripted policy would do now in every row, (n, action_dim)."""
         return self._pad(np.array(self.env_method("expert_action")))
+
+    def _collect(self, episodes: int, seed: int, noise: float) -> dict[str, Any]:
+        env = self._make_alone()
+        if self._factors:
+            env.change_model(self._factors)
+        found = collect(env, self._horizon, episodes=episodes, seed=seed, noise=noise)
+        env.close()
+        return vars(found)
 
     def _show(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return observations of the task as the rows show them."""

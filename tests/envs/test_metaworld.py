@@ -18,6 +18,7 @@ import pytest
 
 from lifelong_rl.envs.continual_world import CW10_TASKS
 from lifelong_rl.envs.metaworld import MetaWorldEnv, MetaWorldTask, demonstrations, installed
+from lifelong_rl.envs.metaworld.task import make_row
 from lifelong_rl.errors import UserError
 
 needs_metaworld = pytest.mark.skipif(
@@ -234,19 +235,29 @@ def test_version_v1_of_stick_pull_takes_the_stick_for_the_thermos() -> None:
 
 
 @needs_metaworld
-def test_the_scripted_policy_solves_a_task_and_keeps_to_the_action_space() -> None:
-    env = MetaWorldEnv("handle-press-side-v3")
-    env.reset(seed=0)
-    solved = False
-    for _ in range(100):
+@pytest.mark.parametrize(
+    # the last two are starts from which Meta-World's own policies lose the object
+    ("name", "seed", "episode"),
+    [("handle-press-side-v3", 0, 0), ("push-back-v3", 0, 0), ("shelf-place-v3", 0, 3)],
+)
+def test_experts_solve_a_task_and_keep_to_the_action_space(
+    name: str, seed: int, episode: int
+) -> None:
+    env = MetaWorldEnv(name)
+    env.reset(seed=seed)
+    for _ in range(episode):
+        env.reset()
+    solved = truncated = False
+    while not truncated and not solved:
         action = env.expert_action()
         assert action in env.action_space
-        solved |= bool(env.step(action)[4]["success"])
+        _, _, _, truncated, info = env.step(action)
+        solved = bool(info["success"])
     assert solved
 
 
 @needs_metaworld
-def test_scripted_policies_act_alike_with_the_short_observation() -> None:
+def test_experts_act_alike_with_the_short_observation() -> None:
     short, full = (MetaWorldEnv("push-v3", observation=kind) for kind in ("short", "full"))
     short.reset(seed=1), full.reset(seed=1)
     np.testing.assert_array_equal(short.expert_action(), full.expert_action())
@@ -254,7 +265,7 @@ def test_scripted_policies_act_alike_with_the_short_observation() -> None:
 
 @needs_metaworld
 @pytest.mark.slow
-def test_scripted_policies_solve_97_of_100_episodes_of_cw10() -> None:
+def test_experts_solve_97_of_100_episodes_of_cw10() -> None:
     solved = {}
     for name in CW10_TASKS:
         env = MetaWorldEnv(name)
@@ -361,6 +372,24 @@ def test_the_scripted_policy_acts_in_every_row_as_it_does_alone() -> None:
 
 
 @needs_metaworld
+@pytest.mark.slow
+def test_processes_change_no_number() -> None:
+    here, elsewhere = (
+        make_task(horizon=5, processes=processes).make_env(num_envs=3, num_threads=2, seed=1)
+        for processes in (False, True)
+    )
+    try:
+        np.testing.assert_array_equal(here.reset(), elsewhere.reset())
+        for _ in range(12):
+            actions = here.expert_actions()
+            np.testing.assert_array_equal(actions, elsewhere.expert_actions())
+            for one, other in zip(here.step(actions)[:3], elsewhere.step(actions)[:3], strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        elsewhere.close()
+
+
+@needs_metaworld
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_demonstrations_are_the_steps_that_the_scripted_policy_takes(noise: float) -> None:
     task = make_task(horizon=30)
@@ -396,7 +425,8 @@ def test_a_demonstrated_episode_depends_on_neither_their_number_nor_the_rows(
     monkeypatch.setattr(demonstrations, "ROWS", 2)
     task = make_task(horizon=5)
     few, many = (
-        demonstrations.collect(task, episodes=episodes, seed=3, noise=0.1) for episodes in (3, 5)
+        demonstrations.collect(make_row(task), 5, episodes=episodes, seed=3, noise=0.1)
+        for episodes in (3, 5)
     )
     env = task.make_env(num_envs=2, seed=3)
     shown = env.reset()
