@@ -14,8 +14,9 @@
 A phase has
 
 - ``env``: a task of this suite by its name; ``gym:ID``, an environment of Gymnasium; a mapping with
-  the id and more, see `lifelong_rl.envs.gym_tasks.GymTask.parse`; or a list of these, which are
-  learned side by side,
+  the id and more, see `lifelong_rl.envs.gym_tasks.GymTask.parse`; ``metaworld:NAME`` or, with
+  ``kind: metaworld``, a mapping, see `lifelong_rl.envs.metaworld.task.MetaWorldTask`; or a list of
+  these, which are learned side by side,
 - ``steps``: how long it is learned; where it says nothing, the stream's ``steps``,
 - ``label``: what the task is called in results; by default after the environment and what is
   changed. Phases of one label learn one task again. With several environments, a list,
@@ -659,7 +660,13 @@ def _parse_gym(value: Any) -> Any:
     return GymTask.parse(value)
 
 
-KINDS = {"gym": _parse_gym}
+def _parse_metaworld(value: Any) -> Any:
+    from lifelong_rl.envs.metaworld.task import MetaWorldTask
+
+    return MetaWorldTask.parse(value)
+
+
+KINDS = {"gym": _parse_gym, "metaworld": _parse_metaworld}
 """What makes a task of ``KIND:NAME``, or of a mapping with ``kind``."""
 
 
