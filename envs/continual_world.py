@@ -140,22 +140,3 @@ def make_variant(stream: Stream, options: str) -> Stream:
         for label, one in stream.placed.items()
     }
     return replace(stream, name=name, placed=placed)
-
-
-@SEQUENCE_MAKERS.register("metaworld")
-def make_metaworld_stream(names: str) -> Stream:
-    """Return a stream of tasks of Meta-World, each learned once.
-
-    Args:
-        names: of the tasks, joined by commas; each but the first may have ``metaworld:`` before it.
-
-    Raises:
-        UserError: a name is none, or comes twice.
-    """
-    tasks = [name.removeprefix("metaworld:") for name in names.split(",")]
-    return parse_stream(
-        {
-            "name": "metaworld:" + ",".join(tasks),
-            "phases": [{"env": f"metaworld:{name}"} for name in tasks],
-        }
-    )

@@ -13,10 +13,11 @@
 
 A phase has
 
-- ``env``: a task of this suite by its name; ``gym:ID``, an environment of Gymnasium; a mapping with
-  the id and more, see `lifelong_rl.envs.gym_tasks.GymTask.parse`; ``metaworld:NAME`` or, with
-  ``kind: metaworld``, a mapping, see `lifelong_rl.envs.metaworld.task.MetaWorldTask`; or a list of
-  these, which are learned side by side,
+- ``env``: a task of this suite by its name; ``gym:ID``, an environment of Gymnasium, or
+  ``metaworld:NAME``; a mapping with the id and more, which is of Gymnasium unless ``kind`` says
+  otherwise, see `lifelong_rl.envs.gym_tasks.GymTask.parse` and
+  `lifelong_rl.envs.metaworld.task.MetaWorldTask.parse`; or a list of these, which are learned side
+  by side,
 - ``steps``: how long it is learned; where it says nothing, the stream's ``steps``,
 - ``label``: what the task is called in results; by default after the environment and what is
   changed. Phases of one label learn one task again. With several environments, a list,
@@ -315,6 +316,12 @@ class Stream:
         )
         return ("continuous actions", "expert") if steady and taught else ("continuous actions",)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of its tasks, a line each."""
+        notes = [getattr(placed.task, "note", None) for placed in self.placed.values()]
+        return tuple(dict.fromkeys(note for note in notes if note is not None))
+
     def make_env(
         self,
         task_id: int,
@@ -538,10 +545,27 @@ def make_gym_stream(names: str) -> Stream:
     Raises:
         UserError: there is no such environment.
     """
-    ids = [name.removeprefix("gym:") for name in names.split(",")]
-    return parse_stream(
-        {"name": "gym:" + ",".join(ids), "phases": [{"env": f"gym:{name}"} for name in ids]}
-    )
+    return _one_after_another("gym", names)
+
+
+@SEQUENCE_MAKERS.register("metaworld")
+def make_metaworld_stream(names: str) -> Stream:
+    """Return a stream of tasks of Meta-World, each learned once.
+
+    Args:
+        names: of the tasks, joined by commas; each but the first may have ``metaworld:`` before it.
+
+    Raises:
+        UserError: there is no such task, or Meta-World is not installed as it has to be.
+    """
+    return _one_after_another("metaworld", names)
+
+
+def _one_after_another(kind: str, names: str) -> Stream:
+    """Return the stream of some tasks of a kind."""
+    each = [name if ":" in name else f"{kind}:{name}" for name in names.split(",")]
+    told = ",".join(name.removeprefix(f"{kind}:") for name in each)
+    return parse_stream({"name": f"{kind}:{told}", "phases": [{"env": name} for name in each]})
 
 
 @SEQUENCE_MAKERS.register("stream")

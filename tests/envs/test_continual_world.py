@@ -6,7 +6,9 @@ import pytest
 
 from lifelong_rl.envs.continual_world import CW5, CW5_TASKS, CW10, CW10_TASKS, CW20, make_variant
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.sequence import is_plain, load_sequence, phases_of
+from lifelong_rl.runs.setup import prepare
 
 
 def test_cw10_is_the_papers_ten_tasks_in_its_order() -> None:
@@ -52,3 +54,12 @@ def test_a_wrong_name_is_told_in_a_line(name: str, told: str) -> None:
     with pytest.raises(UserError, match=told) as caught:
         load_sequence(name)
     assert "\n" not in str(caught.value)
+
+
+def test_what_stick_pull_rewards_in_version_v1_is_told() -> None:
+    assert load_sequence("cw10").notes == ()  # type: ignore[attr-defined]
+    (note,) = load_sequence("cw20:v1").notes  # type: ignore[attr-defined]
+    assert note.startswith("rewards of version v1 of stick-pull-v3")
+    setup = prepare(RunConfig(sequence="cw10:v1,short"))
+    assert setup.notes == (note,)
+    assert prepare(RunConfig(sequence="cw10")).notes == ()
