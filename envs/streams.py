@@ -138,8 +138,8 @@ class SuiteTask:
 
     def dims(self) -> tuple[int, int]:
         """Return how many numbers an observation and an action are."""
-        task = TASKS[self.name]
-        return max(part.stop for part in task.layout.values()), task.action_dim
+        sizes: tuple[int, int] = TASKS[self.name].dims()
+        return sizes
 
     def make_env(
         self,
@@ -152,22 +152,15 @@ class SuiteTask:
         action_dim: int,
         **observation: Any,
     ) -> VecEnv:
-        """Return environments of the task; see `StreamTask.make_env`.
-
-        Raises:
-            UserError: other tasks of the stream have other sizes: see the module.
-        """
+        """Return environments of the task; see `StreamTask.make_env`."""
         from lifelong_rl.envs.batch_env import BatchEnv
         from lifelong_rl.envs.vec_env import BatchVecEnv  # imports Stable-Baselines3, and torch
 
-        if (obs_dim, action_dim) != self.dims():
-            raise UserError(
-                f"'{self.name}' cannot be in one stream with tasks of another robot or of Gymnasium"
-            )
         env = BatchVecEnv(
             BatchEnv(TASKS[self.name], num_envs, num_threads),
             one_hot=one_hot,
             store=self.store,
+            sizes=(obs_dim, action_dim),
             **observation,
         )
         if seed is not None:
@@ -249,12 +242,14 @@ class Stream:
         description: one line.
         stages: the phases.
         placed: the tasks by label, in the order in which they are first learned.
+        task_free: whether one head learns all of it, as nothing tells which task there is.
     """
 
     name: str
     description: str
     stages: tuple[StreamPhase, ...]
     placed: Mapping[str, Placed]
+    task_free: bool = False
 
     def __post_init__(self) -> None:
         """Check that phases which are not announced go on under the head of their task."""
@@ -435,6 +430,8 @@ class Stream:
         return {label: placed.version for label, placed in self.placed.items()}
 
     def _heads(self) -> tuple[int, ...]:
+        if self.task_free:
+            return (0,) * self.num_tasks
         heads: dict[str, int] = {}
         current = count = 0
         for number, stage in enumerate(self.stages, 1):
@@ -628,7 +625,7 @@ def parse_stream(content: object) -> Stream:
     stages[0] = replace(stages[0], announced=True)
     if every is not None:
         stages = _cut(stages, every)
-    return Stream(name, description, tuple(stages), placed)
+    return Stream(name, description, tuple(stages), placed, task_free)
 
 
 def _parse_phase(content: object, steps: int, placed: dict[str, Placed]) -> StreamPhase:

@@ -61,6 +61,11 @@ class Task(ABC, Generic[StartT, StateT]):
     control_hz: ClassVar[int]
     substeps: ClassVar[int]
     cameras: ClassVar[Mapping[str, str]]
+
+    def dims(self) -> tuple[int, int]:
+        """Return how many numbers an observation of its state and an action are."""
+        return max(part.stop for part in self.layout.values()), self.action_dim
+
     _revision: str | None = None
 
     def __init_subclass__(cls) -> None:

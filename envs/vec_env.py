@@ -114,6 +114,7 @@ class BatchVecEnv(VecEnvRows):
         one_hot: tuple[int, int] | None = None,
         render_mode: str | None = None,
         store: Store = make_anew,
+        sizes: tuple[int, int] | None = None,
         observation: str = "state",
         **pixels: Unpack[PixelOptions],
     ) -> None:
@@ -125,6 +126,8 @@ class BatchVecEnv(VecEnvRows):
                 None appends nothing.
             render_mode: None or ``"rgb_array"``.
             store: has or makes the demonstrations.
+            sizes: numbers of a state before the one-hot, and of an action; by default those of the
+                task. What it has not of a state is 0, and of an action of no effect.
             observation: ``"state"`` or ``"pixels"``.
             **pixels: how pixel observations look, see `lifelong_rl.envs.pixels.Pixels`.
 
@@ -137,18 +140,20 @@ class BatchVecEnv(VecEnvRows):
         self.render_mode = render_mode
         self._store = store
         task_id, num_tasks = one_hot or (0, 0)
-        self._tail = np.zeros((env.num_envs, num_tasks), np.float32)
-        self._tail[:, task_id : task_id + 1] = 1.0
+        obs_dim, action_dim = sizes or env.task.dims()
+        missing, self._unused = obs_dim - env.task.dims()[0], action_dim - env.task.action_dim
+        self._tail = np.zeros((env.num_envs, missing + num_tasks), np.float32)
+        self._tail[:, missing + task_id : missing + task_id + 1] = 1.0
         self._term_names = tuple(env.task.weights)
         self._returns = np.zeros(env.num_envs)
         self._solved = np.zeros(env.num_envs, bool)
-        self._actions: npt.ArrayLike = np.zeros((env.num_envs, env.task.action_dim))
+        self._actions: npt.ArrayLike = np.zeros((env.num_envs, action_dim))
         self._renderer: Renderer | None = None
         self.observer = make_observer(env, observation, self._tail[0], **pixels)
         super().__init__(
             env.num_envs,
             self.observer.space,
-            gymnasium.spaces.Box(-1.0, 1.0, (env.task.action_dim,), np.float32),
+            gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32),
         )
 
     @property
@@ -176,7 +181,10 @@ class BatchVecEnv(VecEnvRows):
 
     def step_wait(self) -> StepReturn:
         """Take the step; rows whose episode ended return the next episode's first observation."""
-        step = self.batch_env.step(self._actions)
+        actions = self._actions
+        if self._unused:
+            actions = np.asarray(actions)[:, : -self._unused]
+        step = self.batch_env.step(actions)
         self._returns += step.reward
         self._solved |= step.success
         observations = self.observer.next(step)
@@ -260,8 +268,8 @@ class BatchVecEnv(VecEnvRows):
         )
         taken = np.arange(task.horizon) < found.lengths[:, None]
         shown = {
-            "actions": found.actions[taken],
-            "expert_actions": found.expert_actions[taken],
+            "actions": self._with_unused(found.actions[taken]),
+            "expert_actions": self._with_unused(found.expert_actions[taken]),
             "rewards": found.rewards[taken].astype(np.float32),
             "dones": np.zeros(taken.sum(), np.float32),
         }
@@ -292,7 +300,11 @@ class BatchVecEnv(VecEnvRows):
         Raises:
             ValueError: if the task has no expert.
         """
-        return choose(get_expert(self.batch_env.task.name), self.batch_env)
+        return self._with_unused(choose(get_expert(self.batch_env.task.name), self.batch_env))
+
+    def _with_unused(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return actions with 0 for the entries that the task has not."""
+        return np.pad(actions, ((0, 0), (0, self._unused))) if self._unused else actions
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next steps and episodes depend on.
