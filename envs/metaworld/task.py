@@ -55,6 +55,7 @@ class MetaWorldTask:
     store: Store = field(default=make_anew, compare=False, repr=False)
 
     measure = "success"
+    most_envs = 5  # that are evaluated at once: each has a model of its own, of 22 MB
     offers: tuple[Trait, ...] = field(
         default=("continuous actions", "expert"), init=False, repr=False, compare=False
     )

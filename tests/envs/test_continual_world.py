@@ -17,6 +17,7 @@ def test_cw10_is_the_papers_ten_tasks_in_its_order() -> None:
     assert CW10.tasks == tuple(f"{name}-v3" for name in names.split())
     assert is_plain(phases_of(CW10)) and {stage.steps for stage in CW10.stages} == {1_000_000}
     assert set(CW10.measures) == {"success"} and CW10.action_dims is None
+    assert CW10.most_envs == 5
     assert CW10.offers == ("continuous actions", "expert")
 
 
