@@ -61,6 +61,8 @@ Drift = tuple[float, float]
 KEYS = ("name", "description", "steps", "task_free", "repeat", "assume_switch_every", "phases")
 PHASE_KEYS = ("env", "label", "steps", "changes", "announced")
 MOST_PHASES = 10_000
+MOST_ENVS = 100
+"""Environments of a task that are evaluated at once, where the task does not say."""
 
 
 class StreamTask(Protocol):
@@ -310,6 +312,17 @@ class Stream:
             "expert" in getattr(placed.task, "offers", ()) for placed in self.placed.values()
         )
         return ("continuous actions", "expert") if steady and taught else ("continuous actions",)
+
+    @property
+    def most_envs(self) -> int:
+        """Environments of a task that are evaluated at once, at most."""
+        return min(getattr(placed.task, "most_envs", MOST_ENVS) for placed in self.placed.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of its tasks, a line each."""
+        notes = [getattr(placed.task, "note", None) for placed in self.placed.values()]
+        return tuple(dict.fromkeys(note for note in notes if note is not None))
 
     def make_env(
         self,

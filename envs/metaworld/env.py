@@ -84,7 +84,7 @@ class MetaWorldEnv(gymnasium.Env[Array, npt.NDArray[np.float32]]):
         """
         check_setting(name, reward, horizon, observation)
         names = import_metaworld().ALL_V3_ENVIRONMENTS
-        lookup("task of Meta-World", name, names)
+        lookup("task of Meta-World", name, names, see="")
         environment_class = make_faster(names[name])
         env = environment_class(reward_function_version=reward, render_mode=render_mode)
         # as MT50 of Meta-World does it by set_task: the goal is shown; and as Continual World does

@@ -55,6 +55,7 @@ class MetaWorldTask:
     store: Store = field(default=make_anew, compare=False, repr=False)
 
     measure = "success"
+    most_envs = 5  # that are evaluated at once: each has a model of its own, of 22 MB
     offers: tuple[Trait, ...] = field(
         default=("continuous actions", "expert"), init=False, repr=False, compare=False
     )
@@ -95,6 +96,17 @@ class MetaWorldTask:
         """Meta-World's, and all else that decides the task's results."""
         told = f"{VERSION}-reward-{self.reward}-horizon-{self.horizon}"
         return told if self.observation == "full" else f"{told}-{self.observation}"
+
+    @property
+    def note(self) -> str | None:
+        """What should be known of it, in a line."""
+        if (self.id, self.reward) == ("stick-pull-v3", "v1"):
+            return (
+                "rewards of version v1 of stick-pull-v3 take part of the stick's own position for "
+                "that of the thermos (entries 6 to 8 of the full observation, not 11 to 13), as "
+                "Meta-World has them"
+            )
+        return None
 
     def dims(self) -> tuple[int, int]:
         """Return how many numbers an observation and an action are."""

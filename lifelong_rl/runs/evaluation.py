@@ -116,7 +116,8 @@ def evaluate(
 class Evaluator:
     """Evaluates policies on every task of a sequence, with environments built only once.
 
-    There are as many environments of a task as episodes, up to `MOST_ENVS`.
+    There are as many environments of a task as episodes, up to `MOST_ENVS` or what the sequence
+    allows.
 
     Args:
         sequence: The tasks.
@@ -139,7 +140,7 @@ class Evaluator:
         self._sequence = sequence
         self._measures = measures_of(sequence)
         self._num_episodes = num_episodes
-        self._num_envs = min(num_episodes, MOST_ENVS)
+        self._num_envs = min(num_episodes, MOST_ENVS, getattr(sequence, "most_envs", MOST_ENVS))
         self._num_threads = min(num_threads, self._num_envs)
         self._agent = agent
         self._envs: dict[int, tuple[VecEnvLike, EnvContract]] = {}

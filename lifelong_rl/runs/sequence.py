@@ -88,6 +88,8 @@ class Sequence(Protocol):
     - `reordered(seed)`, the same tasks in another order,
     - `with_store(store)`, the same with another store of its datasets, such as
       `dataset_cache.get_dataset`,
+    - `notes`, what should be known of its tasks, a line each,
+    - `most_envs`, of a task that are evaluated at once, where each takes much memory,
     - `measures`, what is measured on each task: "success", "score" (a return mapped to [0, 1]) or
       "return",
     - `phases`, see `Phase`, where it is more than each task once; then also `heads`, the head that

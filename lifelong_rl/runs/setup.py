@@ -162,7 +162,8 @@ class Setup:
     @property
     def notes(self) -> tuple[str, ...]:
         """What should be known of the run beside its configuration, a line each."""
-        return () if self.eyes is None else self.eyes.notes
+        of_tasks = tuple(getattr(self.sequence, "notes", ()))
+        return of_tasks if self.eyes is None else (*of_tasks, *self.eyes.notes)
 
     @property
     def refusal(self) -> str | None:

@@ -136,6 +136,10 @@ def test_no_more_environments_are_built_than_are_needed_at_once(monkeypatch):
     assert counts == [4, 4]
     assert many.returns[:4].tolist() == few.returns.tolist()
     assert len(set(many.returns)) == 10  # no episode twice
+    sequence.most_envs = 3
+    fewest = Evaluator(sequence, num_episodes=10, num_threads=9).evaluate(rough, 0)
+    assert counts == [4, 4, 3]
+    assert fewest.returns[:3].tolist() == few.returns[:3].tolist()
 
 
 def test_evaluator_closes_what_it_made(monkeypatch):
