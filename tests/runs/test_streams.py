@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from PIL import Image
 from toy_runs import metric_lines, results
 
 from lifelong_rl.analysis.runs import read_run
@@ -12,6 +13,9 @@ from lifelong_rl.analysis.scores import decay, score_runs
 from lifelong_rl.cli import main
 from lifelong_rl.compatibility import find_refusal
 from lifelong_rl.continual import METHODS
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.errors import UserError
 from lifelong_rl.metrics.matrix import compute_metrics
 from lifelong_rl.registry import AGENTS
@@ -127,7 +131,9 @@ def test_reports_and_comparisons_take_streams(again, tmp_path, capsys):
     assert main(["compare", str(again)]) == 0
     assert "reach" in capsys.readouterr().out
     files = str(tmp_path / "files")
-    assert main(["report", str(again), "--out", str(tmp_path / "report.html"), "--files", files]) == 0
+    assert (
+        main(["report", str(again), "--out", str(tmp_path / "report.html"), "--files", files]) == 0
+    )
     page = (tmp_path / "report.html").read_text()
     assert '"starts": [0, 64, 160, 224, 288]' in page or '"starts":[0,64,160,224,288]' in page
     assert main(["eval", str(again), "--task", "button-press", "--episodes", "2", "--json"]) == 0
@@ -261,3 +267,19 @@ def test_a_task_without_success_is_told_from_one_without_a_score(tmp_path):
     assert setup.sequence.measures == ("score",)
     with pytest.raises(UserError, match="unknown environment 'Reecher-v5'"):
         prepare(RunConfig(sequence="gym:Reecher-v5"))
+
+
+def test_tasks_that_take_their_pictures_themselves_are_filmed(tmp_path, capsys):
+    try:
+        Renderer(BatchEnv(get_task("reach"), 1)).close()
+    except RenderingError as error:
+        pytest.skip(str(error))
+    content = "steps: 64\nphases:\n  - {env: {id: Reacher-v5, kwargs: {max_episode_steps: 6}}}\n"
+    code, path = run(tmp_path, content)
+    assert code == 0
+    words = ["record", "--run-dir", str(path), "--out", str(tmp_path / "clip.gif")]
+    assert main([*words, "--width", "64"]) == 2
+    assert "takes its pictures itself; leave out --width" in capsys.readouterr().err
+    assert main(words) == 0
+    with Image.open(tmp_path / "clip.gif") as clip:
+        assert clip.n_frames == 6 and clip.size == (480, 480)
