@@ -40,6 +40,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
+import gymnasium
 import numpy as np
 
 from lifelong_rl.compatibility import Trait
@@ -484,6 +485,9 @@ class Stream:
             **({} if render_mode is None else {"render_mode": render_mode}),
         )
         _tell_action_dims(env, self.action_dims)
+        if len({type(each.task) for each in self.placed.values()}) > 1:
+            shape = env.observation_space.shape  # their bounds differ
+            env.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, shape, np.float32)
         if placed.changes:
             _change(env, label, placed.factors(1.0))
         return env
