@@ -40,6 +40,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
+import gymnasium
 import numpy as np
 
 from lifelong_rl.compatibility import Trait
@@ -331,6 +332,7 @@ class Stream:
         num_envs: int,
         num_threads: int = 1,
         seed: int | None = None,
+        render_mode: str | None = None,
         **observation: Any,
     ) -> VecEnv:
         """Return the environments of one task, as it is at the end of a phase that learns it.
@@ -340,13 +342,14 @@ class Stream:
             num_envs: number of environments.
             num_threads: threads that step them; 0 takes every CPU.
             seed: seeds the environments' episodes.
+            render_mode: ``"rgb_array"`` where they are to give pictures of themselves.
             **observation: what tasks of this suite show, see `Sequence.make_env`.
 
         Raises:
             UserError: the task cannot be made, or shows its state only.
         """
         label = self.tasks[task_id]
-        return self._make(label, num_envs, num_threads, seed, 1.0, observation)
+        return self._make(label, num_envs, num_threads, seed, observation, render_mode)
 
     def make_phase_env(
         self,
@@ -465,8 +468,8 @@ class Stream:
         num_envs: int,
         num_threads: int,
         seed: int | None,
-        share: float,
         observation: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> VecEnv:
         placed, (obs_dim, action_dim) = self.placed[label], self._dims()
         if observation and not isinstance(placed.task, SuiteTask):
@@ -479,10 +482,14 @@ class Stream:
             obs_dim=obs_dim,
             action_dim=action_dim,
             **observation,
+            **({} if render_mode is None else {"render_mode": render_mode}),
         )
         _tell_action_dims(env, self.action_dims)
+        if len({type(each.task) for each in self.placed.values()}) > 1:
+            shape = env.observation_space.shape  # their bounds differ
+            env.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, shape, np.float32)
         if placed.changes:
-            _change(env, label, placed.factors(share))
+            _change(env, label, placed.factors(1.0))
         return env
 
     def _side_by_side(
@@ -494,14 +501,14 @@ class Stream:
     ) -> VecEnv:
         """Return environments of several tasks, spread evenly."""
         if len(labels) == 1:
-            return self._make(labels[0], num_envs, num_threads, None, 1.0, observation)
+            return self._make(labels[0], num_envs, num_threads, None, observation)
         from lifelong_rl.envs.vec_env import JointVecEnv
 
         parts = []
         for k, label in enumerate(labels):
             count = max(1, len(range(k, num_envs, len(labels))))
             threads = min(num_threads, count)
-            parts.append(self._make(label, count, threads, None, 1.0, observation))
+            parts.append(self._make(label, count, threads, None, observation))
         env = JointVecEnv(parts)
         _tell_action_dims(env, self.action_dims)
         return env

@@ -77,6 +77,13 @@ def test_a_how_to_runs_as_printed(page: str, tmp_path: Path) -> None:
     check(run(command, tmp_path), command)
 
 
+@pytest.mark.parametrize("path", sorted((DOCS / "examples").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_stream_runs_as_printed(path: Path, tmp_path: Path) -> None:
+    found = run(["run", "--sequence", str(path)], tmp_path)
+    assert found["sequence"] == path.stem
+    assert f"examples/{path.name}" in (DOCS / "streams.md").read_text()
+
+
 def test_the_other_commands_of_a_sequence_run_as_printed(
     tmp_path: Path,
     fresh_registries: None,

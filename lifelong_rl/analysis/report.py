@@ -204,7 +204,7 @@ def _improvement(
     for regime in regimes:
         for name, sign in BETTER.items():
             sides = {
-                group.method_label: sign * _matrix_of(by_name[name])
+                group.method_label: sign * _matrix_of(by_name.get(name, {}))
                 for group, by_name in zip(groups, scores, strict=True)
                 if group.agent_label == regime and group.method not in METHODS_LAST
             }

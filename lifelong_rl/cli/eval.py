@@ -43,7 +43,7 @@ class Eval(Command):
         from lifelong_rl.runs.evaluation import Evaluator
         from lifelong_rl.runs.restore import load_agent, prepare_on
         from lifelong_rl.runs.run_folder import RunFolder
-        from lifelong_rl.runs.sequence import task_labels
+        from lifelong_rl.runs.sequence import measures_of, task_labels
         from lifelong_rl.text import format_table
 
         folder = RunFolder.open(self.run_dir)
@@ -84,5 +84,7 @@ class Eval(Command):
             [label, f"{e.score:.2f}", f"{e.mean_return:.2f}", str(len(e.scores))]
             for label, e in found.items()
         ]
-        print(format_table(["task", "success", "return", "episodes"], rows))
+        measures = set(measures_of(sequence))
+        measure = measures.pop() if len(measures) == 1 else "score"
+        print(format_table(["task", measure, "return", "episodes"], rows))
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,14 +24,16 @@ from lifelong_rl.options import Count, Seed
 
 if TYPE_CHECKING:
     from lifelong_rl.envs.batch_env import BatchEnv
-    from lifelong_rl.envs.filming import Cameras, Rollout
+    from lifelong_rl.envs.filming import Cameras, Rollout, VecRollout
     from lifelong_rl.storage.clip import Picture
 
-    MakeRollout = Callable[[int], Rollout]
+    MakeRollout = Callable[[int], Rollout | VecRollout]
     """From a seed to who acts where."""
 
 ALL = "all"
 LEAST_SIZE = 32
+FRAMES_PER_SECOND = 25
+"""Of a clip of a task that takes its pictures itself, one picture a step."""
 """Of a picture, in pixels."""
 
 
@@ -142,20 +145,34 @@ class Record(Command):
                 )
         return paths
 
-    def _film(self, name: str, path: Path, rollout: Rollout) -> Picture:
+    def _film(self, name: str, path: Path, rollout: Rollout | VecRollout) -> Picture:
         """Write one clip, and return pictures of its first episode side by side."""
-        from lifelong_rl.envs.filming import film_episodes
+        from lifelong_rl.envs.filming import Rollout, film_episodes, film_vec_env
         from lifelong_rl.storage.clip import side_by_side, write_clip
 
         started = perf_counter()
-        episodes = film_episodes(name, rollout, self._open_cameras(rollout.env), self.episodes)
-        write_clip(path, [episode.pictures for episode in episodes], rollout.env.task.control_hz)
+        if isinstance(rollout, Rollout):
+            cameras = self._open_cameras(rollout.env)
+            episodes = film_episodes(name, rollout, cameras, self.episodes)
+            hertz = rollout.env.task.control_hz
+        else:
+            self._refuse_cameras(name)
+            hertz = FRAMES_PER_SECOND
+            episodes = film_vec_env(name, rollout, self.episodes)
+        write_clip(path, [episode.pictures for episode in episodes], hertz)
         solved = sum(episode.solved for episode in episodes)
         print(
             f"{name}  solved {solved} of {self.episodes}  {path}  {perf_counter() - started:.1f} s",
             flush=True,
         )
         return side_by_side(episodes[0].pictures)
+
+    def _refuse_cameras(self, name: str) -> None:
+        for option in ("camera", "width", "height", "quality"):
+            if getattr(self, option) != getattr(type(self), option):
+                raise UserError(
+                    f"the task '{name}' takes its pictures itself; leave out --{option}"
+                )
 
     def _open_cameras(self, env: BatchEnv) -> Cameras:
         from lifelong_rl.envs.filming import Cameras
@@ -202,7 +219,7 @@ def learned(
     Raises:
         UserError: There is no such run or checkpoint, or its tasks cannot be seen.
     """
-    from lifelong_rl.envs.filming import Rollout
+    from lifelong_rl.envs.filming import Rollout, VecRollout
     from lifelong_rl.runs.restore import load_agent, prepare_on
     from lifelong_rl.runs.run_folder import RunFolder
     from lifelong_rl.runs.sequence import task_labels
@@ -212,10 +229,16 @@ def learned(
     agent, tasks_done = load_agent(setup, folder, checkpoint)
     make_env: Any = partial(setup.sequence.make_env, **setup.env_options)
 
-    def make_rollout(task_id: int, seed: int) -> Rollout:
+    def make_rollout(task_id: int, seed: int) -> Rollout | VecRollout:
         vec_env = make_env(task_id, num_envs=1, num_threads=1, seed=seed)
         if not hasattr(vec_env, "batch_env"):
-            raise UserError(f"the tasks of the sequence '{setup.sequence.name}' cannot be filmed")
+            vec_env.close()
+            if "render_mode" not in signature(setup.sequence.make_env).parameters:
+                raise UserError(
+                    f"the tasks of the sequence '{setup.sequence.name}' cannot be filmed"
+                )
+            shown = make_env(task_id, num_envs=1, num_threads=1, seed=seed, render_mode="rgb_array")
+            return VecRollout(shown, agent.act)
         vec_env.batch_env.seed(seed)
         return Rollout(vec_env.batch_env, vec_env.observer, agent.act)
 

@@ -33,6 +33,22 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "ppo": (*TWO, "--agent", "ppo", "--agent-options", "rollout_steps=4", "batch_size=8"),
     "split-digits": ("--sequence", "split-digits", "--agent", "classifier", "--method", "si"),
+    # within a drift, behind a switch that nobody was told of
+    "stream": (
+        "--sequence",
+        'stream:{"task_free": true, "phases": [{"env": "reach"}, '
+        '{"env": "push", "changes": {"friction": [1, 0.5]}}, {"env": "reach"}]}',
+        *("--agent-options", *SAC),
+    ),
+    # within episodes that end before the time is out, with actions of which some do not count
+    "gym": (
+        *("--sequence", "gym:Reacher-v5,gym:InvertedPendulum-v5"),
+        *("--method", "ewc", "--agent-options", *SAC),
+    ),
+    "gym-ppo": (
+        *("--sequence", "gym:Reacher-v5,gym:InvertedPendulum-v5", "--agent", "ppo"),
+        *("--agent-options", "rollout_steps=4", "batch_size=8"),
+    ),
 }
 SEEING = (
     *(*TWO, "--observation", "pixels", "--frame-stack", "2", "--method", "si", "--no-diagnostics"),
