@@ -1,14 +1,15 @@
 """Train SAC on each task of CW10 alone, and tell which it learns soonest: what `cw5` is made of.
 
     python scripts/metaworld_learnability.py --json docs/results/metaworld_learnability.json
+    python scripts/metaworld_learnability.py --setting ent_coef=auto_1 --tasks push-v3
 
-Each task is a cell of its own: our SAC with its defaults but for `SETTING`, rewards of version v2,
-episodes of 200 steps and the full observation, from scratch. It is evaluated every `EVAL_STEPS`
-steps on `EVAL_EPISODES` episodes, always the same ones, and a cell ends once `CONFIRM` evaluations
-in a row succeed at `LEVEL` or more. A finished cell leaves a file in --out and is not run again; a
-cell that was interrupted starts anew. The table is sorted by the steps to the first of those
-evaluations, then by the mean success over the whole budget, in which a learned task counts as it
-was last evaluated.
+Each task is a cell of its own: our SAC with its defaults but for `SETTING` and what --setting says,
+rewards of version v2, episodes of 200 steps and the full observation, from scratch. It is evaluated
+every `EVAL_STEPS` steps on `EVAL_EPISODES` episodes, always the same ones, and a cell ends once
+`CONFIRM` evaluations in a row succeed at `LEVEL` or more. A finished cell leaves a file in --out
+and is not run again; a cell that was interrupted starts anew. The table is sorted by the steps to
+the first of those evaluations, then by the mean success over the whole budget, in which a learned
+task counts as it was last evaluated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_rl.agents import SAC
@@ -47,13 +49,13 @@ class Learned(Exception):
     """The task is learned; no more training is needed."""
 
 
-def train(task: str, seed: int, steps: int) -> dict[str, Any]:
+def train(task: str, seed: int, steps: int, setting: dict[str, Any]) -> dict[str, Any]:
     """Learn one task, and return its success curve."""
     torch.set_num_threads(1)
     seed_everything(seed, 0)
     env = DummyVecEnv([partial(MetaWorldEnv, task) for _ in range(NUM_ENVS)])
     env.seed(seed)
-    agent = SAC.build(env, num_tasks=1, method=None, seed=seed, **SETTING)
+    agent = SAC.build(env, num_tasks=1, method=None, seed=seed, **setting)
     judge = MetaWorldEnv(task)
     success: list[float] = []
     begin = time.process_time()
@@ -76,6 +78,7 @@ def train(task: str, seed: int, steps: int) -> dict[str, Any]:
         "task": task,
         "seed": seed,
         "budget": steps,
+        "setting": setting,
         "learned_after": EVAL_STEPS * (len(success) - CONFIRM + 1) if learned else None,
         "mean_success": round(float(np.mean(whole)), 3),
         "success": success,
@@ -98,13 +101,16 @@ def evaluate(agent: SAC, env: MetaWorldEnv) -> float:
     return solved / EVAL_EPISODES
 
 
-def run_cell(task: str, seed: int, steps: int, path: Path) -> dict[str, Any]:
+def run_cell(
+    task: str, seed: int, steps: int, setting: dict[str, Any], path: Path
+) -> dict[str, Any]:
     """Return the cell that a file holds, or train it and write the file."""
     if path.exists():
         cell: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (cell["budget"], cell["versions"]["metaworld"]) == (steps, VERSION):
+        same = cell["budget"], cell["setting"], cell["versions"]["metaworld"]
+        if same == (steps, setting, VERSION):
             return cell
-    cell = train(task, seed, steps)
+    cell = train(task, seed, steps, setting)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(cell), encoding="utf-8")
@@ -124,13 +130,16 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(CW10_TASKS), help="default: CW10")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=40_000, help="at most, of each task")
+    parser.add_argument("--setting", default="", help="of the agent, such as 'ent_coef=auto_1'")
     parser.add_argument("--out", type=Path, default=Path("runs/metaworld_learnability"))
     parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
+    given = dict(entry.split("=") for entry in args.setting.split())
+    setting = {**SETTING, **{name: yaml.safe_load(value) for name, value in given.items()}}
     cells = []
     for task in args.tasks:
-        path = args.out / f"{task}-seed{args.seed}.json"
-        cell = run_cell(task, args.seed, args.steps, path)
+        path = args.out / (args.setting or "default") / f"{task}-seed{args.seed}.json"
+        cell = run_cell(task, args.seed, args.steps, setting, path)
         cells.append(cell)
         curve = " ".join(f"{value:.1f}" for value in cell["success"])
         print(f"{task}: {curve} ({cell['cpu_seconds']} s)", flush=True)
@@ -143,7 +152,6 @@ def main() -> None:
         )
     if args.json:
         report = {
-            "setting": SETTING,
             "num_envs": NUM_ENVS,
             "eval_episodes": EVAL_EPISODES,
             "machine": platform.platform(),
