@@ -22,7 +22,7 @@ from lifelong_rl.options import (
     check_options,
     plain,
 )
-from lifelong_rl.runs.sequence_name import name_of
+from lifelong_rl.runs.sequence_name import content_of, name_of
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
 from lifelong_rl.text import shorten
 
@@ -179,9 +179,12 @@ class RunConfig:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """The fields of a run by name, and the options of agent and method one by one."""
+    """The fields of a run by name, and the options of agent and method one by one.
+
+    Of a stream, what it sets, one by one.
+    """
     flat: dict[str, Any] = {}
-    for name, value in config.as_dict().items():
+    for name, value in {**config.as_dict(), "sequence": content_of(config.sequence)}.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{option}": entry for option, entry in value.items()}
         else:
