@@ -91,7 +91,7 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
         low, high = taken.low.ravel().astype(float), taken.high.ravel().astype(float)
         self._bounds = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
-        self._model: mujoco.MjModel | None = getattr(env.unwrapped, "model", None)
+        self._model: mujoco.MjModel | None = None
         self._original: mujoco.MjModel | None = None
         self._factors: dict[str, float] = {}
         self._origin: dict[str, Any] = {}
@@ -137,10 +137,11 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
         Raises:
             UserError: A factor is wrong, or the environment has no MuJoCo model.
         """
-        if not isinstance(self._model, mujoco.MjModel):
-            raise UserError(f"{self._owner} has no MuJoCo model that could be changed")
         if self._original is None:
-            self._original = copy.copy(self._model)
+            model = getattr(self.env.unwrapped, "model", None)
+            if not isinstance(model, mujoco.MjModel):
+                raise UserError(f"{self._owner} has no MuJoCo model that could be changed")
+            self._model, self._original = model, copy.copy(model)
         change_model(self._model, self._original, factors)
         self._factors = {name: float(factor) for name, factor in factors.items()}
         self._changes.append((len(self._actions), self._factors))
@@ -298,8 +299,6 @@ def find_replay_obstacle(row: GymRow) -> str | None:
             row.load_state_dict(state)
         except UserError:
             return "after the same seed and actions it shows something else the second time"
-        if not np.array_equal(_take_actions(row), expected):
-            return "it depends on more than its seed and its actions"
         row.reset()
     return None
 

@@ -130,7 +130,10 @@ class GymVecEnv(VecEnv):
 
         Raises:
             UserError: They lead elsewhere here.
+            ValueError: It is of another number of rows.
         """
+        if len(state["rows"]) != self.num_envs:
+            raise ValueError(f"the state is of {len(state['rows'])} rows, not {self.num_envs}")
         for row, own in enumerate(state["rows"]):
             self.env_method("load_state_dict", own, indices=row)
         self._seeds = list(state["seeds"])

@@ -310,7 +310,11 @@ def test_sizes_stay_where_pictures_are_observed() -> None:
     env = envs.make_vec("push", num_envs=1, observation="pixels", cameras=("front",))
     with pytest.raises(UserError, match="size cannot be changed where pictures are observed"):
         env.change_model({"size": 2.0})
+    env.seed(0)
+    before = env.reset()
     env.change_model({"gravity": 0.5})
+    env.seed(0)
+    np.testing.assert_equal(env.reset(), before)
     env.close()
 
 
