@@ -178,9 +178,12 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
             self.env.unwrapped.np_random.bit_generator.state = before
             if origin:
                 self.reset()
+        changes: dict[int, list[Mapping[str, float]]] = {}
+        for step, factors in state["changes"]:
+            changes.setdefault(step, []).append(factors)
         over = False
         for step in range(len(actions) + 1):
-            for _, factors in filter(lambda change: change[0] == step, state["changes"]):
+            for factors in changes.get(step, []):
                 self.change_model(factors)
             if step < len(actions) and not over:
                 _, _, terminated, truncated, _ = self._advance(actions[step])
