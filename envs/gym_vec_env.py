@@ -279,6 +279,7 @@ def _serve(connection: Connection, make: MakeRow, size: int) -> None:
             answer = UserError, str(error)
         except Exception as error:  # anyone's
             answer = RuntimeError, f"{type(error).__name__}: {error}"
-        connection.send(answer)
+        with contextlib.suppress(BrokenPipeError):
+            connection.send(answer)
     if group is not None:
         group.close()
