@@ -502,6 +502,18 @@ def test_stable_baselines_finds_what_it_asks_for() -> None:
         make(f"gym:{WALK}", 0)
 
 
+def test_pictures_are_those_of_each_row() -> None:
+    value = {"id": "Reacher-v5", "kwargs": {"width": 64, "height": 48}}
+    env = make(value, 2, seed=0, render_mode="rgb_array")
+    env.reset()
+    first, second = env.get_images()
+    assert first.shape == (48, 64, 3) and first.dtype == np.uint8
+    assert not np.array_equal(first, second)
+    env.step(np.ones((2, 2)))
+    assert not np.array_equal(env.get_images()[0], first)
+    env.close()
+
+
 # --- going on within an episode
 
 
