@@ -63,7 +63,7 @@ class WrapperCall:
         """
         content = value if isinstance(value, Mapping) else {"class": value}
         for key in content:
-            lookup("key of a wrapper", str(key), {"class": None, "kwargs": None}, see="")
+            lookup("key of a wrapper", one_line(str(key)), {"class": None, "kwargs": None}, see="")
         path = content.get("class")
         module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
         if not module or not name.isidentifier():
@@ -71,14 +71,15 @@ class WrapperCall:
                 f"the wrapper {shorten(value)} is not MODULE:CLASS, such as "
                 "gymnasium.wrappers:RescaleObservation"
             )
+        owner = f"the wrapper {shorten(path)}"
         if module.partition(".")[0] != "gymnasium":
             try:
                 refuse_unnamed([module], LOADED_PLUGINS)
             except UserError as error:
-                raise UserError(f"the wrapper '{path}': {error}") from error
+                raise UserError(f"{owner}: {error}") from error
         if name in _WRITES_FILES:
-            raise UserError(f"the wrapper '{path}' writes files; film with lifelong-rl record")
-        return cls(module, name, _check_kwargs(content.get("kwargs"), f"the wrapper '{path}'"))
+            raise UserError(f"{owner} writes files; film with lifelong-rl record")
+        return cls(module, name, _check_kwargs(content.get("kwargs"), owner))
 
     def wrap(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         """Return an environment in this wrapper.
@@ -160,7 +161,7 @@ class GymTask:
         else:
             raise UserError(f"{shorten(value)} is neither gym:ID nor a mapping with an id")
         for key in content:
-            lookup("key of a Gymnasium task", str(key), cls.__dataclass_fields__, see="")
+            lookup("key of a Gymnasium task", one_line(str(key)), cls.__dataclass_fields__, see="")
         if "id" not in content:
             raise UserError("a Gymnasium task has no id; add one, such as id: Reacher-v5")
         name = _check_id(content["id"])
@@ -342,12 +343,12 @@ def _check_id(name: object) -> str:
     module, colon, rest = name.partition(":")
     if colon:
         raise UserError(
-            f"the environment {shorten(name)} is named with a module; write its id alone, {rest}, "
-            f"and add --plugin {module}"
+            f"the environment {shorten(name)} is named with a module; write its id alone, "
+            f"{shorten(rest)}, and add --plugin {one_line(module)}"
         )
     near = difflib.get_close_matches(name, gymnasium.registry, n=1, cutoff=0.5)
     raise UnknownNameError(
-        "environment", name, near or SCORE_RANGES, see="gymnasium.pprint_registry()"
+        "environment", one_line(name), near or SCORE_RANGES, see="gymnasium.pprint_registry()"
     )
 
 
