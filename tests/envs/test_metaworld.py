@@ -140,6 +140,27 @@ def compare_with_own(name: str, reward_version: Any, steps: int) -> None:
 
 
 @needs_metaworld
+def test_an_object_is_touched_where_meta_world_says_so() -> None:
+    env = MetaWorldEnv("push-v3")
+    env.reset(seed=0)
+    own = own_environment("push-v3", "v2", np.random.default_rng(0))
+    own.reset()
+    puck = own.data.geom("objGeom").id
+    pads = [own.data.geom(f"{side}pad_geom").id for side in ("left", "right")]
+    told, touching_pads = set(), set()
+    for t in range(120):
+        action = env.expert_action()
+        if t % 9 == 0:  # lose it now and then
+            action = np.array([0, 1, 0.5, -1], np.float32)
+        env.step(action), own.step(action)
+        assert env._env.touching_object(puck) == own.touching_object(puck)
+        told.add(own.touching_object(puck))
+        pairs = [set(pair) for pair in own.data.contact.geom.tolist()]
+        touching_pads.add(sum({pad, puck} in pairs for pad in pads))
+    assert told == {False, True} and touching_pads == {0, 1, 2}
+
+
+@needs_metaworld
 def test_the_seed_decides_all_episodes_and_the_global_generator_none() -> None:
     env = MetaWorldEnv("push-v3", horizon=3)
     starts = []
@@ -438,6 +459,8 @@ def test_a_demonstrated_episode_depends_on_neither_their_number_nor_the_rows(
         np.testing.assert_array_equal(many.observations[episode, 0], starts[episode % 2])
     for name, array in vars(few).items():
         np.testing.assert_array_equal(array, getattr(many, name)[:3])
+    assert not many.expert_actions[..., 3].any()  # so that none of its noise is clipped
+    assert len(np.unique(many.actions[..., 3].round(6), axis=0)) == 5
 
 
 @needs_metaworld
