@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 KIND = "gym"
 """What stands before the id in the name of a task."""
-_LABEL = re.compile(r"\w[\w.-]*")
+LABEL = re.compile(r"\w[\w.-]*")
+"""What a task is called: files are named after it."""
+LABELS = "letters, digits, '_', '.' and '-', the first of it one of the first three"
 """Labels are printed, and files are called after them."""
 _WRITES_FILES = ("RecordVideo",)
 
@@ -179,11 +181,8 @@ class GymTask:
             shipped = SCORE_RANGES.get(name)
             score_range = None if shipped is None else (shipped.low, shipped.high)
         label = content.get("label", name.rpartition("/")[2])
-        if not isinstance(label, str) or not _LABEL.fullmatch(label):
-            raise UserError(
-                f"the label of {owner} is {shorten(label)}; it is made of letters, digits, '_', "
-                "'.' and '-', and begins with one of the first three"
-            )
+        if not isinstance(label, str) or not LABEL.fullmatch(label):
+            raise UserError(f"the label of {owner} is {shorten(label)}; it is made of {LABELS}")
         processes = content.get("processes", False)
         if not isinstance(processes, bool):
             raise UserError(f"processes of {owner} is {shorten(processes)}; it is true or false")
