@@ -202,11 +202,8 @@ class BatchEnv:
         """
         changed = copy.copy(self.batch.model)
         change_model(changed, self.batch.model, factors)
-        self._check_process()
+        # the next step computes anew what the last one had computed for it with the former model
         self.batch.set_models(changed if factors else None)
-        # what the last step computed for the next one belongs to the former model
-        self.batch.forward(stage=_VELOCITY_STAGE)
-        self._warnings = self._warning_counts()
         self.factors = dict(factors)
 
     def state(self, rows: npt.ArrayLike | None = None) -> Any:

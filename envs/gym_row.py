@@ -91,7 +91,7 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
         low, high = taken.low.ravel().astype(float), taken.high.ravel().astype(float)
         self._bounds = low, high
         self._middle, self._half = (high + low) / 2, (high - low) / 2
-        self._model: mujoco.MjModel | None = getattr(env.unwrapped, "model", None)
+        self._model: mujoco.MjModel | None = None
         self._original: mujoco.MjModel | None = None
         self._factors: dict[str, float] = {}
         self._origin: dict[str, Any] = {}
@@ -137,10 +137,11 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
         Raises:
             UserError: A factor is wrong, or the environment has no MuJoCo model.
         """
-        if not isinstance(self._model, mujoco.MjModel):
-            raise UserError(f"{self._owner} has no MuJoCo model that could be changed")
         if self._original is None:
-            self._original = copy.copy(self._model)
+            model = getattr(self.env.unwrapped, "model", None)
+            if not isinstance(model, mujoco.MjModel):
+                raise UserError(f"{self._owner} has no MuJoCo model that could be changed")
+            self._model, self._original = model, copy.copy(model)
         change_model(self._model, self._original, factors)
         self._factors = {name: float(factor) for name, factor in factors.items()}
         self._changes.append((len(self._actions), self._factors))
@@ -177,9 +178,12 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
             self.env.unwrapped.np_random.bit_generator.state = before
             if origin:
                 self.reset()
+        changes: dict[int, list[Mapping[str, float]]] = {}
+        for step, factors in state["changes"]:
+            changes.setdefault(step, []).append(factors)
         over = False
         for step in range(len(actions) + 1):
-            for _, factors in filter(lambda change: change[0] == step, state["changes"]):
+            for factors in changes.get(step, []):
                 self.change_model(factors)
             if step < len(actions) and not over:
                 _, _, terminated, truncated, _ = self._advance(actions[step])

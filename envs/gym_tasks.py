@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 KIND = "gym"
 """What stands before the id in the name of a task."""
-_LABEL = re.compile(r"\w[\w.-]*")
+LABEL = re.compile(r"\w[\w.-]*")
+"""What a task is called: files are named after it."""
+LABELS = "letters, digits, '_', '.' and '-', the first of it one of the first three"
 """Labels are printed, and files are called after them."""
 _WRITES_FILES = ("RecordVideo",)
 
@@ -63,7 +65,7 @@ class WrapperCall:
         """
         content = value if isinstance(value, Mapping) else {"class": value}
         for key in content:
-            lookup("key of a wrapper", str(key), {"class": None, "kwargs": None}, see="")
+            lookup("key of a wrapper", one_line(str(key)), {"class": None, "kwargs": None}, see="")
         path = content.get("class")
         module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
         if not module or not name.isidentifier():
@@ -71,14 +73,15 @@ class WrapperCall:
                 f"the wrapper {shorten(value)} is not MODULE:CLASS, such as "
                 "gymnasium.wrappers:RescaleObservation"
             )
+        owner = f"the wrapper {shorten(path)}"
         if module.partition(".")[0] != "gymnasium":
             try:
                 refuse_unnamed([module], LOADED_PLUGINS)
             except UserError as error:
-                raise UserError(f"the wrapper '{path}': {error}") from error
+                raise UserError(f"{owner}: {error}") from error
         if name in _WRITES_FILES:
-            raise UserError(f"the wrapper '{path}' writes files; film with lifelong-rl record")
-        return cls(module, name, _check_kwargs(content.get("kwargs"), f"the wrapper '{path}'"))
+            raise UserError(f"{owner} writes files; film with lifelong-rl record")
+        return cls(module, name, _check_kwargs(content.get("kwargs"), owner))
 
     def wrap(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         """Return an environment in this wrapper.
@@ -160,7 +163,7 @@ class GymTask:
         else:
             raise UserError(f"{shorten(value)} is neither gym:ID nor a mapping with an id")
         for key in content:
-            lookup("key of a Gymnasium task", str(key), cls.__dataclass_fields__, see="")
+            lookup("key of a Gymnasium task", one_line(str(key)), cls.__dataclass_fields__, see="")
         if "id" not in content:
             raise UserError("a Gymnasium task has no id; add one, such as id: Reacher-v5")
         name = _check_id(content["id"])
@@ -178,11 +181,8 @@ class GymTask:
             shipped = SCORE_RANGES.get(name)
             score_range = None if shipped is None else (shipped.low, shipped.high)
         label = content.get("label", name.rpartition("/")[2])
-        if not isinstance(label, str) or not _LABEL.fullmatch(label):
-            raise UserError(
-                f"the label of {owner} is {shorten(label)}; it is made of letters, digits, '_', "
-                "'.' and '-', and begins with one of the first three"
-            )
+        if not isinstance(label, str) or not LABEL.fullmatch(label):
+            raise UserError(f"the label of {owner} is {shorten(label)}; it is made of {LABELS}")
         processes = content.get("processes", False)
         if not isinstance(processes, bool):
             raise UserError(f"processes of {owner} is {shorten(processes)}; it is true or false")
@@ -342,12 +342,12 @@ def _check_id(name: object) -> str:
     module, colon, rest = name.partition(":")
     if colon:
         raise UserError(
-            f"the environment {shorten(name)} is named with a module; write its id alone, {rest}, "
-            f"and add --plugin {module}"
+            f"the environment {shorten(name)} is named with a module; write its id alone, "
+            f"{shorten(rest)}, and add --plugin {one_line(module)}"
         )
     near = difflib.get_close_matches(name, gymnasium.registry, n=1, cutoff=0.5)
     raise UnknownNameError(
-        "environment", name, near or SCORE_RANGES, see="gymnasium.pprint_registry()"
+        "environment", one_line(name), near or SCORE_RANGES, see="gymnasium.pprint_registry()"
     )
 
 

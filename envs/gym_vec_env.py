@@ -130,7 +130,10 @@ class GymVecEnv(VecEnv):
 
         Raises:
             UserError: They lead elsewhere here.
+            ValueError: It is of another number of rows.
         """
+        if len(state["rows"]) != self.num_envs:
+            raise ValueError(f"the state is of {len(state['rows'])} rows, not {self.num_envs}")
         for row, own in enumerate(state["rows"]):
             self.env_method("load_state_dict", own, indices=row)
         self._seeds = list(state["seeds"])
@@ -276,6 +279,7 @@ def _serve(connection: Connection, make: MakeRow, size: int) -> None:
             answer = UserError, str(error)
         except Exception as error:  # anyone's
             answer = RuntimeError, f"{type(error).__name__}: {error}"
-        connection.send(answer)
+        with contextlib.suppress(BrokenPipeError):
+            connection.send(answer)
     if group is not None:
         group.close()

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.errors import UserError, lookup
-from lifelong_rl.text import shorten
+from lifelong_rl.text import one_line, shorten
 
 Array = npt.NDArray[np.float64]
 
@@ -102,8 +102,9 @@ def check_factors(factors: Mapping[str, Any]) -> dict[str, float]:
         UserError: if a quantity is unknown or has no elements, or a factor is out of its range.
     """
     checked = {}
-    for key, factor in factors.items():
-        name, slash, element = str(key).partition("/")
+    for given, factor in factors.items():
+        key = one_line(str(given))
+        name, slash, element = key.partition("/")
         quantity = lookup("quantity of a model", name, QUANTITIES, see="")
         if slash and quantity.element is None:
             raise UserError(f"{name} is that of the whole model; write '{name}' for {shorten(key)}")
@@ -114,7 +115,7 @@ def check_factors(factors: Mapping[str, Any]) -> dict[str, float]:
         if name != "gravity" and (factor < 0 or (factor == 0 and not quantity.may_be_zero)):
             least = "at least 0" if quantity.may_be_zero else "more than 0"
             raise UserError(f"the factor of {key} is {factor}; it must be {least}")
-        checked[str(key)] = float(factor)
+        checked[key] = float(factor)
     return checked
 
 

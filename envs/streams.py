@@ -45,6 +45,7 @@ import numpy as np
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
+from lifelong_rl.envs.gym_tasks import LABEL, LABELS, GymTask
 from lifelong_rl.envs.model_changes import check_factors
 from lifelong_rl.envs.sequences import Sequence as TaskSequence
 from lifelong_rl.envs.tasks import TASKS
@@ -666,8 +667,8 @@ def _parse_phase(content: object, steps: int, placed: dict[str, Placed]) -> Stre
         if label is None:
             told = [f"-{name.replace('/', '-')}-{_tell(drift)}" for name, drift in changes.items()]
             label = task.label + "".join(told)
-        if not isinstance(label, str) or not label or not is_one_line(label) or "+" in label:
-            raise UserError(f"the label {shorten(label)} is no text of one line without '+'")
+        if not isinstance(label, str) or not LABEL.fullmatch(label):
+            raise UserError(f"the label {shorten(label)} is not made of {LABELS}")
         one = Placed(replace(task, label=label), changes)
         if label in found or placed.setdefault(label, one) != one:
             raise UserError(f"two different tasks have the label '{label}'; give one another label")
@@ -690,8 +691,6 @@ def _parse_task(value: object) -> Any:
 
 
 def _parse_gym(value: Any) -> Any:
-    from lifelong_rl.envs.gym_tasks import GymTask
-
     return GymTask.parse(value)
 
 

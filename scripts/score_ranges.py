@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from lifelong_rl.envs.batch_env import log_to_no_file
 from lifelong_rl.envs.score_ranges import SCORE_RANGES
 from lifelong_rl.storage.versions import versions
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    log_to_no_file()
     found = {}
     for name, shipped in SCORE_RANGES.items():
         found[name] = measure(name, options.episodes)

@@ -22,8 +22,9 @@ from lifelong_rl.options import (
     check_options,
     plain,
 )
-from lifelong_rl.runs.sequence_name import name_of
+from lifelong_rl.runs.sequence_name import content_of, name_of
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
+from lifelong_rl.text import shorten
 
 MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "track", "device")
 """Fields that a run may go on with other values of. All but the last change how fast it is, what it
@@ -178,9 +179,12 @@ class RunConfig:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """The fields of a run by name, and the options of agent and method one by one."""
+    """The fields of a run by name, and the options of agent and method one by one.
+
+    Of a stream, what it sets, one by one.
+    """
     flat: dict[str, Any] = {}
-    for name, value in config.as_dict().items():
+    for name, value in {**config.as_dict(), "sequence": content_of(config.sequence)}.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{option}": entry for option, entry in value.items()}
         else:
@@ -204,7 +208,7 @@ def tell_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str |
         kind = name.partition("_options.")[0]
         if kind != name and there.get(kind) != here.get(kind):
             continue
-        told.append(f"{name} {there.get(name)!r}, not {here.get(name)!r}")
+        told.append(f"{name} {shorten(there.get(name))}, not {shorten(here.get(name))}")
     if len(told) > MOST_TOLD:
         told[MOST_TOLD - 1 :] = [f"and {len(told) - MOST_TOLD + 1} more"]
     return "; ".join(told) or None

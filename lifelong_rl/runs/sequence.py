@@ -32,6 +32,9 @@ class VecEnvLike(Protocol):
     Those that a run can go on with within a task also have `state_dict()`, a state tree of all that
     the next steps and episodes depend on, and `load_state_dict(state)`, which goes on from there.
 
+    Those whose tasks' actions differ in size also have `action_dims`: how many leading entries of
+    an action count, for each position of the one-hot.
+
     Attributes:
         num_envs: Number of environments, as many as were asked for.
         observation_space: Of one environment.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.yaml_file import read_yaml
@@ -34,11 +35,20 @@ def inline(name: str) -> str:
     return STREAM + json.dumps({"name": path.stem, **content})
 
 
-def name_of(sequence: str) -> str:
-    """What to call a sequence: the name within a stream's content, and any other as it is."""
+def content_of(sequence: str) -> str | dict[str, Any]:
+    """The content of a stream; any other name as it is."""
     if sequence.startswith(STREAM):
         with suppress(ValueError):
             content = json.loads(sequence.removeprefix(STREAM))
-            if isinstance(content, dict) and isinstance(content.get("name"), str):
-                return str(content["name"])
+            if isinstance(content, dict):
+                return content
     return sequence
+
+
+def name_of(sequence: str) -> str:
+    """What to call a sequence: the name within a stream's content, and any other as it is."""
+    content = content_of(sequence)
+    if isinstance(content, str):
+        return content
+    name = content.get("name")
+    return name if isinstance(name, str) else "stream"

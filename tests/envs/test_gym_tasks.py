@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 import toy_envs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -148,10 +149,13 @@ WRONG = [
     ("gym:Reachr-v5", "unknown environment 'Reachr-v5'; did you mean 'Reacher-v5'?"),
     ("gym:Reacher", "unknown environment 'Reacher'; did you mean 'Reacher-v5'?"),
     ("gym:qqqqqqqq", "unknown environment 'qqqqqqqq'; known: Ant-v5, "),
+    ("gym:Reacher-v\n", "unknown environment 'Reacher-v'; did you mean 'Reacher-v5'?"),
+    ({"id": "\r"}, "unknown environment ''; known: Ant-v5, "),
     ("gym:evil:Env-v0", "the environment 'evil:Env-v0' is named with a module; write its id alone"),
     ({"success": "s"}, "a Gymnasium task has no id; add one, such as id: Reacher-v5"),
     ({"id": 5}, "the id of a Gymnasium task is 5, not a text"),
     ({"id": WALK, "sucess": "x"}, "unknown key of a Gymnasium task 'sucess'; did you mean 'succ"),
+    ({"id": WALK, "wrappers": ["a\nb:C"]}, "the wrapper 'a\\nb:C': the plug-in 'a\\nb' is no n"),
     ({"id": WALK, 5: "x"}, "unknown key of a Gymnasium task '5'"),
     ({"id": WALK, "label": ""}, f"the label of the task '{WALK}' is ''; it is made of letters, "),
     ({"id": WALK, "label": "a\nb"}, f"the label of the task '{WALK}' is 'a\\nb'; it is made of"),
@@ -201,10 +205,11 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
     max_leaves=5,
 )
-keys = st.sampled_from([*GymTask.__dataclass_fields__, "idd", "class"])
-ids = st.sampled_from([WALK, "Reacher-v5", "gym:Reacher-v5", "toy_envs:Walk-v0"]) | values
+keys = st.sampled_from([*GymTask.__dataclass_fields__, "id\r", "class"])
+ids = st.sampled_from([WALK, "Reacher-v5", "gym:Reacher-v5", "toy_envs:Walk-v0", "a\n:b"]) | values
 
 
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.dictionaries(keys, values, max_size=4), ids)
 def test_anything_that_yaml_may_hold_makes_a_task_or_a_line(content: Any, name: Any) -> None:
     content = {**content, "id": name}
@@ -497,6 +502,18 @@ def test_stable_baselines_finds_what_it_asks_for() -> None:
         make(f"gym:{WALK}", 0)
 
 
+def test_pictures_are_those_of_each_row() -> None:
+    value = {"id": "Reacher-v5", "kwargs": {"width": 64, "height": 48}}
+    env = make(value, 2, seed=0, render_mode="rgb_array")
+    env.reset()
+    first, second = env.get_images()
+    assert first.shape == (48, 64, 3) and first.dtype == np.uint8
+    assert not np.array_equal(first, second)
+    env.step(np.ones((2, 2)))
+    assert not np.array_equal(env.get_images()[0], first)
+    env.close()
+
+
 # --- going on within an episode
 
 
@@ -559,6 +576,7 @@ def test_environments_that_were_never_reset_have_a_state() -> None:
     ("value", "reason"),
     [
         ("gym:toy/Unseeded-v0", "after the same seed and actions it shows something else"),
+        ("gym:toy/Secret-v0", "it depends on more than its seed and its actions"),
         ("gym:toy/Hardening-v0", "after the same seed and actions it shows something else"),
         (
             {"id": WALK, "wrappers": ["gymnasium.wrappers:NormalizeObservation"]},
@@ -639,6 +657,30 @@ def test_an_episode_under_a_drift_is_gone_on_with() -> None:
     assert gravity == [-9.81, -9.81]
 
 
+def test_an_episode_that_began_under_a_change_is_gone_on_with() -> None:
+    env = make("gym:HalfCheetah-v5", 2, seed=0)
+    env.change_model({"gravity": 0.5})
+    env.reset()
+    rollout(env, 10)
+    other = through_state("gym:HalfCheetah-v5", env)
+    assert_same(rollout(other, 10, seed=2), rollout(env, 10, seed=2))
+
+
+def test_a_state_of_another_number_of_rows_is_refused() -> None:
+    env = make(f"gym:{WALK}", 2, seed=0)
+    env.reset()
+    with pytest.raises(ValueError, match="the state is of 2 rows, not 3"):
+        make(f"gym:{WALK}", 3).load_state_dict(env.state_dict())
+
+
+def test_a_model_that_is_made_anew_for_each_episode_is_not_changed_in_vain() -> None:
+    env = make("gym:toy/Remade-v0", 1, seed=0)
+    env.reset()
+    env.change_model({"gravity": 0.5})
+    with pytest.raises(UserError, match="makes a new MuJoCo model for each episode, so that its"):
+        env.reset()
+
+
 def test_changes_that_make_no_sense_are_refused() -> None:
     env = make("gym:HalfCheetah-v5", 1)
     with pytest.raises(UnknownNameError, match="unknown body 'torsoo'; did you mean 'torso'"):
@@ -652,6 +694,9 @@ def test_a_simulation_that_diverges_ends_its_episode_and_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = True  # MuJoCo's own choice
+    config.set()
     env = make("gym:HalfCheetah-v5", 2, seed=0)
     env.reset()
     before = rollout(env, 3)[-1][0]
@@ -663,9 +708,9 @@ def test_a_simulation_that_diverges_ends_its_episode_and_is_counted(
     np.testing.assert_array_equal(infos[1]["terminal_observation"], before[1])
     assert env.num_diverged == 1 and "diverged" not in infos[0]
     assert not list(tmp_path.iterdir())  # no MUJOCO_LOG.TXT
-    assert env.state_dict()["num_diverged"] == 1
     rollout(env, 2)
     assert env.num_diverged == 1
+    assert through_state("gym:HalfCheetah-v5", env).num_diverged == 1
     capfd.readouterr()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lifelong_rl import envs
-from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.batch_env import BatchEnv, log_to_no_file
 from lifelong_rl.envs.model_changes import QUANTITIES, change_model, check_factors
 from lifelong_rl.envs.sequences import get_sequence
 from lifelong_rl.envs.tasks import get_task
@@ -310,12 +310,17 @@ def test_sizes_stay_where_pictures_are_observed() -> None:
     env = envs.make_vec("push", num_envs=1, observation="pixels", cameras=("front",))
     with pytest.raises(UserError, match="size cannot be changed where pictures are observed"):
         env.change_model({"size": 2.0})
+    env.seed(0)
+    before = env.reset()
     env.change_model({"gravity": 0.5})
+    env.seed(0)
+    np.testing.assert_equal(env.reset(), before)
     env.close()
 
 
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "Humanoid-v5", "Pusher-v5"])
 def test_gymnasiums_models_are_changed_and_changed_back(name: str) -> None:
+    log_to_no_file()  # MuJoCo warns of what is old in one of them
     model = gymnasium.make(name, disable_env_checker=True).unwrapped.model  # type: ignore[attr-defined]
     original = copy.copy(model)
     change_model(model, original, EVERYTHING)

@@ -148,7 +148,7 @@ WRONG = {
         "2 environments have 1 label",
     ),
     "twice at once": ({"phases": [{"env": ["reach", "reach"]}]}, "the label 'reach'"),
-    "a plus": ({"phases": [{"env": "reach", "label": "a+b"}]}, "without '\\+'"),
+    "a plus": ({"phases": [{"env": "reach", "label": "a+b"}]}, "letters, digits"),
     "a field": (
         {"phases": [{"env": "push", "changes": {"fraction": 1}}]},
         "did you mean 'friction'",

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium import spaces
 
@@ -22,6 +23,7 @@ class Walk(gymnasium.Env[Any, Any]):
     def __init__(self, size: float = 0.1, shake: float = 0.02) -> None:
         self.size, self.shake = size, shake
         self.place, self.taken = 0.0, np.zeros(1, np.float32)
+        self.model: Any = None
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
@@ -77,6 +79,26 @@ class Unseeded(Walk):
 
     def observe(self) -> Any:
         return np.array([self.place, random.random(), 0.0])
+
+
+class Secret(Walk):
+    """A walk that draws something of its own at the reset, and shows it much later."""
+
+    def reset(self, **options: Any) -> Any:
+        self.secret, self.steps = random.random(), 0
+        return super().reset(**options)
+
+    def observe(self) -> Any:
+        self.steps += 1
+        return np.array([self.place, self.secret if self.steps > 12 else 0.0, 0.0])
+
+
+class Remade(Walk):
+    """A walk with a MuJoCo model that is made anew for each episode."""
+
+    def reset(self, **options: Any) -> Any:
+        self.model = mujoco.MjModel.from_xml_string("<mujoco/>")
+        return super().reset(**options)
 
 
 class Hardening(Walk):
@@ -141,6 +163,8 @@ for _class in (
     Both,
     Parts,
     Unseeded,
+    Secret,
+    Remade,
     Hardening,
     Broken,
     Unbounded,
