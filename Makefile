@@ -36,7 +36,7 @@ test: lint
 
 # What `make test` skips without Meta-World.
 test-metaworld: metaworld
-	$(BIN)/python -m pytest tests/envs/test_metaworld.py -m "not fuzz and not device"
+	$(BIN)/python -m pytest tests/envs/test_metaworld.py tests/envs/test_continual_world.py -m "not fuzz and not device"
 
 # A minute of random input for every command; longer by hand, see tests/fuzz/test_commands.py.
 test-fuzz: install

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
+from lifelong_rl.cli.main import main
 from lifelong_rl.envs.continual_world import CW5, CW5_TASKS, CW10, CW10_TASKS, CW20, make_variant
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.sequence import is_plain, load_sequence, phases_of
 from lifelong_rl.runs.setup import prepare
+
+needs_metaworld = pytest.mark.skipif(
+    find_spec("metaworld") is None, reason="Meta-World is not installed; run make test-metaworld"
+)
 
 
 def test_cw10_is_the_papers_ten_tasks_in_its_order() -> None:
@@ -64,3 +73,20 @@ def test_what_stick_pull_rewards_in_version_v1_is_told() -> None:
     setup = prepare(RunConfig(sequence="cw10:v1,short"))
     assert setup.notes == (note,)
     assert prepare(RunConfig(sequence="cw10")).notes == ()
+
+
+@needs_metaworld
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["sac", "bc", "bc-stream", "offline-rl"])
+def test_a_task_and_its_twins_are_learned_by_the_same_commands(agent: str, tmp_path: Path) -> None:
+    words = ["--sequence", "metaworld:handle-press-side-v3,push-v3", "--agent", agent]
+    words += ["--steps-per-task", "2400", "--num-envs", "4", "--eval-points", "1", "--quiet"]
+    words += ["--eval-episodes", "4", "--method", "ewc", "--run-dir", str(tmp_path / "run")]
+    if agent in ("bc", "offline-rl"):
+        words += ["--agent-options", "episodes=5"]
+    assert main(["run", *words]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert set(results["task_versions"].values()) == {"3.1.1-reward-v2-horizon-200"}
+    returns = results["return_matrix"]
+    if agent == "bc":  # which this little is enough for
+        assert returns[1][0] > 5 * returns[0][0]
