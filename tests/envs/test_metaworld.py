@@ -15,6 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from lifelong_rl.envs.continual_world import CW10_TASKS
 from lifelong_rl.envs.metaworld import MetaWorldEnv, MetaWorldTask, demonstrations, installed
@@ -227,6 +228,13 @@ def test_generator_and_actions_are_all_that_an_episode_depends_on(name: str) -> 
         np.testing.assert_array_equal(first.step(action)[0], second.step(action)[0])
     for field in ("qpos", "qvel", "mocap_pos", "qacc_warmstart"):
         np.testing.assert_array_equal(getattr(first.data, field), getattr(second.data, field))
+
+
+@needs_metaworld
+@pytest.mark.filterwarnings("ignore:.*observation space m.* value is.*infinity")
+@pytest.mark.parametrize("observation", ["full", "short"])
+def test_it_is_an_environment_of_gymnasium(observation: Any) -> None:
+    check_env(MetaWorldEnv("push-v3", observation=observation), skip_render_check=True)
 
 
 @needs_metaworld
