@@ -47,7 +47,7 @@ def read_picture(path: Path, size: int) -> tuple[Picture, tuple[int, int]]:
     Raises:
         PictureError: It is damaged, too large, or something else.
     """
-    with _naming(path), _open(path, PICTURES[path.suffix.lower()]) as image:
+    with _naming(path), _open(path, PICTURES[path.suffix.lower()], read_bytes(path)) as image:
         upright = ImageOps.exif_transpose(image)
         return _cut(path, upright, size), upright.size
 
@@ -80,13 +80,12 @@ def _naming(path: Path) -> Iterator[None]:
         raise PictureError(path, "is truncated or damaged") from error
 
 
-def _open(path: Path, kind: str) -> Image.Image:
+def _open(path: Path, kind: str, content: bytes) -> Image.Image:
     """Open a picture, whose content is decoded later."""
-    blob = io.BytesIO(read_bytes(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(blob, formats=(kind,))
+            return Image.open(io.BytesIO(content), formats=(kind,))
     except UnidentifiedImageError as error:
         raise PictureError(path, f"is no {kind}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -107,7 +106,11 @@ def _cut(path: Path, image: Image.Image, size: int) -> Picture:
 
 
 def _read_gif(path: Path, size: int) -> Iterator[Picture]:
-    with _open(path, "GIF") as image:
+    content = read_bytes(path)
+    with _open(path, "GIF", content) as image:
+        # of a cut between pictures Pillow does not tell
+        if not content.rstrip(b"\0").endswith(b";"):
+            raise PictureError(path, "is truncated or damaged")
         for picture in ImageSequence.Iterator(image):
             yield _cut(path, picture, size)
 
@@ -117,8 +120,11 @@ def _read_mp4(path: Path, size: int) -> Iterator[Picture]:
         raise UserError(f"{path} needs PyAV: pip install 'lifelong-rl[video]'; a .gif does without")
     import av
 
+    content = read_bytes(path)
+    if _is_cut_off(content):
+        raise PictureError(path, "is truncated or damaged")
     # bytes and the name of the format: what looks like a playlist must not open other files
-    with av.open(io.BytesIO(read_bytes(path)), format="mp4") as container:
+    with av.open(io.BytesIO(content), format="mp4") as container:
         if not container.streams.video:
             raise PictureError(path, "holds no pictures")
         stream = container.streams.video[0]
@@ -130,7 +136,16 @@ def _read_mp4(path: Path, size: int) -> Iterator[Picture]:
             count += 1
         if not count:
             raise PictureError(path, "holds no pictures")
-        if count < stream.frames:
-            raise PictureError(
-                path, f"is truncated or damaged: {count} of {stream.frames} pictures can be decoded"
-            )
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether an MP4 ends before its last box does: of a cut between pictures no decoder tells."""
+    position = 0
+    while position < len(content):
+        size = int.from_bytes(content[position : position + 4])
+        if size == 0:  # the box goes on to the end, wherever that is
+            return False
+        if size == 1:
+            size = int.from_bytes(content[position + 8 : position + 16])
+        position += max(size, 8)
+    return position > len(content)
