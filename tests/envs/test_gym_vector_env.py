@@ -15,6 +15,7 @@ from gymnasium.wrappers.vector import DictInfoToList, NormalizeReward, RecordEpi
 
 from lifelong_rl import envs
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.experts import get_expert
 from lifelong_rl.envs.gym_vector_env import TaskVectorEnv
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
@@ -140,6 +141,24 @@ def test_a_partial_reset_leaves_the_other_rows_alone() -> None:
     np.testing.assert_array_equal(observations[1], make(3).reset(seed=9)[0][1])
     action = np.full((3, 4), 0.2)
     np.testing.assert_array_equal(env.step(action)[0][[0, 2]], whole.step(action)[0][[0, 2]])
+
+
+def test_a_success_before_a_reset_is_not_one_of_the_next_episode() -> None:
+    env = make(2)
+    env.reset(seed=0)
+    solved = np.zeros(2, bool)
+    for _ in range(HORIZON - 1):
+        action = get_expert("reach")(env.batch_env.state())
+        solved |= env.step(action.astype(np.float32))[4]["success"]
+    assert solved.all()
+    env.reset(seed=0, options={"reset_mask": np.array([True, False])})
+    away = np.tile(np.float32([-1, -1, 1, 0]), (2, 1))
+    final = env.step(away)[4]["final_info"]
+    assert final["is_success"][1] and final["_is_success"].tolist() == [False, True]
+    for _ in range(HORIZON - 1):
+        final = env.step(away)[4].get("final_info")
+    assert final is not None
+    assert not final["is_success"][0] and final["_is_success"].tolist() == [True, False]
 
 
 def test_without_a_seed_the_generators_go_on() -> None:
