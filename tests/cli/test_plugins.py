@@ -194,14 +194,21 @@ def test_doctor_tries_what_a_plug_in_brings(hover, capsys):
     assert main(["doctor", "--plugin", "hover"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:-1] == ["ok      plug-in hover: tasks hover", "ok      task hover v0"]
-    broken = (hover / "hover.py").read_text().replace('"hover"', '"tilted"')
-    (hover / "tilted.py").write_text(broken.replace('"puck/puck"', '"puck/none"'))
+    code = (hover / "hover.py").read_text()
+    for name, good, bad in (
+        ("tilted", '"puck/puck"', '"puck/none"'),
+        ("skewed", '{"proximity": 1.0}', '{"nearness": 1.0}'),
+    ):
+        (hover / f"{name}.py").write_text(code.replace('"hover"', f'"{name}"').replace(good, bad))
     (hover / "halted.py").write_text("import no_such_module")
-    assert main(["doctor", "--plugin", "tilted", "--plugin", "halted", "--plugin", "hover"]) == 1
+    plugins = [word for name in ("tilted", "skewed", "halted") for word in ("--plugin", name)]
+    assert main(["doctor", *plugins]) == 1
     told = [line for line in capsys.readouterr().out.splitlines() if "broken  " in line]
-    assert len(told) == 2 and all(line.isprintable() for line in told)
+    assert len(told) == 3 and all(line.isprintable() for line in told)
     assert told[0].startswith("broken  task tilted: the scene of task 'tilted' cannot be compiled:")
-    assert told[1].startswith(
+    assert told[1].startswith("broken  task skewed: the task 'skewed': reward_terms() tells")
+    assert told[2].startswith(
         "broken  the plug-in 'halted' cannot be imported: ModuleNotFoundError"
     )
-    sys.modules.pop("tilted", None)
+    for name in ("tilted", "skewed"):
+        sys.modules.pop(name, None)
