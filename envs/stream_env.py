@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_rl.envs.pixels import take
 from lifelong_rl.envs.vec_env import StepReturn, VecEnvRows
 
 INCREMENTS = 100
@@ -123,7 +124,7 @@ class PhasedVecEnv(VecEnvRows):
         """Truncate the episodes, and begin the next phase."""
         for row in np.flatnonzero(~dones):
             infos[row]["TimeLimit.truncated"] = True
-            infos[row]["terminal_observation"] = _take(observations, row)
+            infos[row]["terminal_observation"] = take(observations, row)
         self._current, self._taken, self._increment = self._current + 1, 0, 0
         self._drift(0, anew=True)
         return self.parts[self._current].reset(), np.ones(self.num_envs, bool)
@@ -136,10 +137,3 @@ class PhasedVecEnv(VecEnvRows):
         elif anew or increment != self._increment or self._taken == 0:
             self._increment = increment
             self.parts[self._current].change_model(drift(increment / INCREMENTS))
-
-
-def _take(observations: Any, row: np.integer) -> Any:
-    """Return a copy of one row's observation."""
-    if isinstance(observations, Mapping):
-        return {name: array[row].copy() for name, array in observations.items()}
-    return observations[row].copy()

@@ -128,8 +128,8 @@ class SuiteTask:
 
     @property
     def version(self) -> str:
-        """That of the task."""
-        return str(TASKS[self.name].version)
+        """That of the task, which follows the content of files of its own."""
+        return str(TASKS[self.name].revision())
 
     @property
     def offers(self) -> tuple[Trait, ...]:
