@@ -38,7 +38,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -53,9 +53,8 @@ from lifelong_rl.errors import UserError, lookup
 from lifelong_rl.registry import SEQUENCE_MAKERS
 from lifelong_rl.text import is_one_line, shorten
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
-
+VecEnv = Any
+"""A `VecEnv` of Stable-Baselines3, which only the adapters import."""
 DEFAULT_STEPS = 20_000
 """Of a phase where nothing says how many."""
 Drift = tuple[float, float]
