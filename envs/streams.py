@@ -369,7 +369,7 @@ class Stream:
         Args:
             block: positions of the phases in `phases`.
             steps: of each of them.
-            num_envs: number of environments; each task of a phase has at least one.
+            num_envs: number of environments; more where a phase learns more tasks at once.
             num_threads: see `make_env`.
             seed: see `make_env`.
             **observation: see `make_env`.
@@ -377,6 +377,7 @@ class Stream:
         from lifelong_rl.envs.stream_env import PhasedVecEnv
 
         parts, drifts = [], []
+        num_envs = max(num_envs, *(len(self.stages[k].labels) for k in block))
         for k in block:
             stage = self.stages[k]
             placed = [self.placed[label] for label in stage.labels]

@@ -253,7 +253,7 @@ class Setup:
             except (ValueError, RuntimeError) as error:
                 raise UserError(str(error)) from error
         owner = name_environments(sequence, tasks[0])
-        at_least = self.interleaves or len(tasks) > 1
+        at_least = self.interleaves or any(len(self.phases[k].tasks) > 1 for k in block)
         EnvContract(env, owner, self.config.num_envs, at_least=at_least)
         return env
 
