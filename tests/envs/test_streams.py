@@ -88,6 +88,34 @@ def test_a_switch_is_assumed_every_so_many_steps():
     assert found.stages[3].within == (0.0, 5 / 24) and found.stages[4].within == (5 / 24, 1.0)
 
 
+def test_an_order_shuffles_the_phases_of_a_task_free_stream():
+    phases = [
+        {"env": "reach", "steps": 15},
+        {"env": "push", "steps": 20, "changes": {"gravity": [1.0, 2.0]}},
+        {"env": "button-press", "steps": 10},
+    ]
+    free = stream(*phases, task_free=True)
+    orders = {free.reordered(seed).tasks for seed in range(30)}
+    assert len(orders) == 6
+    assert [phase.announced for phase in free.reordered(1).phases] == [True, False, False]
+    assumed = stream(*phases, task_free=True, assume_switch_every=10)
+    for seed in range(6):
+        found = assumed.reordered(seed)
+        drift = [stage.within for stage in found.stages if "push" in stage.labels[0]]
+        assert (drift[0][0], drift[-1][1]) == (0.0, 1.0)
+        assert [end for _, end in drift[:-1]] == [begin for begin, _ in drift[1:]]
+        starts = np.cumsum([0] + [phase.steps for phase in found.phases])
+        told = [s for s, p in zip(starts, found.phases, strict=False) if p.announced]
+        assert told == [0, 10, 20, 30]
+
+
+def test_other_steps_leave_the_switches_that_are_assumed_where_they_are():
+    found = stream(
+        {"env": "reach", "steps": 25}, {"env": "push"}, task_free=True, assume_switch_every=10
+    ).with_steps(15)
+    assert facts(found) == [((0,), 10, True), ((0,), 5, True), ((1,), 5, False), ((1,), 10, True)]
+
+
 def test_several_environments_are_learned_side_by_side():
     found = stream({"env": ["reach", "push"], "label": ["a", "b"], "steps": 10})
     assert found.tasks == ("a", "b") and found.heads == (0, 1)

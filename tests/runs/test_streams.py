@@ -147,6 +147,34 @@ def test_a_stream_is_shuffled_as_any_sequence(tmp_path):
     assert len(orders) > 3
 
 
+def test_other_steps_are_those_of_the_phases_as_they_are_listed():
+    content = {**PLAIN, "task_free": True, "assume_switch_every": 10}
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}", steps_per_task=20))
+    assert setup.phase_steps == (10,) * 6 and setup.config.steps_per_task == 20
+    assert prepare(setup.config) == setup  # as a run goes on
+    content["steps"] = 20
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
+    assert setup.phase_steps == (10,) * 6 and prepare(setup.config) == setup
+
+
+def test_a_phase_is_in_one_block():
+    content = {
+        "phases": [
+            {"env": "reach"},
+            {"env": "push", "announced": False},
+            {"env": "button-press"},
+            {"env": "drawer-open"},
+            {"env": "reach", "label": "again", "announced": False},
+        ]
+    }
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
+    assert [setup.block_of(k) for k in range(5)] == [
+        *([range(0, 2)] * 2),
+        range(2, 3),
+        *([range(3, 5)] * 2),
+    ]
+
+
 PLAIN = {"phases": [{"env": "reach"}, {"env": "push"}, {"env": "button-press"}]}
 
 
