@@ -190,9 +190,12 @@ class Placed:
 
     @property
     def version(self) -> str:
-        """That of the task, with what is changed."""
+        """That of the task, with what is changed, and which task it is where its label does not."""
+        task = self.task
+        known = getattr(task, "name", None) or getattr(task, "id", task.label)
+        env = [] if known == task.label else [known]
         told = [f"{name}={_tell(drift)}" for name, drift in self.changes.items()]
-        return " ".join([self.task.version, *told])
+        return " ".join([*env, task.version, *told])
 
     @property
     def drifts(self) -> bool:

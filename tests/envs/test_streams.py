@@ -50,8 +50,18 @@ def test_changes_make_another_task_of_an_environment():
     )
     assert found.tasks == ("push", "push-friction-0.5", "push-gravity-1-to-2")
     plain, slippery, heavy = found.versions().values()
-    assert slippery == f"{plain} friction=0.5" and heavy == f"{plain} gravity=1-to-2"
+    assert slippery == f"push {plain} friction=0.5"
+    assert heavy == f"push {plain} gravity=1-to-2"
     assert found.offers == ("continuous actions",)  # no expert is shown what drifts
+
+
+def test_tasks_of_one_label_and_of_different_environments_have_different_versions():
+    versions = {stream({"env": env, "label": "first"}).versions()["first"] for env in ALIKE}
+    assert len(versions) == len(ALIKE)
+    assert stream({"env": "reach"}).versions() == load_sequence("reach").versions()
+
+
+ALIKE = ("reach", "push", "gym:Reacher-v5", "gym:Pusher-v5")
 
 
 def test_what_is_not_announced_goes_on_with_the_head_of_the_phase_before():
