@@ -20,6 +20,8 @@ Drifting = Callable[[float], Mapping[str, float]]
 class PhasedVecEnv(VecEnvRows):
     """Environments that change from one phase to the next after so many steps.
 
+    A phase ends with the first step of all environments at which it and those before it have had
+    their steps, so that one of fewer steps than there are environments may have no step of its own.
     Where a phase ends, the episodes in it are truncated. While one is learned, fields of its
     physics may drift, in `INCREMENTS` equal steps. ``seed(s)`` followed by ``reset()`` begins the
     first phase again.
@@ -39,7 +41,7 @@ class PhasedVecEnv(VecEnvRows):
         self.parts = tuple(parts)
         self._steps, self._drifts = tuple(steps), tuple(drifts)
         self._current = self._taken = 0
-        self._increment = 0
+        self._increment = self._diverged_before = 0
         self._base: int | None = None
         first = self.parts[0]
         super().__init__(first.num_envs, first.observation_space, first.action_space)
@@ -47,7 +49,8 @@ class PhasedVecEnv(VecEnvRows):
     @property
     def num_diverged(self) -> int:
         """How many episodes a diverging simulation has ended so far."""
-        return sum(getattr(part, "num_diverged", 0) for part in self.parts)
+        own = sum(getattr(part, "num_diverged", 0) for part in self.parts)
+        return self._diverged_before + own
 
     def reset(self) -> Any:
         """Start a new episode in every row and return the observations of all."""
@@ -73,11 +76,16 @@ class PhasedVecEnv(VecEnvRows):
         """Take the step; rows whose episode ended return the next episode's first observation."""
         observations, rewards, dones, infos = self.parts[self._current].step_wait()
         self._taken += self.num_envs
-        steps, last = self._steps[self._current], len(self.parts) - 1
-        if self._taken >= steps and self._current < last:
-            observations, dones = self._switch(observations, dones, infos)
+        before, last = self._current, len(self.parts) - 1
+        # what a phase takes beyond its steps is of the next one, which may be over by that
+        while self._taken >= self._steps[self._current] and self._current < last:
+            self._taken -= self._steps[self._current]
+            self._current += 1
+        increment = min(INCREMENTS * self._taken // self._steps[self._current], INCREMENTS)
+        if self._current == before:
+            self._drift(increment)
         else:
-            self._drift(min(INCREMENTS * self._taken // steps, INCREMENTS))
+            observations, dones = self._switch(increment, observations, dones, infos)
         return observations, rewards, dones, infos
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,6 +96,7 @@ class PhasedVecEnv(VecEnvRows):
             "increment": self._increment,
             "base": self._base,
             "seeds": list(self._seeds),
+            "num_diverged": self.num_diverged,
             "part": self.parts[self._current].state_dict(),
         }
 
@@ -101,6 +110,8 @@ class PhasedVecEnv(VecEnvRows):
         self._drift(state["increment"])
         self.parts[self._current].load_state_dict(state["part"])
         self._seeds = list(state["seeds"])
+        # in phases before, whose environments are not gone on with
+        self._diverged_before += state["num_diverged"] - self.num_diverged
 
     def close(self) -> None:
         """Free what the environments hold."""
@@ -119,14 +130,17 @@ class PhasedVecEnv(VecEnvRows):
             part.seed(own % 2**31)
 
     def _switch(
-        self, observations: Any, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
+        self,
+        increment: int,
+        observations: Any,
+        dones: npt.NDArray[np.bool_],
+        infos: list[dict[str, Any]],
     ) -> tuple[Any, npt.NDArray[np.bool_]]:
-        """Truncate the episodes, and begin the next phase."""
+        """Truncate the episodes, and begin those of the phase that is now current."""
         for row in np.flatnonzero(~dones):
             infos[row]["TimeLimit.truncated"] = True
             infos[row]["terminal_observation"] = take(observations, row)
-        self._current, self._taken, self._increment = self._current + 1, 0, 0
-        self._drift(0, anew=True)
+        self._drift(increment, anew=True)
         return self.parts[self._current].reset(), np.ones(self.num_envs, bool)
 
     def _drift(self, increment: int, *, anew: bool = False) -> None:

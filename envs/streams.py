@@ -37,6 +37,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -188,9 +189,12 @@ class Placed:
 
     @property
     def version(self) -> str:
-        """That of the task, with what is changed."""
+        """That of the task, with what is changed, and which task it is where its label does not."""
+        task = self.task
+        known = getattr(task, "name", None) or getattr(task, "id", task.label)
+        env = [] if known == task.label else [known]
         told = [f"{name}={_tell(drift)}" for name, drift in self.changes.items()]
-        return " ".join([self.task.version, *told])
+        return " ".join([*env, task.version, *told])
 
     @property
     def drifts(self) -> bool:
@@ -243,20 +247,33 @@ class Stream:
     Attributes:
         name: the stream's name.
         description: one line.
-        stages: the phases.
+        listed: the phases, before they are cut where a switch is assumed.
         placed: the tasks by label, in the order in which they are first learned.
         task_free: whether one head learns all of it, as nothing tells which task there is.
+        assume_switch_every: steps from one to the next switch that agent and method are told of;
+            None where they are told of those that there are.
     """
 
     name: str
     description: str
-    stages: tuple[StreamPhase, ...]
+    listed: tuple[StreamPhase, ...]
     placed: Mapping[str, Placed]
     task_free: bool = False
+    assume_switch_every: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that phases which are not announced go on under the head of their task."""
-        self._heads()
+        """Check that phases which are not announced go on under the head of their task.
+
+        Raises:
+            UserError: they do not, or there are too many phases.
+        """
+        _ = self.stages, self.heads
+
+    @cached_property
+    def stages(self) -> tuple[StreamPhase, ...]:
+        """The phases, cut where a switch is assumed."""
+        every = self.assume_switch_every
+        return self.listed if every is None else tuple(_cut(self.listed, every))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -268,7 +285,7 @@ class Stream:
         """Number of tasks."""
         return len(self.placed)
 
-    @property
+    @cached_property
     def phases(self) -> tuple[Phase, ...]:
         """What is learned in turn."""
         place = {label: k for k, label in enumerate(self.placed)}
@@ -277,12 +294,12 @@ class Stream:
             for stage in self.stages
         )
 
-    @property
+    @cached_property
     def heads(self) -> tuple[int, ...]:
         """The head that each task is learned with."""
         return self._heads()
 
-    @property
+    @cached_property
     def num_heads(self) -> int:
         """Number of heads, and length of the one-hot."""
         return max(self.heads) + 1
@@ -292,7 +309,7 @@ class Stream:
         """What is measured on each task."""
         return tuple(placed.task.measure for placed in self.placed.values())
 
-    @property
+    @cached_property
     def action_dims(self) -> tuple[int, ...] | None:
         """How many entries of an action count, by head; None where all do."""
         sizes = [placed.task.dims()[1] for placed in self.placed.values()]
@@ -368,7 +385,7 @@ class Stream:
         Args:
             block: positions of the phases in `phases`.
             steps: of each of them.
-            num_envs: number of environments; each task of a phase has at least one.
+            num_envs: number of environments; more where a phase learns more tasks at once.
             num_threads: see `make_env`.
             seed: see `make_env`.
             **observation: see `make_env`.
@@ -376,6 +393,7 @@ class Stream:
         from lifelong_rl.envs.stream_env import PhasedVecEnv
 
         parts, drifts = [], []
+        num_envs = max(num_envs, *(len(self.stages[k].labels) for k in block))
         for k in block:
             stage = self.stages[k]
             placed = [self.placed[label] for label in stage.labels]
@@ -413,17 +431,25 @@ class Stream:
     def reordered(self, seed: int) -> Stream:
         """Return the same phases in an order that depends on nothing but ``seed``, at least 0.
 
-        Phases that are not announced stay behind the one that they go on from.
+        Phases that are not announced stay behind the one that they go on from, unless the stream is
+        task-free.
         """
         blocks: list[list[StreamPhase]] = []
-        for stage in self.stages:
-            if stage.announced or not blocks:
+        for stage in self.listed:
+            if stage.announced or self.task_free or not blocks:
                 blocks.append([])
             blocks[-1].append(stage)
         order = np.random.default_rng(seed).permutation(len(blocks))
-        stages = tuple(stage for k in order for stage in blocks[k])
-        labels = dict.fromkeys(label for stage in stages for label in stage.labels)
-        return replace(self, stages=stages, placed={label: self.placed[label] for label in labels})
+        listed = [stage for k in order for stage in blocks[k]]
+        if self.task_free:
+            listed = [replace(stage, announced=k == 0) for k, stage in enumerate(listed)]
+        labels = dict.fromkeys(label for stage in listed for label in stage.labels)
+        placed = {label: self.placed[label] for label in labels}
+        return replace(self, listed=tuple(listed), placed=placed)
+
+    def with_steps(self, steps: int) -> Stream:
+        """Return the same stream with so many steps in each of its phases, as they are listed."""
+        return replace(self, listed=tuple(replace(stage, steps=steps) for stage in self.listed))
 
     def with_store(self, store: Store) -> Stream:
         """Return the same stream with another store of demonstrations."""
@@ -458,6 +484,7 @@ class Stream:
             current = heads[stage.labels[0]]
         return tuple(heads[label] for label in self.placed)
 
+    @cached_property
     def _dims(self) -> tuple[int, int]:
         sizes = [placed.task.dims() for placed in self.placed.values()]
         return max(size for size, _ in sizes), max(size for _, size in sizes)
@@ -471,7 +498,7 @@ class Stream:
         observation: Mapping[str, Any],
         render_mode: str | None = None,
     ) -> VecEnv:
-        placed, (obs_dim, action_dim) = self.placed[label], self._dims()
+        placed, (obs_dim, action_dim) = self.placed[label], self._dims
         if observation and not isinstance(placed.task, SuiteTask):
             raise UserError(f"the task '{label}' shows its state only: it has no cameras")
         env: VecEnv = placed.task.make_env(
@@ -637,9 +664,7 @@ def parse_stream(content: object) -> Stream:
     stages = [replace(stage, announced=not task_free and stage.announced) for stage in stages]
     stages *= repeat
     stages[0] = replace(stages[0], announced=True)
-    if every is not None:
-        stages = _cut(stages, every)
-    return Stream(name, description, tuple(stages), placed, task_free)
+    return Stream(name, description, tuple(stages), placed, task_free, every)
 
 
 def _parse_phase(content: object, steps: int, placed: dict[str, Placed]) -> StreamPhase:

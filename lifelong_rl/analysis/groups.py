@@ -114,15 +114,23 @@ def _facts(run: Run, mix: Collection[str]) -> dict[str, Mapping[str, Any]]:
     facts: dict[str, Mapping[str, Any]] = {
         "mujoco": {"MuJoCo": run.mujoco},
         "tasks": run.task_versions,
-        "budget": run.budget if run.is_plain else {**run.budget, "phases": _phases(run)},
+        "budget": run.budget if run.is_plain else {**run.budget, **_phases(run)},
     }
     return {kind: found for kind, found in facts.items() if kind not in mix}
 
 
-def _phases(run: Run) -> str:
-    """What each phase learned, and for how long: "reach 5000, push 10000"."""
-    named = zip(run.phase_labels, run.phase_steps, strict=True)
-    return ", ".join(f"{label} {steps}" for label, steps in named)
+def _phases(run: Run) -> dict[str, str]:
+    """What each phase learned, for how long, and what was told of it.
+
+    Such as "reach 5000, push 10000 unannounced"; and where it is not one for each task, the heads.
+    """
+    named = zip(run.phase_labels, run.phase_steps, run.announced, strict=True)
+    told = [
+        f"{label} {steps}{'' if announced else ' unannounced'}" for label, steps, announced in named
+    ]
+    heads = {"heads": ", ".join(map(str, run.heads))}
+    own = run.heads == tuple(range(len(run.tasks)))
+    return {"phases": ", ".join(told), **({} if own else heads)}
 
 
 def relate_returns(runs: Sequence[Run]) -> list[Run]:

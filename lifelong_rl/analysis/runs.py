@@ -42,6 +42,8 @@ class Run:
         phases: The columns that each phase learned.
         phase_labels: What the phases are called.
         phase_steps: Environment steps of each phase.
+        announced: Whether agent and method were told of each phase.
+        heads: The head that each task was learned with.
         measures: What is measured on each task: "success", "score" or "return".
         budget: The numbers called `BUDGET`.
         task_versions: Version of each task.
@@ -69,6 +71,8 @@ class Run:
     phases: tuple[tuple[int, ...], ...]
     phase_labels: tuple[str, ...]
     phase_steps: tuple[int, ...]
+    announced: tuple[bool, ...]
+    heads: tuple[int, ...]
     measures: tuple[str, ...]
     budget: Mapping[str, int]
     task_versions: Mapping[str, str]
@@ -81,9 +85,10 @@ class Run:
 
     @property
     def is_plain(self) -> bool:
-        """Whether each task was learned once, in their order, for equally many steps."""
+        """Whether each task was learned once, in order, told of, and for equally many steps."""
         in_order = self.phases == tuple((j,) for j in range(len(self.tasks)))
-        return in_order and len(set(self.phase_steps)) == 1
+        told = all(self.announced) and self.heads == tuple(range(len(self.tasks)))
+        return in_order and told and len(set(self.phase_steps)) == 1
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -185,7 +190,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     made_with = update_fields({**results, **results["budget"]}, complete=True)
     budget = {name: int(made_with[name]) for name in BUDGET}
     told = results.get("phases") or [
-        {"label": task, "tasks": [j], "steps": budget["steps_per_task"]}
+        {"label": task, "tasks": [j], "steps": budget["steps_per_task"], "announced": True}
         for j, task in enumerate(tasks)
     ]
     phases = tuple(tuple(int(j) for j in phase["tasks"]) for phase in told)
@@ -224,6 +229,8 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         phases=phases,
         phase_labels=labels,
         phase_steps=tuple(int(phase["steps"]) for phase in told),
+        announced=tuple(bool(phase["announced"]) for phase in told),
+        heads=tuple(map(int, results.get("heads") or range(len(tasks)))),
         measures=measures,
         budget=budget,
         task_versions={task: str(v) for task, v in results["task_versions"].items()},
@@ -266,7 +273,7 @@ def _identity(run: Run) -> str:
         run.method_options,
     )
     if not run.is_plain:
-        facts = (*facts, run.phases, run.phase_steps)
+        facts = (*facts, run.phases, run.phase_steps, run.announced, run.heads)
     return key_of([*facts, run.seed, run.budget, run.task_versions, run.mujoco])
 
 

@@ -15,7 +15,7 @@ from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, Matrix, compute_metrics
 from lifelong_rl.runs.config import RunConfig, flatten
 from lifelong_rl.runs.run_pictures import Picture, picture_matrix, picture_success
-from lifelong_rl.runs.sequence import is_plain, measures_of
+from lifelong_rl.runs.sequence import head_of, is_plain, measures_of
 from lifelong_rl.runs.setup import Setup, describe_phase
 from lifelong_rl.storage.state_tree import tensor_bytes
 from lifelong_rl.storage.versions import versions
@@ -193,6 +193,9 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
             {"label": label, **describe_phase(phase)}
             for label, phase in zip(labels, setup.phases, strict=True)
         ]
+    heads = [head_of(sequence, task) for task in range(sequence.num_tasks)]
+    if heads != list(range(sequence.num_tasks)):
+        more["heads"] = heads
     if set(measures) != {"success"}:
         more["measures"] = list(measures)
     return {

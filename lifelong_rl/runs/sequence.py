@@ -89,6 +89,9 @@ class Sequence(Protocol):
 
     - `steps_per_task`, the environment steps of each task unless the user gives another number,
     - `reordered(seed)`, the same tasks in another order,
+    - `with_steps(steps)`, the same with so many steps in each of its phases, where more than these
+      depends on them,
+    - `assume_switch_every`, how many steps it announces a phase after, where it cuts phases,
     - `with_store(store)`, the same with another store of its datasets, such as
       `dataset_cache.get_dataset`,
     - `notes`, what should be known of its tasks, a line each,

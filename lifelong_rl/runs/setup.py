@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+from bisect import bisect_right
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,12 +79,12 @@ class Setup:
     interleaves: bool = False
     eyes: Eyes | None = None
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """Environment steps before each phase, and before the end, (P + 1,)."""
         return (0, *accumulate(self.phase_steps))
 
-    @property
+    @cached_property
     def phase_steps(self) -> tuple[int, ...]:
         """Environment steps of each phase, all environments together."""
         return tuple(phase.steps or 0 for phase in self.phases)
@@ -98,14 +99,14 @@ class Setup:
         """What the phases are called."""
         return phase_labels(self.labels, self.phases)
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[range, ...]:
         """The phases that are one task to the agent, together."""
         return blocks_of(self.phases)
 
     def block_of(self, phase: int) -> range:
         """The block that a phase is in."""
-        return next(block for block in self.blocks if phase in block)
+        return self.blocks[bisect_right(self.blocks, phase, key=lambda block: block[0]) - 1]
 
     @property
     def curve_episodes(self) -> int:
@@ -253,7 +254,7 @@ class Setup:
             except (ValueError, RuntimeError) as error:
                 raise UserError(str(error)) from error
         owner = name_environments(sequence, tasks[0])
-        at_least = self.interleaves or len(tasks) > 1
+        at_least = self.interleaves or any(len(self.phases[k].tasks) > 1 for k in block)
         EnvContract(env, owner, self.config.num_envs, at_least=at_least)
         return env
 
@@ -359,18 +360,23 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
             f"the method '{config.method}' learns all tasks at once, and the sequence "
             f"'{config.sequence_name}' has no make_joint_env"
         )
+    steps = config.steps_per_task
+    with_steps = getattr(sequence, "with_steps", None)
+    if steps is not None and with_steps is not None:
+        sequence, steps = with_steps(steps), None
     phases = tuple(
         replace(
             phase,
-            steps=config.steps_per_task or phase.steps or steps_needed(sequence),
+            steps=steps or phase.steps or steps_needed(sequence),
             announced=phase.announced or interleaves or k == 0,
         )
         for k, phase in enumerate(phases_of(sequence))
     )
     alike = {phase.steps for phase in phases}
+    told = len(alike) == 1 and getattr(sequence, "assume_switch_every", None) is None
     resolved = replace(
         config,
-        steps_per_task=phases[0].steps if len(alike) == 1 else None,
+        steps_per_task=config.steps_per_task or (phases[0].steps if told else None),
         curve_episodes=config.curve_episodes or max(2 * config.eval_episodes // 5, 1),
         agent_options=agent_options,
         method_options=method_options,

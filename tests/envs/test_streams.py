@@ -50,8 +50,18 @@ def test_changes_make_another_task_of_an_environment():
     )
     assert found.tasks == ("push", "push-friction-0.5", "push-gravity-1-to-2")
     plain, slippery, heavy = found.versions().values()
-    assert slippery == f"{plain} friction=0.5" and heavy == f"{plain} gravity=1-to-2"
+    assert slippery == f"push {plain} friction=0.5"
+    assert heavy == f"push {plain} gravity=1-to-2"
     assert found.offers == ("continuous actions",)  # no expert is shown what drifts
+
+
+def test_tasks_of_one_label_and_of_different_environments_have_different_versions():
+    versions = {stream({"env": env, "label": "first"}).versions()["first"] for env in ALIKE}
+    assert len(versions) == len(ALIKE)
+    assert stream({"env": "reach"}).versions() == load_sequence("reach").versions()
+
+
+ALIKE = ("reach", "push", "gym:Reacher-v5", "gym:Pusher-v5")
 
 
 def test_what_is_not_announced_goes_on_with_the_head_of_the_phase_before():
@@ -86,6 +96,34 @@ def test_a_switch_is_assumed_every_so_many_steps():
         ((1,), 19, True),  # the last stretch is the longest
     ]
     assert found.stages[3].within == (0.0, 5 / 24) and found.stages[4].within == (5 / 24, 1.0)
+
+
+def test_an_order_shuffles_the_phases_of_a_task_free_stream():
+    phases = [
+        {"env": "reach", "steps": 15},
+        {"env": "push", "steps": 20, "changes": {"gravity": [1.0, 2.0]}},
+        {"env": "button-press", "steps": 10},
+    ]
+    free = stream(*phases, task_free=True)
+    orders = {free.reordered(seed).tasks for seed in range(30)}
+    assert len(orders) == 6
+    assert [phase.announced for phase in free.reordered(1).phases] == [True, False, False]
+    assumed = stream(*phases, task_free=True, assume_switch_every=10)
+    for seed in range(6):
+        found = assumed.reordered(seed)
+        drift = [stage.within for stage in found.stages if "push" in stage.labels[0]]
+        assert (drift[0][0], drift[-1][1]) == (0.0, 1.0)
+        assert [end for _, end in drift[:-1]] == [begin for begin, _ in drift[1:]]
+        starts = np.cumsum([0] + [phase.steps for phase in found.phases])
+        told = [s for s, p in zip(starts, found.phases, strict=False) if p.announced]
+        assert told == [0, 10, 20, 30]
+
+
+def test_other_steps_leave_the_switches_that_are_assumed_where_they_are():
+    found = stream(
+        {"env": "reach", "steps": 25}, {"env": "push"}, task_free=True, assume_switch_every=10
+    ).with_steps(15)
+    assert facts(found) == [((0,), 10, True), ((0,), 5, True), ((1,), 5, False), ((1,), 10, True)]
 
 
 def test_several_environments_are_learned_side_by_side():
@@ -362,6 +400,38 @@ def test_phases_follow_each_other_after_their_steps():
     assert all(part.closed for part in parts)
 
 
+def test_boundaries_between_steps_do_not_move_later_ones():
+    parts = [Part(number, 100) for number in range(4)]
+    env = PhasedVecEnv(parts, [5, 5, 1, 9], [None, None, None, lambda share: {"gravity": share}])
+    env.seed(0)
+    env.reset()
+    shown = [env.step(np.zeros((2, 1)))[0][0] for _ in range(9)]
+    # they end at 5, 10 and 11 steps of all rows, and each step takes 2
+    assert [row[0] for row in shown] == [0, 0, 1, 1, 2, 3, 3, 3, 3]
+    assert [row[1] for row in shown] == [1, 2, 0, 1, 0, 0, 1, 2, 3]
+    assert parts[3].factor == pytest.approx(0.77)  # 7 of its 9 steps are done
+
+
+def test_several_phases_may_end_in_one_step():
+    env = PhasedVecEnv([Part(number, 100) for number in range(4)], [2, 1, 1, 8], [None] * 4)
+    env.seed(0)
+    env.reset()
+    shown = [env.step(np.zeros((2, 1)))[0][0] for _ in range(3)]
+    assert [row[:2].tolist() for row in shown] == [[1, 0], [3, 0], [3, 1]]
+
+
+def test_phases_that_nobody_announces_have_equally_many_environments():
+    found = stream(
+        {"env": "reach", "steps": 4}, {"env": ["push", "reach"], "steps": 9}, task_free=True
+    )
+    env = found.make_phase_env([0, 1], [4, 9], num_envs=1, seed=0)
+    assert env.num_envs == 2 and env.reset().shape[0] == 2
+    for _ in range(3):
+        observations, rewards, *_ = env.step(np.zeros((2, 4)))
+    assert observations.shape[0] == 2 and rewards.shape == (2,)
+    env.close()
+
+
 def test_the_first_phase_begins_again_with_a_seed():
     env, parts = phased()
     env.seed(5)
@@ -397,6 +467,21 @@ def test_a_phased_environment_goes_on_from_its_state():
     for _ in range(6):
         left, right = (env.step(np.zeros((2, 1))) for env in (one, other))
         np.testing.assert_array_equal(left[0], right[0])
+
+
+def test_what_diverged_in_earlier_phases_is_counted_after_going_on():
+    one, parts = phased()
+    parts[0].num_diverged, parts[1].num_diverged = 3, 0
+    one.seed(3)
+    one.reset()
+    for _ in range(5):
+        one.step(np.zeros((2, 1)))
+    other, _ = phased()
+    other.load_state_dict(one.state_dict())
+    assert (one.num_diverged, other.num_diverged) == (3, 3)
+    again, _ = phased()
+    again.load_state_dict(other.state_dict())
+    assert again.num_diverged == 3
 
 
 def test_what_is_evaluated_is_the_task_at_the_end_of_its_drift():

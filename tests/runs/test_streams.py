@@ -1,6 +1,7 @@
 """Streams through the loop: rows, curves, methods, and what reads the results."""
 
 import json
+import shutil
 from contextlib import closing
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 from toy_runs import metric_lines, results
 
-from lifelong_rl.analysis.runs import read_run
+from lifelong_rl.analysis.groups import group_runs, tell_apart
+from lifelong_rl.analysis.runs import find_runs, read_run
 from lifelong_rl.analysis.scores import decay, score_runs
 from lifelong_rl.cli import main
 from lifelong_rl.compatibility import find_refusal
@@ -139,12 +141,55 @@ def test_reports_and_comparisons_take_streams(again, tmp_path, capsys):
     assert main(["eval", str(again), "--task", "button-press", "--episodes", "2", "--json"]) == 0
 
 
+def test_what_was_told_of_the_phases_tells_runs_apart(again, tmp_path):
+    ways = {"told": {}, "one head": {"heads": [0, 0, 0]}, "untold": {}}
+    for name, more in ways.items():
+        shutil.copytree(again, tmp_path / name)
+        found = {**results(again), **more}
+        found["phases"][1]["announced"] = name != "untold"
+        (tmp_path / name / "results.json").write_text(json.dumps(found))
+    runs, left_out = find_runs([tmp_path])
+    assert len(runs) == 3 and not left_out
+    sections = group_runs(runs)
+    told = dict(zip((s[0].runs[0].path.name for s in sections), tell_apart(sections), strict=True))
+    assert "push 96 unannounced" in told["untold"] and "heads 0, 0, 0" in told["one head"]
+    assert "unannounced" not in told["told"] and "heads" not in told["told"]
+
+
 def test_a_stream_is_shuffled_as_any_sequence(tmp_path):
     orders = set()
     for order in range(6):
         config = RunConfig(sequence=f"stream:{json.dumps(PLAIN)}", order=order)
         orders.add(prepare(config).sequence.tasks)
     assert len(orders) > 3
+
+
+def test_other_steps_are_those_of_the_phases_as_they_are_listed():
+    content = {**PLAIN, "task_free": True, "assume_switch_every": 10}
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}", steps_per_task=20))
+    assert setup.phase_steps == (10,) * 6 and setup.config.steps_per_task == 20
+    assert prepare(setup.config) == setup  # as a run goes on
+    content["steps"] = 20
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
+    assert setup.phase_steps == (10,) * 6 and prepare(setup.config) == setup
+
+
+def test_a_phase_is_in_one_block():
+    content = {
+        "phases": [
+            {"env": "reach"},
+            {"env": "push", "announced": False},
+            {"env": "button-press"},
+            {"env": "drawer-open"},
+            {"env": "reach", "label": "again", "announced": False},
+        ]
+    }
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
+    assert [setup.block_of(k) for k in range(5)] == [
+        *([range(0, 2)] * 2),
+        range(2, 3),
+        *([range(3, 5)] * 2),
+    ]
 
 
 PLAIN = {"phases": [{"env": "reach"}, {"env": "push"}, {"env": "button-press"}]}
@@ -181,6 +226,7 @@ def test_nobody_is_told_of_a_switch(tmp_path, monkeypatch):
     code, path = run(tmp_path, FREE)
     assert code == 0 and begun == [0]
     found = results(path)
+    assert found["heads"] == [0, 0]
     assert np.shape(found["performance_matrix"]) == (3, 2)
     assert [phase["announced"] for phase in found["phases"]] == [True, False]
     assert sorted(p.name for p in (path / "checkpoints").iterdir()) == ["task-000", "task-002"]
