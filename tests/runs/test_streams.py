@@ -140,6 +140,9 @@ def test_reports_and_comparisons_take_streams(again, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text()
     assert '"starts": [0, 64, 160, 224, 288]' in page or '"starts":[0,64,160,224,288]' in page
     assert main(["eval", str(again), "--task", "button-press", "--episodes", "2", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(again), "--task", "reach", "--episodes", "2"]) == 0
+    assert "after 4 of 4 tasks" in capsys.readouterr().out
 
 
 def test_what_was_told_of_the_phases_tells_runs_apart(again, tmp_path):
