@@ -28,6 +28,8 @@ from lifelong_rl.text import shorten
 Observation = npt.NDArray[np.float32]
 Step = tuple[Observation, float, bool, bool, dict[str, Any]]
 
+LONGEST = 100_000
+"""Steps after which an episode is one that does not end."""
 _PROBED = 8
 """Steps after which a probe looks whether an episode can be gone on with."""
 
@@ -200,7 +202,16 @@ class GymRow(gymnasium.Wrapper[Observation, npt.NDArray[np.float32], Any, Any]):
             )
 
     def _advance(self, taken: npt.NDArray[Any]) -> Step:
-        """Take one step with an action of the environment's own."""
+        """Take one step with an action of the environment's own.
+
+        Raises:
+            UserError: The episode does not end.
+        """
+        if len(self._actions) >= LONGEST:
+            raise UserError(
+                f"an episode of {self._owner} has not ended after {LONGEST} steps; give it an end, "
+                "such as kwargs: {max_episode_steps: 1000}"
+            )
         self._actions.append(taken.copy())
         with no_exit():
             found, reward, terminated, truncated, info = self.env.step(taken)

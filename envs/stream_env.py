@@ -34,11 +34,13 @@ class PhasedVecEnv(VecEnvRows):
 
         Args:
             parts: the environments of each phase, equally many with the same spaces; owned from
-                here on.
+                here on. Phases of the same tasks may share theirs.
             steps: environment steps of each phase, all environments together.
             drifts: what drifts in each; None for nothing.
         """
         self.parts = tuple(parts)
+        self._distinct = tuple({id(part): part for part in parts}.values())
+        self._can_be_gone_on_with = False
         self._steps, self._drifts = tuple(steps), tuple(drifts)
         self._current = self._taken = 0
         self._increment = self._diverged_before = 0
@@ -49,7 +51,7 @@ class PhasedVecEnv(VecEnvRows):
     @property
     def num_diverged(self) -> int:
         """How many episodes a diverging simulation has ended so far."""
-        own = sum(getattr(part, "num_diverged", 0) for part in self.parts)
+        own = sum(getattr(part, "num_diverged", 0) for part in self._distinct)
         return self._diverged_before + own
 
     def reset(self) -> Any:
@@ -57,8 +59,8 @@ class PhasedVecEnv(VecEnvRows):
         seed = self._seeds[0]
         if seed is not None:
             self._base = seed
-            self._seed_parts(seed)
             self._current = self._taken = self._increment = 0
+            self._seed_part()
             self._drift(0)
         self._reset_seeds()
         self.reset_infos = [{} for _ in range(self.num_envs)]
@@ -89,7 +91,16 @@ class PhasedVecEnv(VecEnvRows):
         return observations, rewards, dones, infos
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps and episodes depend on."""
+        """Return all that the next steps and episodes depend on.
+
+        Raises:
+            UserError: the environments of a phase, which may be a later one, cannot be gone on
+                with.
+        """
+        if not self._can_be_gone_on_with:  # is asked before the first phase begins
+            for part in self._distinct:
+                part.state_dict()
+            self._can_be_gone_on_with = True
         return {
             "current": self._current,
             "taken": self._taken,
@@ -103,10 +114,7 @@ class PhasedVecEnv(VecEnvRows):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the `state_dict` of equal environments, to the last bit."""
         self._current, self._taken = state["current"], state["taken"]
-        self._base = state["base"]
-        if self._base is not None:
-            self._seed_parts(self._base)
-        self._increment = -1
+        self._base, self._increment = state["base"], -1
         self._drift(state["increment"])
         self.parts[self._current].load_state_dict(state["part"])
         self._seeds = list(state["seeds"])
@@ -115,7 +123,7 @@ class PhasedVecEnv(VecEnvRows):
 
     def close(self) -> None:
         """Free what the environments hold."""
-        for part in self.parts:
+        for part in self._distinct:
             part.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -123,11 +131,12 @@ class PhasedVecEnv(VecEnvRows):
         found: list[Any] = self.parts[self._current].get_attr(attr_name, indices)
         return found
 
-    def _seed_parts(self, seed: int) -> None:
-        """Seed all phases; the first one as it is seeded alone."""
-        for k, part in enumerate(self.parts):
+    def _seed_part(self) -> None:
+        """Seed the current phase; the first one as it is seeded alone."""
+        seed, k = self._base, self._current
+        if seed is not None:
             own = seed if k == 0 else int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
-            part.seed(own % 2**31)
+            self.parts[k].seed(own % 2**31)
 
     def _switch(
         self,
@@ -141,6 +150,7 @@ class PhasedVecEnv(VecEnvRows):
             infos[row]["TimeLimit.truncated"] = True
             infos[row]["terminal_observation"] = take(observations, row)
         self._drift(increment, anew=True)
+        self._seed_part()
         return self.parts[self._current].reset(), np.ones(self.num_envs, bool)
 
     def _drift(self, increment: int, *, anew: bool = False) -> None:

@@ -392,12 +392,17 @@ class Stream:
         """
         from lifelong_rl.envs.stream_env import PhasedVecEnv
 
+        made: dict[tuple[str, ...], VecEnv] = {}
         parts, drifts = [], []
         num_envs = max(num_envs, *(len(self.stages[k].labels) for k in block))
         for k in block:
             stage = self.stages[k]
             placed = [self.placed[label] for label in stage.labels]
-            parts.append(self._side_by_side(stage.labels, num_envs, num_threads, observation))
+            if stage.labels not in made:
+                made[stage.labels] = self._side_by_side(
+                    stage.labels, num_envs, num_threads, observation
+                )
+            parts.append(made[stage.labels])
             drifts.append(_Drifting(placed[0], stage.within) if placed[0].drifts else None)
         env = parts[0]
         if len(parts) > 1 or drifts[0] is not None:

@@ -79,7 +79,7 @@ class Eval(Command):
             }
             print(json.dumps({"tasks_learned": tasks_done, "tasks": content}, indent=2))
             return 0
-        print(f"after {tasks_done} of {len(labels)} tasks, {folder.path}")
+        print(f"after {tasks_done} of {len(setup.phases)} tasks, {folder.path}")
         rows = [
             [label, f"{e.score:.2f}", f"{e.mean_return:.2f}", str(len(e.scores))]
             for label, e in found.items()

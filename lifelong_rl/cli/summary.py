@@ -42,9 +42,7 @@ def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) ->
         print(f"{path}: {told}{shown}  {format_seconds(cost['seconds'])}")
         return
     print()
-    measure = measures[0] if len(set(measures)) == 1 else "success or score"
-    if not bounded:
-        measure = "return"
+    measure = " or ".join(dict.fromkeys(measures))
     right_after = right_after_learning(matrix, phases).tolist()
     print(format_success(results["tasks"], matrix, right_after, measure))
     print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ LISTS = ("cameras", "encoder", "track", "plugin")
 """Fields of which a file may give one without making it a list."""
 FORMER = ("finetune",)
 """Fields that files of earlier versions may have; `check_fields` reads them."""
+LONGEST_NAME = 120
+"""Bytes of a sequence's name in the name of a folder."""
 MOST_TOLD = 5
 """Differences of two runs that are told."""
 Tracker = Literal["tensorboard", "wandb"]
@@ -166,8 +169,15 @@ class RunConfig:
 
     @property
     def folder_name(self) -> str:
-        """What the folder of this run is called: SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN."""
+        """What the folder of this run is called: SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
+
+        The end of a long name of a sequence is replaced by a digest, as file systems limit names.
+        """
         sequence = re.sub(r"[:/\\]", "-", self.sequence_name.replace(",", "+"))
+        told = sequence.encode()
+        if len(told) > LONGEST_NAME:
+            kept = told[: LONGEST_NAME - 9].decode(errors="ignore")
+            sequence = f"{kept}-{hashlib.sha256(told).hexdigest()[:8]}"
         if self.order is not None:
             sequence += f"-order{self.order}"
         agent = f"{self.agent}-pixels" if self.observes_pixels else self.agent

@@ -230,12 +230,20 @@ def measures_of(sequence: Any) -> tuple[str, ...]:
 
 
 def task_labels(tasks: SequenceOf[str]) -> tuple[str, ...]:
-    """Names that tell repeated ones apart: ("reach", "push", "reach") → "reach", …, "reach-2"."""
+    """Names that tell repeated ones apart: ("reach", "push", "reach") → "reach", …, "reach-2".
+
+    A name that a task has is not given to another.
+    """
     seen: Counter[str] = Counter()
+    taken = set(tasks)
     labels = []
     for task in tasks:
+        label = task
         seen[task] += 1
-        labels.append(task if seen[task] == 1 else f"{task}-{seen[task]}")
+        while seen[task] > 1 and (label := f"{task}-{seen[task]}") in taken:
+            seen[task] += 1
+        taken.add(label)
+        labels.append(label)
     return tuple(labels)
 
 

@@ -803,3 +803,15 @@ def test_joint_environments_can_be_made_of_them() -> None:
     env.load_state_dict(state)
     again = [env.step(np.full((3, 2), 0.3))[0] for _ in range(30)]
     np.testing.assert_array_equal(again, expected)
+
+
+def test_episodes_without_an_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lifelong_rl.envs.gym_row.LONGEST", 30)
+    env = make({"id": "Pendulum-v1", "kwargs": {"max_episode_steps": -1}}, seed=0)
+    env.reset()
+    rollout(env, 30)
+    with pytest.raises(UserError, match="has not ended after 30 steps; give it an end"):
+        rollout(env, 1)
+    ended = make({"id": "Pendulum-v1", "kwargs": {"max_episode_steps": 30}}, seed=0)
+    ended.reset()
+    rollout(ended, 70)

@@ -383,12 +383,13 @@ def test_phases_follow_each_other_after_their_steps():
     env, parts = phased()
     env.seed(5)
     assert env.reset()[0].tolist() == [0, 0, 1]
-    assert parts[0].seeded == 5 and parts[1].seeded not in (None, 5)
+    assert parts[0].seeded == 5
     for _ in range(3):
         _, _, dones, _ = env.step(np.zeros((2, 1)))
         assert not dones.any()
     observations, _, dones, infos = env.step(np.zeros((2, 1)))  # 8 steps of both together
     assert dones.all() and observations[0].tolist() == [1, 0, 1]
+    assert parts[1].seeded not in (None, 5)
     assert infos[0]["TimeLimit.truncated"] and infos[1]["terminal_observation"].tolist() == [
         0,
         4,
@@ -441,7 +442,10 @@ def test_the_first_phase_begins_again_with_a_seed():
     assert env.reset()[0, 0] == 1
     seeds = [part.seeded for part in parts]
     env.seed(5)
-    assert env.reset()[0, 0] == 0 and [part.seeded for part in parts] == seeds
+    assert env.reset()[0, 0] == 0
+    for _ in range(4):
+        env.step(np.zeros((2, 1)))
+    assert [part.seeded for part in parts] == seeds
 
 
 def test_drift_goes_in_equal_increments_from_end_to_end():
@@ -461,12 +465,45 @@ def test_a_phased_environment_goes_on_from_its_state():
     one.reset()
     for _ in range(7):
         one.step(np.zeros((2, 1)))
-    other, parts = phased(lambda s: {"gravity": 1 - s}, lambda s: {"gravity": 1 + s})
+    other, _ = phased(lambda s: {"gravity": 1 - s}, lambda s: {"gravity": 1 + s})
     other.load_state_dict(one.state_dict())
-    assert [part.seeded for part in parts] == [part.seeded for part in one.parts]
     for _ in range(6):
         left, right = (env.step(np.zeros((2, 1))) for env in (one, other))
         np.testing.assert_array_equal(left[0], right[0])
+
+
+def test_phases_of_the_same_tasks_share_environments_and_go_on_as_with_their_own():
+    phases = [{"env": name, "steps": 8} for name in ("reach", "push", "reach")]
+    env = stream(*phases, task_free=True).make_phase_env([0, 1, 2], [8, 8, 8], num_envs=2, seed=0)
+    assert env.parts[0] is env.parts[2] is not env.parts[1]
+    own = stream(*phases, task_free=True)
+    parts = [own.make_env(own.phases[k].tasks[0], num_envs=2) for k in range(3)]
+    alone = PhasedVecEnv(parts, [8, 8, 8], [None] * 3)
+    alone.seed(0)
+    shown = [each.reset() for each in (env, alone)]
+    np.testing.assert_array_equal(*shown)
+    for step in range(14):
+        if step == 9:  # in the third phase, whose environments are those of the first
+            state = env.state_dict()
+            env.close()
+            env = own.make_phase_env([0, 1, 2], [8, 8, 8], num_envs=2, seed=3)
+            env.load_state_dict(state)
+        taken = np.full((2, 4), 0.1 * step)
+        shown = [each.step(taken)[0] for each in (env, alone)]
+        np.testing.assert_array_equal(*shown)
+    env.close()
+    alone.close()
+
+
+def test_a_later_phase_that_cannot_be_gone_on_with_is_told_at_the_beginning():
+    env, parts = phased()
+
+    def refuse():
+        raise UserError("it depends on more")
+
+    parts[1].state_dict = refuse
+    with pytest.raises(UserError, match="depends on more"):
+        env.state_dict()
 
 
 def test_what_diverged_in_earlier_phases_is_counted_after_going_on():

@@ -25,6 +25,7 @@ from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.evaluation import Evaluator
 from lifelong_rl.runs.restore import load_agent
 from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.sequence import task_labels
 from lifelong_rl.runs.setup import prepare
 
 SMALL = (
@@ -139,6 +140,9 @@ def test_reports_and_comparisons_take_streams(again, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text()
     assert '"starts": [0, 64, 160, 224, 288]' in page or '"starts":[0,64,160,224,288]' in page
     assert main(["eval", str(again), "--task", "button-press", "--episodes", "2", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(again), "--task", "reach", "--episodes", "2"]) == 0
+    assert "after 4 of 4 tasks" in capsys.readouterr().out
 
 
 def test_what_was_told_of_the_phases_tells_runs_apart(again, tmp_path):
@@ -172,6 +176,15 @@ def test_other_steps_are_those_of_the_phases_as_they_are_listed():
     content["steps"] = 20
     setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
     assert setup.phase_steps == (10,) * 6 and prepare(setup.config) == setup
+
+
+def test_phases_are_called_as_no_other_task_is():
+    labels = task_labels(["a", "a", "a-2", "a", "a-2"])
+    assert labels == ("a", "a-3", "a-2", "a-4", "a-2-2")
+    assert task_labels(["reach", "push", "reach"]) == ("reach", "push", "reach-2")
+    content = {"phases": [{"env": "reach"}, {"env": "reach"}, {"env": "push", "label": "reach-2"}]}
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(content)}"))
+    assert setup.phase_labels == ("reach", "reach-3", "reach-2")
 
 
 def test_a_phase_is_in_one_block():
