@@ -244,16 +244,16 @@ class GymTask:
         """
         from lifelong_rl.envs.gym_vec_env import GymVecEnv  # imports Stable-Baselines3, and torch
 
+        count = (num_threads or os.cpu_count() or 1) if self.processes else 1
         make = partial(
             _make_row,
             replace(self),  # without what is known of it, which processes need not be told
-            tuple(sorted(LOADED_PLUGINS)),
+            tuple(sorted(LOADED_PLUGINS)) if count > 1 else (),  # they are here already
             one_hot=one_hot,
             obs_dim=obs_dim,
             action_dim=action_dim,
             render_mode=render_mode,
         )
-        count = (num_threads or os.cpu_count() or 1) if self.processes else 1
         env = GymVecEnv(make, num_envs, count, self._owner, self._probe.obstacle)
         if seed is not None:
             env.seed(seed)

@@ -191,6 +191,6 @@ def test_episodes_of_different_lengths_are_evaluated_side_by_side() -> None:
 
     found = evaluate(act, env, EnvContract(env, "endings", 2), num_episodes=7)
     assert found.returns.tolist() == [2, 6, 2, 6, 2, 6, 2]
-    assert found.successes.tolist() == [True, False, False, True, True, False, False]
+    assert found.scores.tolist() == [True, False, False, True, True, False, False]
     assert len(shown) == 9, "until the longest row is through"
     assert [tuple(rows[1]) for rows in shown[2:5]] == [(1, 2), (2, 0), (2, 1)]
