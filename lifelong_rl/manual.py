@@ -300,10 +300,12 @@ def _get_sequence(name: str) -> Any:
 def _describe_sequence(name: str) -> tuple[tuple[str, str], ...]:
     sequence = _get_sequence(name)
     steps = getattr(sequence, "steps_per_task", None)
-    return (
-        ("tasks", ", ".join(sequence.tasks)),
-        ("steps per task", "as for every sequence" if steps is None else str(steps)),
-    )
+    of_phases = {str(phase.steps) for phase in getattr(sequence, "phases", ())}
+    if of_phases:
+        told = of_phases.pop() if len(of_phases) == 1 else "of each phase its own"
+    else:
+        told = "as for every sequence" if steps is None else str(steps)
+    return (("tasks", ", ".join(sequence.tasks)), ("steps per task", told))
 
 
 _FACTS = {
