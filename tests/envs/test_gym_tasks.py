@@ -717,7 +717,11 @@ def test_a_simulation_that_diverges_ends_its_episode_and_is_counted(
 # --- in processes
 
 
-def test_processes_change_no_number_and_tell_what_is_wrong() -> None:
+def test_processes_change_no_number_and_tell_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # of those that other tests have named, some are not to be found any more
+    monkeypatch.setattr("lifelong_rl.envs.gym_tasks.LOADED_PLUGINS", {"toy_envs"})
     value = {
         "id": WALK,
         "processes": True,
