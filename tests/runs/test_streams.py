@@ -255,6 +255,17 @@ def test_methods_that_have_to_be_told_are_refused(tmp_path, capsys):
     assert run(tmp_path, told, "--method", "ewc")[0] == 0
 
 
+@pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
+def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
+    """The second task of a phase would not be learned."""
+    code, path = run(tmp_path, AGAIN, "--method", method)
+    assert code == 2 and not path.exists()
+    assert "of the tasks of phase 4 of 'mine' only the first" in capsys.readouterr().err
+    free = {"phases": [{"env": ["reach", "push"]}], "task_free": True}
+    config = RunConfig(sequence=f"stream:{json.dumps(free)}", method=method)
+    assert prepare(config).refusal is None  # it has one part for all
+
+
 def test_too_short_a_phase_is_refused_before_the_first_begins(tmp_path, capsys):
     code, path = run(tmp_path, AGAIN.replace("steps: 96", "steps: 12"))
     assert code == 2 and not path.exists()
@@ -274,7 +285,8 @@ def test_a_changed_stream_is_another_run(tmp_path, capsys):
 def test_every_method_takes_up_a_task_again(tmp_path, method):
     if find_refusal(METHODS, method, AGENTS, "sac") is not None:
         return  # it goes with other agents, whose sequences have no phases
-    code, path = run(tmp_path, AGAIN, "--method", method, "--no-diagnostics")
+    content = AGAIN if METHODS.get(method).learns_several else AGAIN.replace("[push, ", "[")
+    code, path = run(tmp_path, content, "--method", method, "--no-diagnostics")
     assert code == 0
     folder = RunFolder.open(path)
     setup = prepare(folder.config)
