@@ -345,10 +345,16 @@ def test_tasks_that_take_their_pictures_themselves_are_filmed(tmp_path, capsys):
         Renderer(BatchEnv(get_task("reach"), 1)).close()
     except RenderingError as error:
         pytest.skip(str(error))
-    content = "steps: 64\nphases:\n  - {env: {id: Reacher-v5, kwargs: {max_episode_steps: 6}}}\n"
+    content = (
+        "steps: 64\nphases:\n  - {env: {id: Pusher-v5, kwargs: {max_episode_steps: 6}}}\n"
+        "  - {env: reach}\n"
+    )
     code, path = run(tmp_path, content)
     assert code == 0
-    words = ["record", "--run-dir", str(path), "--out", str(tmp_path / "clip.gif")]
+    words = ["record", "--run-dir", str(path)]
+    small = ["--width", "64", "--height", "48"]  # of a task that takes fewer numbers than another
+    assert main([*words, "--task", "reach", "--out", str(tmp_path / "own.gif"), *small]) == 0
+    words += ["--task", "Pusher-v5", "--out", str(tmp_path / "clip.gif")]
     assert main([*words, "--width", "64"]) == 2
     assert "takes its pictures itself; leave out --width" in capsys.readouterr().err
     assert main(words) == 0
