@@ -697,7 +697,9 @@ def _parse_phase(content: object, steps: int, placed: dict[str, Placed]) -> Stre
         if label is None:
             told = [f"-{name.replace('/', '-')}-{_tell(drift)}" for name, drift in changes.items()]
             label = task.label + "".join(told)
-        if not isinstance(label, str) or not LABEL.fullmatch(label):
+        if not isinstance(label, str):
+            raise UserError(f"the label {shorten(label)} is no text; write it in quotes")
+        if not LABEL.fullmatch(label):
             raise UserError(f"the label {shorten(label)} is not made of {LABELS}")
         one = Placed(replace(task, label=label), changes)
         if label in found or placed.setdefault(label, one) != one:
