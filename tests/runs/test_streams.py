@@ -160,6 +160,15 @@ def test_what_was_told_of_the_phases_tells_runs_apart(again, tmp_path):
     assert "unannounced" not in told["told"] and "heads" not in told["told"]
 
 
+def test_joint_is_compared_with_methods_that_were_not_told(tmp_path):
+    for method in ("finetune", "joint"):
+        (tmp_path / method).mkdir()
+        assert run(tmp_path / method, FREE, "--method", method, "--no-diagnostics")[0] == 0
+    runs, _ = find_runs([tmp_path])
+    (section,) = group_runs(runs)
+    assert [group.method for group in section] == ["finetune", "joint"]
+
+
 def test_a_stream_is_shuffled_as_any_sequence(tmp_path):
     orders = set()
     for order in range(6):
