@@ -390,9 +390,14 @@ class Stream:
             num_threads: see `make_env`.
             seed: see `make_env`.
             **observation: see `make_env`.
+
+        Raises:
+            UserError: a task cannot be made, or what a phase changes is not there, which may be a
+                later phase.
         """
         from lifelong_rl.envs.stream_env import PhasedVecEnv
 
+        _ = self._can_be_changed  # all of it, before a run begins
         made: dict[tuple[str, ...], VecEnv] = {}
         parts, drifts = [], []
         num_envs = max(num_envs, *(len(self.stages[k].labels) for k in block))
@@ -494,6 +499,14 @@ class Stream:
     def _dims(self) -> tuple[int, int]:
         sizes = [placed.task.dims() for placed in self.placed.values()]
         return max(size for size, _ in sizes), max(size for _, size in sizes)
+
+    @cached_property
+    def _can_be_changed(self) -> bool:
+        """True, or UserError where what a phase changes is not there."""
+        for label, placed in self.placed.items():
+            if placed.changes:
+                self._make(label, 1, 1, None, {}).close()
+        return True
 
     def _make(
         self,

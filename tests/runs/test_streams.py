@@ -281,6 +281,13 @@ def test_too_short_a_phase_is_refused_before_the_first_begins(tmp_path, capsys):
     assert "12 steps per task are not more than the 16 random ones" in capsys.readouterr().err
 
 
+def test_changes_of_what_is_not_there_are_refused_before_the_first_phase(tmp_path, capsys):
+    content = FREE.replace("gravity: 2", "mass/nose: 2").replace("task_free: true\n", "")
+    code, path = run(tmp_path, content)
+    assert code == 2 and not path.exists()
+    assert "the changes of 'heavy': unknown body 'nose'" in capsys.readouterr().err
+
+
 def test_a_changed_stream_is_another_run(tmp_path, capsys):
     assert run(tmp_path, FREE)[0] == 0
     code, _ = run(tmp_path, FREE.replace("gravity: 2", "gravity: 3"))
