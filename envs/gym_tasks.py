@@ -181,7 +181,11 @@ class GymTask:
             shipped = SCORE_RANGES.get(name)
             score_range = None if shipped is None else (shipped.low, shipped.high)
         label = content.get("label", name.rpartition("/")[2])
-        if not isinstance(label, str) or not LABEL.fullmatch(label):
+        if not isinstance(label, str):
+            raise UserError(
+                f"the label of {owner} is {shorten(label)}, which is no text; write it in quotes"
+            )
+        if not LABEL.fullmatch(label):
             raise UserError(f"the label of {owner} is {shorten(label)}; it is made of {LABELS}")
         processes = content.get("processes", False)
         if not isinstance(processes, bool):

@@ -389,9 +389,14 @@ class Stream:
             num_threads: see `make_env`.
             seed: see `make_env`.
             **observation: see `make_env`.
+
+        Raises:
+            UserError: a task cannot be made, or what a phase changes is not there, which may be a
+                later phase.
         """
         from lifelong_rl.envs.stream_env import PhasedVecEnv
 
+        _ = self._can_be_changed  # all of it, before a run begins
         made: dict[tuple[str, ...], VecEnv] = {}
         parts, drifts = [], []
         num_envs = max(num_envs, *(len(self.stages[k].labels) for k in block))
@@ -493,6 +498,14 @@ class Stream:
     def _dims(self) -> tuple[int, int]:
         sizes = [placed.task.dims() for placed in self.placed.values()]
         return max(size for size, _ in sizes), max(size for _, size in sizes)
+
+    @cached_property
+    def _can_be_changed(self) -> bool:
+        """True, or UserError where what a phase changes is not there."""
+        for label, placed in self.placed.items():
+            if placed.changes:
+                self._make(label, 1, 1, None, {}).close()
+        return True
 
     def _make(
         self,
@@ -696,7 +709,9 @@ def _parse_phase(content: object, steps: int, placed: dict[str, Placed]) -> Stre
         if label is None:
             told = [f"-{name.replace('/', '-')}-{_tell(drift)}" for name, drift in changes.items()]
             label = task.label + "".join(told)
-        if not isinstance(label, str) or not LABEL.fullmatch(label):
+        if not isinstance(label, str):
+            raise UserError(f"the label {shorten(label)} is no text; write it in quotes")
+        if not LABEL.fullmatch(label):
             raise UserError(f"the label {shorten(label)} is not made of {LABELS}")
         one = Placed(replace(task, label=label), changes)
         if label in found or placed.setdefault(label, one) != one:

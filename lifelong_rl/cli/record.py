@@ -23,6 +23,8 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Count, Seed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lifelong_rl.envs.batch_env import BatchEnv
     from lifelong_rl.envs.filming import Cameras, Rollout, VecRollout
     from lifelong_rl.storage.clip import Picture
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 
 ALL = "all"
 LEAST_SIZE = 32
+"""Of a picture, in pixels."""
 FRAMES_PER_SECOND = 25
 """Of a clip of a task that takes its pictures itself, one picture a step."""
-"""Of a picture, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,8 +241,14 @@ def learned(
                 )
             shown = make_env(task_id, num_envs=1, num_threads=1, seed=seed, render_mode="rgb_array")
             return VecRollout(shown, agent.act)
-        vec_env.batch_env.seed(seed)
-        return Rollout(vec_env.batch_env, vec_env.observer, agent.act)
+        batch_env = vec_env.batch_env
+        batch_env.seed(seed)
+
+        def act(shown: Any) -> np.ndarray:
+            own: np.ndarray = agent.act(shown)[:, : batch_env.task.action_dim]
+            return own  # other tasks of the sequence may take more numbers
+
+        return Rollout(batch_env, vec_env.observer, act)
 
     labels = task_labels(setup.sequence.tasks)
     steps = setup.starts[tasks_done]

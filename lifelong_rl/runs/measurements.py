@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, Matrix, compute_metrics
 from lifelong_rl.runs.config import RunConfig, flatten
 from lifelong_rl.runs.run_pictures import Picture, picture_matrix, picture_success
-from lifelong_rl.runs.sequence import head_of, is_plain, measures_of
+from lifelong_rl.runs.sequence import head_of, is_plain, measures_of, phases_of
 from lifelong_rl.runs.setup import Setup, describe_phase
 from lifelong_rl.storage.state_tree import tensor_bytes
 from lifelong_rl.storage.versions import versions
@@ -188,10 +188,15 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         )
     ]
     more: dict[str, Any] = {}
-    if not is_plain(setup.phases):
+    # as the sequence announces them: where tasks interleave, the run begins each by itself
+    listed = [
+        replace(phase, announced=own.announced)
+        for phase, own in zip(setup.phases, phases_of(sequence), strict=True)
+    ]
+    if not is_plain(listed):
         more["phases"] = [
             {"label": label, **describe_phase(phase)}
-            for label, phase in zip(labels, setup.phases, strict=True)
+            for label, phase in zip(labels, listed, strict=True)
         ]
     heads = [head_of(sequence, task) for task in range(sequence.num_tasks)]
     if heads != list(range(sequence.num_tasks)):

@@ -39,6 +39,7 @@ from lifelong_rl.runs.sequence import (
     Sequence,
     VecEnvLike,
     blocks_of,
+    head_of,
     is_plain,
     load_sequence,
     name_environments,
@@ -188,6 +189,9 @@ class Setup:
                 refusal = self._refuse_untold(part)
                 if refusal is not None:
                     return refusal
+            refusal = self._refuse_several(part)
+            if refusal is not None:
+                return refusal
             refusal = find_refusal(METHODS, part, AGENTS, config.agent)
             if refusal is not None:
                 fitting = find_partners(METHODS, part, AGENTS).fitting
@@ -204,6 +208,19 @@ class Setup:
             f"'{self.config.sequence_name}' announces nothing; choose {' or '.join(others)}, or "
             "let the stream assume a switch every so many steps (assume_switch_every)"
         )
+
+    def _refuse_several(self, method: str) -> str | None:
+        """Why a method cannot learn the tasks of a phase together; None if it can."""
+        if self.interleaves or getattr(METHODS.get(method), "learns_several", True):
+            return None
+        for number, phase in enumerate(self.phases, 1):
+            if len({head_of(self.sequence, task) for task in phase.tasks}) > 1:
+                return (
+                    f"the method '{method}' gives each task a part of the networks, and of the "
+                    f"tasks of phase {number} of '{self.config.sequence_name}' only the first "
+                    "would have one that learns; give each task a phase of its own"
+                )
+        return None
 
     @property
     def env_options(self) -> dict[str, Any]:

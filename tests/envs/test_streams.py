@@ -181,6 +181,10 @@ WRONG = {
         },
         "two different tasks have the label 'a'",
     ),
+    "a number for a label": (
+        {"phases": [{"env": "reach", "label": 1}]},
+        "the label 1 is no text; write it in quotes",
+    ),
     "labels": (
         {"phases": [{"env": ["reach", "push"], "label": "a"}]},
         "2 environments have 1 label",

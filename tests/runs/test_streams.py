@@ -160,6 +160,15 @@ def test_what_was_told_of_the_phases_tells_runs_apart(again, tmp_path):
     assert "unannounced" not in told["told"] and "heads" not in told["told"]
 
 
+def test_joint_is_compared_with_methods_that_were_not_told(tmp_path):
+    for method in ("finetune", "joint"):
+        (tmp_path / method).mkdir()
+        assert run(tmp_path / method, FREE, "--method", method, "--no-diagnostics")[0] == 0
+    runs, _ = find_runs([tmp_path])
+    (section,) = group_runs(runs)
+    assert [group.method for group in section] == ["finetune", "joint"]
+
+
 def test_a_stream_is_shuffled_as_any_sequence(tmp_path):
     orders = set()
     for order in range(6):
@@ -255,10 +264,28 @@ def test_methods_that_have_to_be_told_are_refused(tmp_path, capsys):
     assert run(tmp_path, told, "--method", "ewc")[0] == 0
 
 
+@pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
+def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
+    """The second task of a phase would not be learned."""
+    code, path = run(tmp_path, AGAIN, "--method", method)
+    assert code == 2 and not path.exists()
+    assert "of the tasks of phase 4 of 'mine' only the first" in capsys.readouterr().err
+    free = {"phases": [{"env": ["reach", "push"]}], "task_free": True}
+    config = RunConfig(sequence=f"stream:{json.dumps(free)}", method=method)
+    assert prepare(config).refusal is None  # it has one part for all
+
+
 def test_too_short_a_phase_is_refused_before_the_first_begins(tmp_path, capsys):
     code, path = run(tmp_path, AGAIN.replace("steps: 96", "steps: 12"))
     assert code == 2 and not path.exists()
     assert "12 steps per task are not more than the 16 random ones" in capsys.readouterr().err
+
+
+def test_changes_of_what_is_not_there_are_refused_before_the_first_phase(tmp_path, capsys):
+    content = FREE.replace("gravity: 2", "mass/nose: 2").replace("task_free: true\n", "")
+    code, path = run(tmp_path, content)
+    assert code == 2 and not path.exists()
+    assert "the changes of 'heavy': unknown body 'nose'" in capsys.readouterr().err
 
 
 def test_a_changed_stream_is_another_run(tmp_path, capsys):
@@ -274,7 +301,8 @@ def test_a_changed_stream_is_another_run(tmp_path, capsys):
 def test_every_method_takes_up_a_task_again(tmp_path, method):
     if find_refusal(METHODS, method, AGENTS, "sac") is not None:
         return  # it goes with other agents, whose sequences have no phases
-    code, path = run(tmp_path, AGAIN, "--method", method, "--no-diagnostics")
+    content = AGAIN if METHODS.get(method).learns_several else AGAIN.replace("[push, ", "[")
+    code, path = run(tmp_path, content, "--method", method, "--no-diagnostics")
     assert code == 0
     folder = RunFolder.open(path)
     setup = prepare(folder.config)
@@ -333,10 +361,16 @@ def test_tasks_that_take_their_pictures_themselves_are_filmed(tmp_path, capsys):
         Renderer(BatchEnv(get_task("reach"), 1)).close()
     except RenderingError as error:
         pytest.skip(str(error))
-    content = "steps: 64\nphases:\n  - {env: {id: Reacher-v5, kwargs: {max_episode_steps: 6}}}\n"
+    content = (
+        "steps: 64\nphases:\n  - {env: {id: Pusher-v5, kwargs: {max_episode_steps: 6}}}\n"
+        "  - {env: reach}\n"
+    )
     code, path = run(tmp_path, content)
     assert code == 0
-    words = ["record", "--run-dir", str(path), "--out", str(tmp_path / "clip.gif")]
+    words = ["record", "--run-dir", str(path)]
+    small = ["--width", "64", "--height", "48"]  # of a task that takes fewer numbers than another
+    assert main([*words, "--task", "reach", "--out", str(tmp_path / "own.gif"), *small]) == 0
+    words += ["--task", "Pusher-v5", "--out", str(tmp_path / "clip.gif")]
     assert main([*words, "--width", "64"]) == 2
     assert "takes its pictures itself; leave out --width" in capsys.readouterr().err
     assert main(words) == 0
