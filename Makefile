@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install quickstart lint test test-fuzz test-processors test-wheel test-slow bench study docs clean
+.PHONY: install metaworld quickstart lint test test-metaworld test-fuzz test-processors test-wheel test-slow bench study docs clean
 
 install: $(VENV)/.installed
 
@@ -13,6 +13,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
+
+# Meta-World beside the rest: what it needs, then itself without its own pins, of an older MuJoCo.
+metaworld: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[metaworld]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps metaworld==3.1.1
 
 # A second call goes on with what the first one left, or shows what it found.
 quickstart: install
@@ -28,6 +33,10 @@ lint: install
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto
 	$(BIN)/python -m pytest --numprocesses auto -m "device and not slow"
+
+# What `make test` skips without Meta-World.
+test-metaworld: metaworld
+	$(BIN)/python -m pytest tests/envs/test_metaworld.py tests/envs/test_continual_world.py -m "not fuzz and not device"
 
 # A minute of random input for every command; longer by hand, see tests/fuzz/test_commands.py.
 test-fuzz: install

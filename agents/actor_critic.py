@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lifelong_rl.agents.action_mask import ActionMask
 from lifelong_rl.networks.mlp import MultiHeadMLP, Trace, is_hooked
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of Stable-Baselines3
@@ -31,6 +32,7 @@ class FeatureModule(nn.Module):
         network: A `TaskNetwork`.
         features_extractor: Makes the features; by default the observations are the features.
         preprocess: What is done to observations before that; by default nothing.
+        mask: The entries of actions that count; None for all.
     """
 
     optimizer: Optimizer  # given by Stable-Baselines3's policy classes, which keep it here
@@ -40,11 +42,13 @@ class FeatureModule(nn.Module):
         network: nn.Module,
         features_extractor: nn.Module | None = None,
         preprocess: Preprocess | None = None,
+        mask: ActionMask | None = None,
     ) -> None:
         super().__init__()
         self.features_extractor = features_extractor or nn.Identity()
         self.network = network
         self._preprocess = preprocess
+        self.mask = mask
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch between training and evaluation, by the name that Stable-Baselines3 uses."""
@@ -75,6 +79,13 @@ class FeatureModule(nn.Module):
         features: Tensor = observations if self.reads_all else self.features_extractor(observations)
         return features
 
+    def masked(self, values: Tensor, task: Tensor | None) -> Tensor:
+        """Values (n, action_dim) of the entries of actions that count; 0 for the others."""
+        if self.mask is None:
+            return values
+        kept: Tensor = self.mask(values, task)
+        return kept
+
 
 def as_floats(observations: Tensor) -> Tensor:
     """Rows of numbers as networks read them."""
@@ -87,9 +98,10 @@ class Draw(NamedTuple):
     Attributes:
         actions: (n, action_dim) in (-1, 1).
         log_prob: Log density of each, (n,).
-        slope: Derivative 1 - a² of the squashing tanh, (n, action_dim).
+        slope: Derivative 1 - a² of the squashing tanh, (n, action_dim); 0 where entries do not
+            count.
         spread: Standard deviation times noise, (n, action_dim).
-        inside: Where the log standard deviation is not clamped, (n, action_dim).
+        inside: Where entries count and the log standard deviation is not clamped, (n, action_dim).
         trace: Of the network.
     """
 
@@ -111,13 +123,18 @@ class Actor(FeatureModule):
     """Squashed Gaussian policy with one head per task.
 
     The network maps features to means and log standard deviations, (1, n, 2 * action_dim). The task
-    chooses the head and is not an input of the trunk.
+    chooses the head and is not an input of the trunk. Entries of actions that do not count are 0
+    and are left out of densities.
     """
 
     def gaussian(self, observations: Any, task: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh."""
+        """Mean and log standard deviation, (n, action_dim) each, before the squashing tanh.
+
+        Both are 0 where an entry does not count.
+        """
         mean, log_std = self.network(self.features(observations), task)[0].chunk(2, dim=-1)
-        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return self.masked(mean, task), self.masked(log_std, task)
 
     def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Means before the squashing tanh, (n, action_dim)."""
@@ -133,6 +150,7 @@ class Actor(FeatureModule):
         """
         mean, log_std = self.gaussian(observations, task)
         noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device)
+        noise = self.masked(noise, task)
         actions = torch.tanh(torch.addcmul(mean, log_std.exp(), noise))
         log_prob = (
             -0.5 * noise.square()
@@ -140,7 +158,7 @@ class Actor(FeatureModule):
             - HALF_LOG_TWO_PI
             - torch.log(1 - actions.square() + TANH_EPSILON)
         )
-        return actions, log_prob.sum(dim=1)
+        return actions, self.masked(log_prob, task).sum(dim=1)
 
     @torch.no_grad()
     def draw(
@@ -157,12 +175,18 @@ class Actor(FeatureModule):
         outputs, trace = network.trace(self.features(observations), task)
         mean, raw = outputs[0].chunk(2, dim=-1)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        inside = raw == log_std
         spread = log_std.exp().mul_(noise)
         actions = torch.add(mean, spread).tanh_()
         slope = actions.square().neg_().add_(1)
         log_prob = noise.square().mul_(-0.5).sub_(log_std).sub_(HALF_LOG_TWO_PI)
         log_prob = log_prob.sub_((slope + TANH_EPSILON).log_())
-        return Draw(actions, log_prob.sum(dim=1), slope, spread, raw == log_std, trace)
+        if self.mask is not None:
+            kept = self.mask.of(task)
+            for values in (actions, slope, log_prob):
+                values.mul_(kept)
+            inside = inside & (kept > 0)
+        return Draw(actions, log_prob.sum(dim=1), slope, spread, inside, trace)
 
     def pull(
         self, network: MultiHeadMLP, draw: Draw, actions: Tensor, log_prob: Tensor
@@ -187,20 +211,21 @@ class Actor(FeatureModule):
         """Actions (n, action_dim) in (-1, 1): the squashed mean, or a sample."""
         mean, log_std = self.gaussian(observations, task)
         if not deterministic:
-            mean = torch.addcmul(mean, log_std.exp(), torch.randn_like(mean))
+            noise = self.masked(torch.randn_like(mean), task)
+            mean = torch.addcmul(mean, log_std.exp(), noise)
         return torch.tanh(mean)
 
 
 class DeterministicActor(FeatureModule):
     """Squashed deterministic policy with one head per task.
 
-    The network maps features to actions before the squashing, (1, n, action_dim).
+    The network maps features to actions before the squashing, (1, n, action_dim). Entries that do
+    not count are 0.
     """
 
     def mean(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Actions before the squashing tanh, (n, action_dim)."""
-        mean: Tensor = self.network(self.features(observations), task)[0]
-        return mean
+        return self.masked(self.network(self.features(observations), task)[0], task)
 
     def forward(self, observations: Any, task: Tensor | None = None) -> Tensor:
         """Actions (n, action_dim) in (-1, 1)."""
@@ -210,11 +235,15 @@ class DeterministicActor(FeatureModule):
 class Critic(FeatureModule):
     """Action-value functions with one head per task, all copies evaluated at once.
 
-    The network maps features followed by the action to values, (n_critics, n, 1).
+    The network maps features followed by the action to values, (n_critics, n, 1). It does not see
+    entries that do not count, such as those of rows that a method moves to another task.
     """
+
+    def inputs(self, observations: Any, actions: Tensor, task: Tensor | None) -> Tensor:
+        """What the network reads, (n, input_dim); see `forward`."""
+        return torch.cat([self.features(observations), self.masked(actions, task)], dim=1)
 
     def forward(self, observations: Any, actions: Tensor, task: Tensor | None = None) -> Tensor:
         """Values (n_critics, n) of actions (n, action_dim) in [-1, 1]."""
-        inputs = torch.cat([self.features(observations), actions], dim=1)
-        values: Tensor = self.network(inputs, task)
+        values: Tensor = self.network(self.inputs(observations, actions, task), task)
         return values.squeeze(-1)

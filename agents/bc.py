@@ -93,7 +93,7 @@ class BC(ImitationLearner):
         space = inputs_space(sight.space, self.num_tasks)
         extractor = sight.make_extractor(space)
         features = space.shape[0] if extractor is None else extractor.features_dim  # type: ignore[index]
-        return self._make_actor(features, env.action_space, extractor)
+        return self._make_actor(env, features, extractor)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         options = self.options
@@ -105,10 +105,11 @@ class BC(ImitationLearner):
         observations = shown["observations"]
         if self._sight is None:
             rows = torch.as_tensor(observations, dtype=torch.float32)
-            return split_batch({"observations": rows, "actions": actions}, self.num_tasks)
+            batch = split_batch({"observations": rows, "actions": actions}, self.num_tasks)
+            return self._labelled(batch)
         kept, task = self._sight.keep(observations, self.num_tasks)
         batch = {"observations": kept, "actions": actions}
-        return batch if task is None else {**batch, "task": task}
+        return self._labelled(batch if task is None else {**batch, "task": task})
 
     def _take(self, rows: Tensor | slice) -> Batch:
         batch = super()._take(rows)

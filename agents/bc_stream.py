@@ -76,18 +76,22 @@ class BCStream(ImitationLearner):
         self._env = env
         super().begin_task(task_id, env)
 
-    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
-        """Learn the current task for `steps` environment steps.
-
-        Raises:
-            UserError: There would be no update.
-        """
+    def check_steps(self, steps: int) -> None:
+        """Raise UserError if a task of so many steps would have no update."""
         driven = self.options.learning_starts
         if steps <= driven:
             raise UserError(
                 f"{steps} steps per task are not more than the {driven} of the expert that a task "
                 "begins with (agent option learning_starts): nothing would be learned"
             )
+
+    def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
+        """Learn the current task for `steps` environment steps.
+
+        Raises:
+            UserError: There would be no update.
+        """
+        self.check_steps(steps)
         at_once = self._env.num_envs
         if not self._goes_on:
             self._done, self._owed = 0, 0.0
@@ -151,7 +155,7 @@ class BCStream(ImitationLearner):
             "observations": torch.as_tensor(observations, dtype=torch.float32),
             "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
-        return split_batch(shown, self.num_tasks)
+        return self._labelled(split_batch(shown, self.num_tasks))
 
 
 class Stream:

@@ -106,9 +106,9 @@ class TwinCritic(AgentComponent, ABC):
         if network is None or (own.loss, own.values) != (TwinCritic.loss, TwinCritic.values):
             return None
         targets = self.targets(batch, self.next_values(batch))
-        observations = self.module.features(batch["observations"])
-        inputs = torch.cat([observations, batch["actions"]], dim=1)
-        values, trace = network.trace(inputs, batch.get("task"))
+        task = batch.get("task")
+        inputs = self.module.inputs(batch["observations"], batch["actions"], task)
+        values, trace = network.trace(inputs, task)
         error = values.squeeze(-1).sub_(targets)
         loss = self.scale * error.square().mean(dim=1).sum()
         by_value = error.mul_(2 * self.scale / inputs.shape[0]).unsqueeze(-1)

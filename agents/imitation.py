@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.nn import functional as F
 
 from lifelong_rl.agents.action_bounds import ActionBounds
+from lifelong_rl.agents.action_mask import (
+    action_dims_of,
+    make_mask,
+    mask_actions,
+    mean_squared_error,
+)
 from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.components import AgentComponent, gaussian
 from lifelong_rl.agents.inputs import inputs_space
@@ -20,6 +24,7 @@ from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.sight import PictureExtractor
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.learning import Batch, Component, split_task
+from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.options import Positive
 
@@ -64,12 +69,13 @@ class ImitationLearner(SupervisedLearner):
 
     def _make_policy(self, env: Any) -> Actor:
         space = inputs_space(env.observation_space, self.num_tasks)
-        return self._make_actor(space.shape[0], env.action_space)  # type: ignore[index]
+        return self._make_actor(env, space.shape[0])  # type: ignore[index]
 
     def _make_actor(
-        self, features: int, actions: spaces.Box, extractor: PictureExtractor | None = None
+        self, env: Any, features: int, extractor: PictureExtractor | None = None
     ) -> Actor:
         """Build the actor for rows of this number of features."""
+        actions = env.action_space
         self.bounds = ActionBounds(actions.low, actions.high)
         spec = NetworkSpec(
             input_dim=features,
@@ -78,7 +84,12 @@ class ImitationLearner(SupervisedLearner):
             num_tasks=self.num_tasks,
             layer_norm=self.options.layer_norm,
         )
-        return Actor(NetworkBuilder(self.method)("policy", spec), extractor)
+        mask = make_mask(action_dims_of(env, self.num_tasks), spec.outputs[0])
+        return Actor(NetworkBuilder(self.method)("policy", spec), extractor, mask=mask)
+
+    def _labelled(self, batch: Batch) -> Batch:
+        """Rows on the agent's device, whose actions are 0 in the entries that do not count."""
+        return mask_actions(move_tree(batch, self.device), self.policy.mask)
 
 
 class ImitationPolicy(AgentComponent):
@@ -100,9 +111,10 @@ class ImitationPolicy(AgentComponent):
     module: Actor
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over rows and entries of (tanh μ(s) − a)²."""
-        mean = self.module.mean(batch["observations"], batch.get("task"))
-        return F.mse_loss(torch.tanh(mean), batch["actions"])
+        """Mean over rows and the entries that count of (tanh μ(s) − a)²."""
+        task, mask = batch.get("task"), self.module.mask
+        actions = torch.tanh(self.module.mean(batch["observations"], task))
+        return mean_squared_error(actions, batch["actions"], task, mask)
 
     def predict(self, batch: Batch) -> Distribution:
         """Normal(action before the squashing tanh, 1)."""

@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from lifelong_rl.agents.action_mask import action_dims_of
 from lifelong_rl.agents.callbacks import ProgressCallback
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.saving import PROGRESS, Savable
@@ -215,8 +216,13 @@ class ContinualLearner(TaskLearner, Savable):
         reset_optimizers: See `TaskLearner`.
         **sb3_arguments: As for Stable-Baselines3's algorithm.
 
+    Attributes:
+        action_dims: Leading entries of an action that count in each task, as the environments tell;
+            None where all do.
+
     Raises:
         UserError: The actions are not continuous, or the method is none.
+        ContractError: What the environments tell of their actions cannot be.
     """
 
     def __init__(
@@ -243,7 +249,9 @@ class ContinualLearner(TaskLearner, Savable):
                 "'classifier'"
             )
         policy_kwargs = dict(sb3_arguments.pop("policy_kwargs", None) or {})
+        self.action_dims = action_dims_of(env, num_tasks)
         policy_kwargs["num_tasks"] = num_tasks
+        policy_kwargs["action_dims"] = self.action_dims
         policy_kwargs["build_network"] = NetworkBuilder(method)
         super().__init__(
             policy,
@@ -254,6 +262,20 @@ class ContinualLearner(TaskLearner, Savable):
             policy_kwargs=policy_kwargs,
             **sb3_arguments,
         )
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Learn in these environments from now on.
+
+        Raises:
+            UserError: They tell other sizes of actions than those that the agent was made for.
+        """
+        told = action_dims_of(env, self.num_tasks)
+        if told != self.action_dims:
+            raise UserError(
+                f"the agent was made for environments with action_dims {self.action_dims}, and "
+                f"these have {told} (None: all entries of an action count)"
+            )
+        super().set_env(env, force_reset)
 
     def begin_task(self, task_id: int, env: VecEnv) -> None:
         """Switch to a task: new environment, resets, then the method's `begin_task`."""

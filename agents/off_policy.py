@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import VectorizedActionNoise
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import get_device
@@ -31,7 +32,7 @@ from lifelong_rl.agents.saving import EXPERIENCE
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import Batch, StateTree, split_batch
+from lifelong_rl.learning import Batch, StateTree, split_batch, split_task
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
@@ -199,17 +200,21 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
             env = self._sight.wrap(self._wrap_env(env, self.verbose))
         super().set_env(env, force_reset)
 
+    def check_steps(self, steps: int) -> None:
+        """Raise UserError if all steps of a task of so many would be random."""
+        if steps <= self.learning_starts:
+            raise UserError(
+                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
+                "that a task begins with (agent option learning_starts): nothing would be learned"
+            )
+
     def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` environment steps.
 
         Raises:
             UserError: All of them would be random.
         """
-        if steps <= self.learning_starts:
-            raise UserError(
-                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
-                "that a task begins with (agent option learning_starts): nothing would be learned"
-            )
+        self.check_steps(steps)
         self._learn(steps, progress, pause)
 
     def act(self, observations: Any) -> np.ndarray:
@@ -312,6 +317,21 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
                 batch[name] = self._sight.augment(batch[name])
         tasks = getattr(self.replay_buffer, "tasks", ())
         return split_batch(batch, self.num_tasks, *(tasks if len(tasks) == 1 else ()))
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explore as Stable-Baselines3 does, in the entries of actions that count."""
+        actions, stored = super()._sample_action(learning_starts, action_noise, n_envs)
+        mask = self.policy.actor.mask
+        if mask is None:
+            return actions, stored
+        task = None
+        if self.num_tasks > 1:
+            task = split_task(torch.as_tensor(self._last_obs), self.num_tasks)[1]
+        kept = mask.of(None if task is None else task.to(self.device))
+        stored = stored * kept.cpu().numpy()
+        return self.policy.unscale_action(stored), stored
 
     def _store_transition(
         self,

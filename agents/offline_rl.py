@@ -8,10 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.action_bounds import ActionBounds
+from lifelong_rl.agents.action_mask import (
+    action_dims_of,
+    make_mask,
+    mask_actions,
+    mean_squared_error,
+)
 from lifelong_rl.agents.actor_critic import Actor, Critic
 from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.inputs import inputs_space
@@ -22,6 +27,7 @@ from lifelong_rl.agents.td3 import TD3Actor, TD3Critic
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step, split_batch, split_task
+from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, PositiveShare, Share
 from lifelong_rl.registry import AGENTS
@@ -162,6 +168,7 @@ class OfflineRL(SupervisedLearner):
                 num_tasks=self.num_tasks,
                 layer_norm=self.options.layer_norm,
             ),
+            action_dims_of(env, self.num_tasks),
         )
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
@@ -179,7 +186,8 @@ class OfflineRL(SupervisedLearner):
         shown_rows = {
             name: torch.as_tensor(values, dtype=torch.float32) for name, values in columns.items()
         }
-        return split_batch(shown_rows, self.num_tasks)
+        batch = move_tree(split_batch(shown_rows, self.num_tasks), self.device)
+        return mask_actions(batch, self.actor.mask)
 
     def _step(self, batch: Batch) -> None:
         self._record("critic", gradient_step(self._critic_component, batch, self.method))
@@ -210,13 +218,15 @@ class OfflineActor(TD3Actor):
     def loss(self, batch: Batch) -> Tensor:
         """Mean of (π(s) − a)² − λ Q₁(s, π(s)), with λ = α / mean |Q₁| (Fujimoto & Gu 2021, eq. 5).
 
-        λ is that of the batch's rows, whatever their tasks, and has no gradient.
+        The square is the mean over the entries that count. λ is that of the batch's rows, whatever
+        their tasks, and has no gradient.
         """
         observations, task = batch["observations"], batch.get("task")
         actions = torch.tanh(self.module.mean(observations, task))
         values = self.critic(observations, actions, task)[0]
         weight = self.alpha / values.detach().abs().mean()
-        loss: Tensor = F.mse_loss(actions, batch["actions"]) - weight * values.mean()
+        error = mean_squared_error(actions, batch["actions"], task, self.module.mask)
+        loss: Tensor = error - weight * values.mean()
         return loss
 
 
@@ -226,9 +236,15 @@ class ActorCritic(nn.Module):
     Args:
         build_network: Makes each network.
         actor: The shape of the actor's; the critics have the same trunk and the actions as inputs.
+        action_dims: Leading entries of an action that count in each task; None for all.
     """
 
-    def __init__(self, build_network: NetworkBuilder, actor: NetworkSpec) -> None:
+    def __init__(
+        self,
+        build_network: NetworkBuilder,
+        actor: NetworkSpec,
+        action_dims: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         critic = replace(
             actor,
@@ -236,9 +252,10 @@ class ActorCritic(nn.Module):
             outputs=(1,),
             copies=2,
         )
-        self.actor = Actor(build_network("policy", actor))
-        self.critic = Critic(build_network("value", critic))
-        self.critic_target = Critic(build_network("value", critic))
-        self.actor_target = Actor(build_network("policy", actor))
+        mask = make_mask(action_dims, actor.outputs[0])
+        self.actor = Actor(build_network("policy", actor), mask=mask)
+        self.critic = Critic(build_network("value", critic), mask=mask)
+        self.critic_target = Critic(build_network("value", critic), mask=mask)
+        self.actor_target = Actor(build_network("policy", actor), mask=mask)
         self.critic_target.load_state_dict(self.critic.state_dict())
         self.actor_target.load_state_dict(self.actor.state_dict())

@@ -19,6 +19,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lifelong_rl.agents.action_mask import ActionMask, make_mask
 from lifelong_rl.agents.actor_critic import (
     Actor,
     Critic,
@@ -47,6 +48,7 @@ class _TaskNetworks(BasePolicy):
         layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
         build_network: Makes each component's network.
         optimizer_class: Of each component's optimizer.
+        action_dims: Leading entries of an action that count in each task; None for all.
         **kwargs: As for Stable-Baselines3's policy class.
 
     Raises:
@@ -66,6 +68,7 @@ class _TaskNetworks(BasePolicy):
         layer_norm: bool = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
         optimizer_class: type[Optimizer] = Adam,
+        action_dims: tuple[int, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("share_features_extractor", False):
@@ -73,6 +76,7 @@ class _TaskNetworks(BasePolicy):
                 "share_features_extractor=True is not supported: each component owns its network"
             )
         self._num_tasks = num_tasks
+        self._action_dims = action_dims
         self._layer_norm = layer_norm
         self._build_network = build_network
         self._actor_arch, self._critic_arch = get_actor_critic_arch(net_arch)
@@ -97,7 +101,7 @@ class _TaskNetworks(BasePolicy):
             outputs=(1,),
             copies=self._n_critics,
         )
-        return Critic(network, features, self._preprocess).to(self.device)
+        return Critic(network, features, self._preprocess, self._mask).to(self.device)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Build the features extractor of a network, for observations without the task."""
@@ -113,6 +117,10 @@ class _TaskNetworks(BasePolicy):
         return partial(
             preprocess_obs, observation_space=space, normalize_images=self.normalize_images
         )
+
+    @property
+    def _mask(self) -> ActionMask | None:
+        return make_mask(self._action_dims, get_action_dim(self.action_space))
 
     def _actor_network(self, features: BaseFeaturesExtractor, outputs_per_action: int) -> nn.Module:
         return self._network(
@@ -158,7 +166,7 @@ class ContinualSACPolicy(_TaskNetworks, SACPolicy):  # type: ignore[misc]
         """Build the actor."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 2)
-        return Actor(network, features, self._preprocess).to(self.device)
+        return Actor(network, features, self._preprocess, self._mask).to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]
@@ -180,7 +188,8 @@ class ContinualTD3Policy(_TaskNetworks, TD3Policy):  # type: ignore[misc]
         """Build the actor, or its target."""
         features = features_extractor or self.make_features_extractor()
         network = self._actor_network(features, 1)
-        return DeterministicActor(network, features, self._preprocess).to(self.device)
+        made = DeterministicActor(network, features, self._preprocess, self._mask)
+        return made.to(self.device)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         inputs, task = split_task(observation, self._num_tasks)  # type: ignore[arg-type]

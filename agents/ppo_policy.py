@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.distributions import (
+    DiagGaussianDistribution,
+    sum_independent_dims,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -15,6 +19,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lifelong_rl.agents.action_mask import make_mask
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Adam, Role, split_task
@@ -37,6 +42,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         build_network: Makes the network of the policy and that of the value.
         optimizer_class: Of the one optimizer of both.
         optimizer_kwargs: What it is made with; by default that of Stable-Baselines3's Adam.
+        action_dims: Leading entries of an action that count in each task; None for all.
         **kwargs: As for Stable-Baselines3's `ActorCriticPolicy`.
 
     Raises:
@@ -54,6 +60,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         build_network: BuildNetwork = BUILD_PLAINLY,
         optimizer_class: type[Optimizer] = Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        action_dims: tuple[int, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("use_sde", False):
@@ -61,6 +68,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"the actions must be a box, not {action_space}")
         self._num_tasks = num_tasks
+        self._action_dims = action_dims
         if optimizer_kwargs is None and optimizer_class is Adam:
             optimizer_kwargs = {"eps": 1e-5}  # as Stable-Baselines3 for torch's Adam
         self._layer_norm = layer_norm
@@ -80,13 +88,18 @@ class ContinualPPOPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the actions, (n, action_dim) each.
 
+        Both are 0 where an entry does not count.
+
         Args:
             observations: Without the task, (n, ...).
             task: Of each row, (n,) of int64; None with one task.
         """
         mean = self.policy_network(self._features(observations), task)[0]
         log_std = self.log_std if task is None else self.log_std[task]
-        return mean, log_std.expand_as(mean)
+        log_std = log_std.expand_as(mean)
+        if self.mask is None:
+            return mean, log_std
+        return self.mask(mean, task), self.mask(log_std, task)
 
     def values(self, observations: PyTorchObs, task: Tensor | None = None) -> Tensor:
         """Values (n, 1); see `gaussian` for the arguments."""
@@ -96,7 +109,9 @@ class ContinualPPOPolicy(ActorCriticPolicy):
     def distribution(self, observations: PyTorchObs, task: Tensor | None = None) -> Any:
         """Stable-Baselines3's distribution of the actions; see `gaussian` for the arguments."""
         # Of its own: a policy that held on to a batch's graph could not be copied.
-        distribution: Any = copy.copy(self.action_dist)
+        distribution: Any = (
+            copy.copy(self.action_dist) if self.mask is None else MaskedGaussian(self.mask.of(task))
+        )
         return distribution.proba_distribution(*self.gaussian(observations, task))
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
@@ -138,6 +153,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         assert isinstance(self.net_arch, dict)
         action_dim = get_action_dim(self.action_space)
+        self.mask = make_mask(self._action_dims, action_dim)
         self.policy_network = self._network("policy", self.net_arch["pi"], action_dim)
         self.value_network = self._network("value", self.net_arch["vf"], 1)
         self.log_std = nn.Parameter(torch.full((self._num_tasks, action_dim), self.log_std_init))
@@ -161,6 +177,32 @@ class ContinualPPOPolicy(ActorCriticPolicy):
             layer_norm=self._layer_norm,
         )
         return self._build_network(role, spec)
+
+
+class MaskedGaussian(DiagGaussianDistribution):
+    """Stable-Baselines3's Gaussian over the entries that count; the others are 0.
+
+    Args:
+        kept: 1 where an entry counts and 0 where it does not, (n, action_dim) or (1, action_dim).
+    """
+
+    def __init__(self, kept: Tensor) -> None:
+        super().__init__(kept.shape[1])
+        self.kept = kept
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log densities (n,) of actions (n, action_dim)."""
+        of_entries: Tensor = self.distribution.log_prob(actions)  # type: ignore[no-untyped-call]
+        return sum_independent_dims(of_entries * self.kept)
+
+    def entropy(self) -> Tensor:
+        """Entropies, (n,)."""
+        of_entries: Tensor = self.distribution.entropy()  # type: ignore[no-untyped-call]
+        return sum_independent_dims(of_entries * self.kept)
+
+    def sample(self) -> Tensor:
+        """Actions, (n, action_dim)."""
+        return super().sample() * self.kept
 
 
 def _by_network(net_arch: list[int] | dict[str, list[int]] | None) -> dict[str, list[int]]:

@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
 from lifelong_rl.agents.actor_critic import Actor, Critic
 from lifelong_rl.agents.off_policy import OffPolicyLearner
@@ -71,7 +72,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
             ent_coef: A fixed entropy coefficient, or auto, which learns it from 1 on, or
                 auto_INITIAL (learned as in Haarnoja et al. 2018b, section 5; its start is untuned).
             target_entropy: Of the policy where the coefficient is learned; auto is −action_dim
-                (Haarnoja et al. 2018b, table 1).
+                of each task (Haarnoja et al. 2018b, table 1).
             policy_delay: Critic updates for each update of the actor and the entropy coefficient
                 (Fujimoto et al. 2018, section 6.1; measured, see docs/settings.md).
             reset_entropy: Start each task with the initial entropy coefficient (as Continual
@@ -210,7 +211,7 @@ class SAC(OffPolicyLearner, sb3.SAC):
         )
 
     def _setup_model(self) -> None:
-        asked = self.ent_coef
+        asked, asked_target = self.ent_coef, self.target_entropy
         initial, is_learned = _read_coefficient(asked)
         # a number, also for "auto", for which Stable-Baselines3 would make a coefficient and an
         # optimizer that are replaced below; see `lifelong_rl.learning.adam`
@@ -221,7 +222,11 @@ class SAC(OffPolicyLearner, sb3.SAC):
         weight: EntropyWeight
         if is_learned:
             assert isinstance(self.target_entropy, float)
-            entropy = EntropyCoefficient(self.num_tasks, initial, self.target_entropy)
+            target: float | Tensor = self.target_entropy
+            if self.actor.mask is not None and asked_target == "auto":
+                target = -self.actor.mask.rows.sum(dim=1)
+                self.target_entropy = asked_target  # no one number says it
+            entropy = EntropyCoefficient(self.num_tasks, initial, target)
             entropy.to(self.device)
             entropy.optimizer = FusedAdam(entropy.parameters(), lr=self.lr_schedule(1))
             self._entropy = weight = entropy

@@ -14,7 +14,7 @@ from lifelong_rl.agents.components import AgentComponent, TwinCritic, gaussian
 from lifelong_rl.learning import Batch
 from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.networks import MultiHeadMLP
-from lifelong_rl.networks.spec import one_task, rows_of_task
+from lifelong_rl.networks.spec import of_task, one_task, rows_of_task
 
 
 class EntropyWeight(Protocol):
@@ -44,14 +44,21 @@ class EntropyCoefficient(nn.Module):
     """The learned weight α of the policy's entropy, one for each task.
 
     Batch: "policy_log_prob" (n,), and "task" (n,) where there are several.
+
+    Args:
+        num_tasks: Number of tasks.
+        initial: α of each at first.
+        target_entropy: Of the policy, for all tasks or for each, (num_tasks,).
     """
 
     name = "entropy coefficient"
+    target_entropy: Tensor
 
-    def __init__(self, num_tasks: int, initial: float, target_entropy: float) -> None:
+    def __init__(self, num_tasks: int, initial: float, target_entropy: float | Tensor) -> None:
         super().__init__()
         self.initial = initial
-        self.target_entropy = target_entropy
+        targets = torch.as_tensor(target_entropy, dtype=torch.float32).expand(num_tasks).clone()
+        self.register_buffer("target_entropy", targets, persistent=False)
         self.log_value = nn.Parameter(torch.log(torch.ones(num_tasks) * initial))
         self.optimizer: Optimizer
 
@@ -67,8 +74,7 @@ class EntropyCoefficient(nn.Module):
 
     def forward(self, task: Tensor | None) -> Tensor:
         """Log α of each row's task: (n,), or (1,) where they are known to be of one."""
-        index = one_task(task, self.log_value.shape[0])
-        return self.log_value[task] if index is None else self.log_value[index : index + 1]
+        return of_task(self.log_value, task)
 
     @torch.no_grad()
     def analytic_gradient(self, batch: Batch) -> Gradient | None:
@@ -78,16 +84,17 @@ class EntropyCoefficient(nn.Module):
         gradient = torch.zeros_like(log_value)
         if index is None:
             assert task is not None
-            surplus = batch["policy_log_prob"] + self.target_entropy
+            surplus = batch["policy_log_prob"] + self.target_entropy[task]
             gradient.index_add_(0, task, surplus, alpha=-1 / surplus.shape[0])
             return torch.dot(log_value, gradient), [(log_value, gradient)]
-        gradient[index] = -(batch["policy_log_prob"].mean() + self.target_entropy)
+        gradient[index] = -(batch["policy_log_prob"].mean() + self.target_entropy[index])
         return log_value[index] * gradient[index], [(log_value, gradient)]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of −log α (log π + target entropy), as Stable-Baselines3 optimises log α."""
-        surplus = batch["policy_log_prob"].detach() + self.target_entropy
-        return -(self.forward(batch.get("task")) * surplus).mean()
+        task = batch.get("task")
+        surplus = batch["policy_log_prob"].detach() + of_task(self.target_entropy, task)
+        return -(self.forward(task) * surplus).mean()
 
 
 class SACActor(AgentComponent):

@@ -70,6 +70,7 @@ class Savable(BaseAlgorithm):
     method: ContinualMethod | None
     num_tasks: int
     task_id: int
+    action_dims: tuple[int, ...] | None
     _arguments: dict[str, Any]
     never_saved: ClassVar[frozenset[str]] = frozenset(
         {"env", "policy", "device", "replay_buffer", "rollout_buffer", "_logger"}
@@ -251,6 +252,7 @@ class Savable(BaseAlgorithm):
             "method": method,
             "observation_space": to_plain(self.shown_space, "the observation space"),
             "action_space": to_plain(self.action_space, "the action space"),
+            "action_dims": None if self.action_dims is None else list(self.action_dims),
             "n_envs": self.n_envs,
             "state": state,
             "frozen": [n for n, p in self.policy.named_parameters() if not p.requires_grad],
@@ -326,7 +328,8 @@ class Savable(BaseAlgorithm):
             arguments["method"] = make(method["name"], **update_options(method["name"], options))
         num_envs = content["n_envs"] if num_envs is None else num_envs
         check_environments(num_envs)
-        arguments |= {"env": _SpacesOnly(num_envs, shown, actions), "device": device}
+        env = _SpacesOnly(num_envs, shown, actions, content.get("action_dims"))
+        arguments |= {"env": env, "device": device}
         accepted = _argument_names(cls)
         agent = cls(**{name: value for name, value in arguments.items() if name in accepted})
         agent.env = None
@@ -359,6 +362,16 @@ class Savable(BaseAlgorithm):
 
 class _SpacesOnly(VecEnv):
     """Stands where an agent without environments is made: it has spaces and nothing else."""
+
+    def __init__(
+        self,
+        num_envs: int,
+        shown: spaces.Space[Any],
+        actions: spaces.Space[Any],
+        action_dims: Sequence[int] | None,
+    ) -> None:
+        super().__init__(num_envs, shown, actions)
+        self.action_dims = action_dims
 
     def reset(self) -> Any:
         raise NotImplementedError("a loaded agent has no environment yet: give it one by set_env")

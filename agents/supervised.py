@@ -102,6 +102,18 @@ class SupervisedLearner(TaskLearner):
         self._data = move_tree(self._load_data(task_id, env), self.device)
         self._switch(task_id)
 
+    def check_steps(self, steps: int) -> None:
+        """Raise UserError if a task of so many steps would have no update."""
+        rate = self.options.updates_per_step
+        if self._updates_in(steps) == 0:
+            raise UserError(
+                f"{steps} steps per task with {rate} updates per step (agent option "
+                "updates_per_step) make no update: nothing would be learned"
+            )
+
+    def _updates_in(self, steps: int) -> int:
+        return int(steps * self.options.updates_per_step + 1e-9)  # 10 × 0.1 is a whole update
+
     def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` steps, of `updates_per_step` updates each.
 
@@ -112,13 +124,8 @@ class SupervisedLearner(TaskLearner):
         Raises:
             UserError: There would be no update.
         """
-        rate = self.options.updates_per_step
-        updates = int(steps * rate + 1e-9)  # 10 × 0.1 is a whole update
-        if updates == 0:
-            raise UserError(
-                f"{steps} steps per task with {rate} updates per step (agent option "
-                "updates_per_step) make no update: nothing would be learned"
-            )
+        self.check_steps(steps)
+        updates = self._updates_in(steps)
         if not self._goes_on:
             self._done = 0
         self._goes_on = False

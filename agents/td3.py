@@ -188,7 +188,7 @@ class TD3Actor(AgentComponent):
             return None
         observations = self.module.features(batch["observations"])
         outputs, trace = policy.trace(observations, task)
-        actions = outputs[0].tanh()
+        actions = self.module.masked(outputs[0].tanh(), task)
         n, dim = actions.shape
         inputs = torch.cat([observations, actions], dim=1)
         values, of_values = critic.trace(inputs, task)
@@ -198,6 +198,7 @@ class TD3Actor(AgentComponent):
         _, by_input = critic.pull(of_values, by_value, parameters=False, inputs=True)
         assert by_input is not None
         by_mean = (1 - actions.square()).mul_(by_input[:, -dim:])
+        by_mean = self.module.masked(by_mean, task)
         return loss, policy.pull(trace, by_mean.unsqueeze(0))[0]
 
     def loss(self, batch: Batch) -> Tensor:

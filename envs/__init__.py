@@ -1,8 +1,9 @@
 """MuJoCo manipulation tasks for continual reinforcement learning.
 
 ``gymnasium.make("LifelongRL/DrawerOpen-v0")`` makes a single environment,
-``lifelong_rl.envs.make_vec("drawer-open", num_envs=32)`` many at once for Stable-Baselines3.
-Importing this package registers the single environments.
+``gymnasium.make_vec("LifelongRL/DrawerOpen-v0", 32)`` many at once, stepped as one batch, and
+``lifelong_rl.envs.make_vec("drawer-open", num_envs=32)`` the same for Stable-Baselines3.
+Importing this package tells Gymnasium of the tasks.
 """
 
 from __future__ import annotations

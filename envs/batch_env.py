@@ -1,15 +1,17 @@
 """The one stepping path: a task run as a batch of simulations.
 
 `BatchEnv` holds all the logic of the decision process; the single
-`lifelong_rl.envs.gym_env.TaskEnv` and the vectorised `lifelong_rl.envs.vec_env.BatchVecEnv` are
-thin adapters around it.
+`lifelong_rl.envs.gym_env.TaskEnv`, Gymnasium's vectorised
+`lifelong_rl.envs.gym_vector_env.TaskVectorEnv` and Stable-Baselines3's
+`lifelong_rl.envs.vec_env.BatchVecEnv` are thin adapters around it.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +20,16 @@ import numpy as np
 import numpy.typing as npt
 from mujoco.batch import Batch
 
+from lifelong_rl.envs.model_changes import change_model
 from lifelong_rl.envs.robot import Array, clip
 from lifelong_rl.envs.task import Task
 from lifelong_rl.errors import ContractError
 
 _LOGGER = logging.getLogger(__name__)
-# bad positions, velocities and accelerations, whose counters lie side by side
-_DIVERGENCE = slice(
+DIVERGENCE = slice(
     mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1
 )
+"""Counters of bad positions, velocities and accelerations, which lie side by side."""
 _VELOCITY_STAGE = mujoco.mjtStage.mjSTAGE_VEL.value
 
 
@@ -67,6 +70,7 @@ class BatchEnv:
         num_diverged: how many episodes a diverging simulation has ended so far.
         robot: the robot in them.
         elapsed: control steps since each row's last reset, (n,).
+        factors: how the model is changed, see `change_model`.
     """
 
     def __init__(self, task: Task[Any, Any], num_envs: int, num_threads: int = 1) -> None:
@@ -86,10 +90,11 @@ class BatchEnv:
             raise ValueError(f"num_threads is {num_threads}; it must be 0 (every CPU) or more")
         self.task = task
         self.num_envs, self._num_threads = num_envs, num_threads
-        _log_to_no_file()
+        log_to_no_file()
         # persistent: the next step continues from the stages computed for the observation
         self.batch = Batch(task.model(), num_envs, num_threads, persistent=True)
         self._process = os.getpid()
+        self.factors: dict[str, float] = {}
         self.num_diverged = 0
         self.robot = task.robot(self.batch)
         self.elapsed = np.zeros(num_envs, np.int64)
@@ -98,20 +103,34 @@ class BatchEnv:
         self._is_checked = False
         self._warnings = self._warning_counts()
         self._observation = np.zeros((num_envs, task.observation_dim), np.float32)
-        self._rngs: list[np.random.Generator] = []
+        self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self.seed(None)
 
-    def seed(self, seed: int | None) -> None:
-        """Seed every row's generator; the next reset starts the first episodes of that seed.
+    def seed(
+        self, seed: int | Sequence[int | None] | None, rows: npt.ArrayLike | None = None
+    ) -> None:
+        """Seed rows' generators; the next reset starts the first episodes of that seed.
 
         Args:
-            seed: a non-negative integer, or None for one from the operating system.
+            seed: a non-negative integer, or None for one from the operating system; or one for
+                each row, whose episodes are then those of row 0 with this seed. None among them
+                leaves that row's generator as it is.
+            rows: which rows to seed, as sorted ids or a mask (n,); None for all.
+
+        Raises:
+            ValueError: if there are more or fewer seeds than rows in the batch.
         """
-        entropy = np.random.SeedSequence(seed).entropy
-        self._rngs = [
-            np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,)))
-            for row in range(self.num_envs)
-        ]
+        ids = self._ids(rows)
+        if seed is None or isinstance(seed, int | np.integer):
+            entropy = np.random.SeedSequence(seed).entropy
+            for row in ids:
+                self._rngs[row] = _generator(entropy, int(row))
+            return
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds are given for {self.num_envs} environments")
+        for row in ids:
+            if seed[row] is not None:
+                self._rngs[row] = _generator(seed[row], 0)
 
     def reset(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
         """Start new episodes.
@@ -122,9 +141,7 @@ class BatchEnv:
         Returns:
             The observations of those rows, (k, observation_dim), a fresh array.
         """
-        ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
-        if ids.dtype == bool:
-            ids = np.flatnonzero(ids)
+        ids = self._ids(rows)
         starts = [self.task.sample(self._rngs[row]) for row in ids]
         self._check_process()
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
@@ -174,6 +191,21 @@ class BatchEnv:
             diverged=diverged,
         )
 
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the model of every simulation from now on; see `lifelong_rl.envs.model_changes`.
+
+        Args:
+            factors: by quantity, of the task's own value; an empty mapping changes it back.
+
+        Raises:
+            UserError: if a factor is wrong, or the task has no such element.
+        """
+        changed = copy.copy(self.batch.model)
+        change_model(changed, self.batch.model, factors)
+        # the next step computes anew what the last one had computed for it with the former model
+        self.batch.set_models(changed if factors else None)
+        self.factors = dict(factors)
+
     def state(self, rows: npt.ArrayLike | None = None) -> Any:
         """Return the current state of some rows, in SI units, as fresh arrays.
 
@@ -221,8 +253,12 @@ class BatchEnv:
         return self._observation.copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps and episodes depend on: a snapshot and the generators."""
+        """Return all that the next steps and episodes depend on: a snapshot and the generators.
+
+        With them goes how the model is changed.
+        """
         return {
+            "factors": dict(self.factors),
             "snapshot": self.snapshot(),
             "generators": [rng.bit_generator.state for rng in self._rngs],
             "num_diverged": self.num_diverged,
@@ -230,6 +266,8 @@ class BatchEnv:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the `state_dict` of as many simulations of this task, to the last bit."""
+        if state.get("factors", {}) != self.factors:  # earlier versions changed no model
+            self.change_model(state.get("factors", {}))
         self.restore(state["snapshot"])
         for rng, of_row in zip(self._rngs, state["generators"], strict=True):
             rng.bit_generator.state = of_row
@@ -241,6 +279,7 @@ class BatchEnv:
             "task": self.task,
             "num_envs": self.num_envs,
             "num_threads": self._num_threads,
+            "factors": self.factors,
             "snapshot": self.snapshot(),
             "num_diverged": self.num_diverged,
             "rngs": self._rngs,
@@ -249,8 +288,15 @@ class BatchEnv:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Compile the scene anew and go on from the state of another batch."""
         BatchEnv.__init__(self, state["task"], state["num_envs"], state["num_threads"])
+        if state["factors"]:
+            self.change_model(state["factors"])
         self.restore(state["snapshot"])
         self.num_diverged, self._rngs = state["num_diverged"], state["rngs"]
+
+    def _ids(self, rows: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
+        """Return the ids of rows that are given as ids or a mask; of all for None."""
+        ids = np.arange(self.num_envs) if rows is None else np.asarray(rows)
+        return np.flatnonzero(ids) if ids.dtype == bool else ids
 
     def _check_process(self) -> None:
         """Raise a RuntimeError in a fork, which has none of the threads that are waited for."""
@@ -325,12 +371,17 @@ class BatchEnv:
 
     def _warning_counts(self) -> npt.NDArray[np.int32]:
         """Return how often MuJoCo has found each row's state bad, (n,)."""
-        positions, velocities, accelerations = self.batch.warning[:, _DIVERGENCE, 1].T
+        positions, velocities, accelerations = self.batch.warning[:, DIVERGENCE, 1].T
         counts: npt.NDArray[np.int32] = positions + velocities + accelerations
         return counts
 
 
-def _log_to_no_file() -> None:
+def _generator(entropy: Any, row: int) -> np.random.Generator:
+    """Return the generator that draws the episodes of a row."""
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,)))
+
+
+def log_to_no_file() -> None:
     """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory, whoever's that is."""
     config = mujoco.MjLogConfig.get()
     config.logto_file = False

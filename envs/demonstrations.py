@@ -8,7 +8,7 @@ episodes are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ def collect(
     seed: int,
     noise: float = 0.0,
     num_threads: int = 1,
+    factors: Mapping[str, float] | None = None,
 ) -> Episodes:
     """Run an expert for whole episodes.
 
@@ -74,6 +75,7 @@ def collect(
         noise: standard deviation of the Gaussian noise that is added to every entry of an action
             before it is clipped to [-1, 1]; at least 0.
         num_threads: threads that step the simulations; 0 takes every CPU.
+        factors: how the task's model is changed, see `BatchEnv.change_model`.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -82,7 +84,7 @@ def collect(
         raise ValueError(f"episodes is {episodes}; it must be at least 1")
     if not 0.0 <= noise < np.inf:
         raise ValueError(f"noise is {noise}; it must be a number of at least 0")
-    env = BatchEnv(task, min(episodes, ROWS), num_threads)
+    env = _make_batch(task, min(episodes, ROWS), num_threads, factors)
     env.seed(seed)
     rounds = []
     for first in range(0, episodes, env.num_envs):
@@ -95,7 +97,11 @@ def collect(
 
 
 def film(
-    task: Task[Any, Any], episodes: Episodes, seed: int, pixels: Pixels
+    task: Task[Any, Any],
+    episodes: Episodes,
+    seed: int,
+    pixels: Pixels,
+    factors: Mapping[str, float] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Return what cameras saw in episodes that `collect` has run, as these are run once more.
 
@@ -104,6 +110,7 @@ def film(
         episodes: all that were collected.
         seed: that they were collected with.
         pixels: the cameras and the size; frames are not stacked.
+        factors: that they were collected with.
 
     Returns:
         A frame of each state, (E, T + 1, 3 * cameras, size, size); where an episode ended early,
@@ -113,7 +120,7 @@ def film(
         RenderingError: if this machine cannot render.
     """
     count, horizon = episodes.actions.shape[:2]
-    env = BatchEnv(task, min(count, ROWS))
+    env = _make_batch(task, min(count, ROWS), 1, factors)
     env.seed(seed)
     alone = Pixels(pixels.cameras, pixels.size, proprioception=False)
     observer = PixelObserver(env, alone, np.zeros(0, np.float32))
@@ -146,7 +153,7 @@ def describe(task: Task[Any, Any], *, seed: int, noise: float) -> dict[str, Any]
     """
     return {
         "task": task.name,
-        "task_version": task.version,
+        "task_version": task.revision(),
         "layout": {name: [entry.start, entry.stop] for name, entry in task.layout.items()},
         "reward_terms": list(task.weights),
         "control_hz": task.control_hz,
@@ -193,6 +200,16 @@ def choose(expert: Expert, env: BatchEnv) -> npt.NDArray[np.float32]:
             f"the expert of task '{env.task.name}'", f"returns actions {told}, not {shape}"
         )
     return np.clip(chosen, -1.0, 1.0).astype(np.float32)
+
+
+def _make_batch(
+    task: Task[Any, Any], num_envs: int, num_threads: int, factors: Mapping[str, float] | None
+) -> BatchEnv:
+    """Return simulations of a task, with its model changed."""
+    env = BatchEnv(task, num_envs, num_threads)
+    if factors:
+        env.change_model(factors)
+    return env
 
 
 def _arrays(episodes: Episodes) -> Iterator[npt.NDArray[Any]]:

@@ -14,7 +14,12 @@ from lifelong_rl.envs.experts import get_expert
 from lifelong_rl.envs.pixels import Observer, StateObserver
 from lifelong_rl.envs.rendering import Renderer
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.errors import UserError
 from lifelong_rl.storage.clip import Picture, caption
+from lifelong_rl.text import one_line
+
+HALF = 0.5
+"""A score that counts as solved, where a task has no success."""
 
 
 class Rollout(NamedTuple):
@@ -58,6 +63,18 @@ def expert_rollout(task: str, seed: int) -> Rollout:
     env, expert = BatchEnv(get_task(task), 1), get_expert(task)
     env.seed(seed)
     return Rollout(env, StateObserver(env, np.zeros(0, np.float32)), lambda _: expert(env.state()))
+
+
+class VecRollout(NamedTuple):
+    """Who acts where, in an environment that takes its pictures itself.
+
+    Attributes:
+        env: one environment as a Stable-Baselines3 ``VecEnv`` that renders pictures; not yet reset.
+        policy: maps observations (1, ...) to actions (1, action_dim).
+    """
+
+    env: Any
+    policy: Callable[[Any], np.ndarray]
 
 
 class Cameras:
@@ -111,6 +128,48 @@ def film_episodes(
     """
     with closing(cameras), closing(rollout.observer):
         return [_film_episode(name, rollout, cameras) for _ in range(episodes)]
+
+
+def film_vec_env(name: str, rollout: VecRollout, episodes: int) -> list[FilmedEpisode]:
+    """Run episodes one after another, take pictures of every state but the last, and close.
+
+    The last state of an episode is gone when its end is known. An episode without success is solved
+    if its score is at least half.
+
+    Args:
+        name: what to call the task in captions.
+        rollout: who acts where.
+        episodes: how many.
+
+    Raises:
+        UserError: the environment renders no pictures.
+    """
+    with closing(rollout.env):
+        observation = rollout.env.reset()
+        filmed = []
+        for _ in range(episodes):
+            pictures: list[Picture] = []
+            over, total = False, 0.0
+            while not over:
+                picture = _take_picture(name, rollout.env)
+                if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+                    raise UserError(f"the task '{name}' renders no pictures")
+                even = picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2]
+                text = f"{name}   step {len(pictures)}   return {total:.1f}"
+                pictures.append(caption(even, text))
+                observation, rewards, dones, infos = rollout.env.step(rollout.policy(observation))
+                total, over = total + float(rewards[0]), bool(dones[0])
+            episode = infos[0]["episode"]
+            solved = episode.get("success", episode.get("score", 0.0) >= HALF)
+            filmed.append(FilmedEpisode(pictures, bool(solved)))
+    return filmed
+
+
+def _take_picture(name: str, env: Any) -> Any:
+    try:
+        return env.get_images()[0]
+    except Exception as error:  # anyone's
+        raise UserError(f"the task '{name}' cannot be rendered: {one_line(str(error))}") from error
 
 
 def _film_episode(name: str, rollout: Rollout, cameras: Cameras) -> FilmedEpisode:

@@ -12,6 +12,7 @@ from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.pixels import Observation, PixelOptions, make_observer, map_arrays
 from lifelong_rl.envs.rendering import Renderer, check_render_mode
 from lifelong_rl.envs.tasks import get_task
+from lifelong_rl.envs.viewer import Viewer, check_display
 
 Action = npt.NDArray[np.float32]
 
@@ -25,9 +26,12 @@ class TaskEnv(gymnasium.Env[Any, Action]):
     diverged, ``diverged``; return and length come from the usual wrappers
     (``RecordEpisodeStatistics``, ``Monitor``). For one seed, the episodes are those of row 0 of
     `lifelong_rl.envs.make_vec`.
+
+    With the render mode ``"human"``, MuJoCo's viewer shows every step, in the time of the simulated
+    world; it closes with the environment.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as in the base class)
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"]}  # noqa: RUF012 (as in the base class)
 
     def __init__(
         self,
@@ -43,8 +47,8 @@ class TaskEnv(gymnasium.Env[Any, Action]):
 
         Args:
             task: the task's name.
-            render_mode: None or ``"rgb_array"``.
-            camera: what `render` shows, a name of the task's `cameras`.
+            render_mode: None, ``"rgb_array"`` or ``"human"``.
+            camera: what `render` returns pictures of, a name of the task's `cameras`.
             width: of those pictures, in pixels.
             height: of those pictures, in pixels.
             observation: ``"state"`` or ``"pixels"``.
@@ -53,8 +57,11 @@ class TaskEnv(gymnasium.Env[Any, Action]):
         Raises:
             ValueError: if the task, the render mode, the observation or a camera is unknown, or a
                 value is out of its range.
+            RenderingError: if a window is asked for and cannot be opened here.
         """
-        check_render_mode(render_mode)
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        if render_mode == "human":
+            check_display()
         self.render_mode = render_mode
         found = get_task(task)
         self.metadata = {**self.metadata, "render_fps": found.control_hz}
@@ -66,6 +73,7 @@ class TaskEnv(gymnasium.Env[Any, Action]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (found.action_dim,), np.float32)
         self._camera, self._width, self._height = camera, width, height
         self._renderer: Renderer | None = None
+        self._viewer: Viewer | None = None
         self._solved = False
 
     def reset(
@@ -76,7 +84,10 @@ class TaskEnv(gymnasium.Env[Any, Action]):
         if seed is not None:
             self.batch_env.seed(seed)
         self._solved = False
-        return self._only(self._observer.first(np.arange(1), self.batch_env.reset())), {}
+        observation = self._only(self._observer.first(np.arange(1), self.batch_env.reset()))
+        if self.render_mode == "human":
+            self._show()
+        return observation, {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one control step; ``terminated`` is always false."""
@@ -95,11 +106,13 @@ class TaskEnv(gymnasium.Env[Any, Action]):
         if step.diverged[0]:
             info["diverged"] = True
         observation = self._only(self._observer.next(step))
+        if self.render_mode == "human":
+            self._show()
         return observation, float(step.reward[0]), False, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """Return a picture, (height, width, 3), or None without a render mode."""
-        if self.render_mode is None:
+        """Return a picture, (height, width, 3); None unless the render mode asks for pictures."""
+        if self.render_mode != "rgb_array":
             return None
         if self._renderer is None:
             self._renderer = Renderer(
@@ -108,15 +121,24 @@ class TaskEnv(gymnasium.Env[Any, Action]):
         return self._renderer.render()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the OpenGL context: a copy opens its own when it first needs one."""
-        return {**vars(self), "_renderer": None}
+        """Leave out OpenGL context and window: a copy opens its own when it first needs one."""
+        return {**vars(self), "_renderer": None, "_viewer": None}
 
     def close(self) -> None:
-        """Free the OpenGL contexts, if there are any."""
+        """Free the OpenGL contexts and close the window, if there are any."""
         self._observer.close()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+
+    def _show(self) -> None:
+        """Show the current state in the window, which opens the first time."""
+        if self._viewer is None:
+            self._viewer = Viewer(self.batch_env)
+        self._viewer.show()
 
     @staticmethod
     def _only(observation: Observation) -> Observation:

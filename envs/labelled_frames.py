@@ -65,7 +65,7 @@ class FramesTask:
     @property
     def version(self) -> str:
         """That of the task."""
-        return get_task(self.task).version
+        return get_task(self.task).revision()
 
     def dataset(self, store: Store) -> Dataset:
         """Return frames and slices, in random order.

@@ -280,5 +280,20 @@ def map_arrays(
     return function(*observations)
 
 
+def take(observations: Observation, row: int | np.integer[Any]) -> Observation:
+    """Return a copy of one row's observation."""
+    return map_arrays(lambda array: array[row].copy(), observations)
+
+
+def put(observations: Observation, rows: npt.NDArray[np.int64], values: Observation) -> None:
+    """Write the observations of some rows in place of what is there."""
+
+    def write(array: npt.NDArray[Any], own: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        array[rows] = own
+        return array
+
+    map_arrays(write, observations, values)
+
+
 def _vectors(dim: int) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(-LIMIT, LIMIT, (dim,), np.float32)

@@ -36,7 +36,10 @@ def register_environment(task: Task[Any, Any]) -> None:
     name = f"LifelongRL/{title}-{task.version}"
     if name not in gymnasium.registry:
         gymnasium.register(
-            name, entry_point="lifelong_rl.envs.gym_env:TaskEnv", kwargs={"task": task.name}
+            name,
+            entry_point="lifelong_rl.envs.gym_env:TaskEnv",
+            vector_entry_point="lifelong_rl.envs.gym_vector_env:TaskVectorEnv",
+            kwargs={"task": task.name},
         )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.robot import Marker
 from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
 from lifelong_rl.errors import lookup
 
@@ -33,10 +34,11 @@ class RenderingError(RuntimeError):
     """No picture can be made on this machine, or not in this thread."""
 
 
-def check_render_mode(render_mode: str | None) -> None:
-    """Raise a ValueError unless the render mode is None or ``"rgb_array"``."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(f"unknown render_mode {render_mode!r}; allowed: None, 'rgb_array'")
+def check_render_mode(render_mode: str | None, known: Sequence[str] = ("rgb_array",)) -> None:
+    """Raise a ValueError unless the render mode is None or one of those known."""
+    if render_mode is not None and render_mode not in known:
+        allowed = ", ".join(map(repr, (None, *known)))
+        raise ValueError(f"unknown render_mode {render_mode!r}; allowed: {allowed}")
 
 
 class Renderer:
@@ -167,17 +169,21 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
-        scene = self._scene
-        for marker in self._env.robot.markers(row):
-            mujoco.mjv_initGeom(
-                scene.geoms[scene.ngeom],
-                mujoco.mjtGeom.mjGEOM_SPHERE,
-                np.full(3, marker.radius),
-                marker.position,
-                np.eye(3).ravel(),
-                np.array(marker.rgba, np.float32),
-            )
-            scene.ngeom += 1
+        draw_markers(self._scene, self._env.robot.markers(row))
+
+
+def draw_markers(scene: mujoco.MjvScene, markers: Sequence[Marker]) -> None:
+    """Add balls to the shapes of a scene, which has room for them."""
+    for marker in markers:
+        mujoco.mjv_initGeom(
+            scene.geoms[scene.ngeom],
+            mujoco.mjtGeom.mjGEOM_SPHERE,
+            np.full(3, marker.radius),
+            marker.position,
+            np.eye(3).ravel(),
+            np.array(marker.rgba, np.float32),
+        )
+        scene.ngeom += 1
 
 
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()

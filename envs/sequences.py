@@ -168,7 +168,7 @@ class Sequence:
 
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
-        return {name: get_task(name).version for name in self.tasks}
+        return {name: get_task(name).revision() for name in self.tasks}
 
 
 ARM3 = SEQUENCES.register("arm3")(

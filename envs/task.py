@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Generic
 
 import mujoco
@@ -19,6 +20,8 @@ import numpy as np
 from mujoco.batch import Batch
 
 from lifelong_rl.envs.robot import Array, Robot, StartT, StateT
+from lifelong_rl.envs.scenes import digest
+from lifelong_rl.errors import UserError
 
 
 def uniform(rng: np.random.Generator, low: Array, high: Array) -> Array:
@@ -32,7 +35,7 @@ class Task(ABC, Generic[StartT, StateT]):
     Attributes:
         name: the task's name, in kebab-case.
         description: the first line of its docstring.
-        version: changes whenever dynamics, starts or reward change.
+        version: changes whenever dynamics, starts or reward change; see also `revision`.
         horizon: control steps in an episode.
         weights: the reward terms' weights by name.
         reward_range: the least and the greatest reward of a step.
@@ -59,6 +62,12 @@ class Task(ABC, Generic[StartT, StateT]):
     substeps: ClassVar[int]
     cameras: ClassVar[Mapping[str, str]]
 
+    def dims(self) -> tuple[int, int]:
+        """Return how many numbers an observation of its state and an action are."""
+        return max(part.stop for part in self.layout.values()), self.action_dim
+
+    _revision: str | None = None
+
     def __init_subclass__(cls) -> None:
         """Take the description from the docstring."""
         super().__init_subclass__()
@@ -75,8 +84,46 @@ class Task(ABC, Generic[StartT, StateT]):
         """Put the task's scene together."""
 
     def model(self) -> mujoco.MjModel:
-        """Compile the task's scene."""
-        return self.spec().compile()
+        """Compile the task's scene.
+
+        Raises:
+            UserError: if it cannot be compiled, or is made from files that have changed since
+                `revision` was first asked for.
+        """
+        try:
+            model = self.spec().compile()
+        except ValueError as error:
+            told = " ".join(str(error).split())
+            raise UserError(
+                f"the scene of task '{self.name}' cannot be compiled: {told}"
+            ) from error
+        if self._revision is not None and self._revision != self._revise():
+            raise UserError(
+                f"the files of task '{self.name}' have changed since they were first read, and "
+                "results of two scenes do not mix; start again"
+            )
+        return model
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of the task's own that its scene is made from; by default none.
+
+        Only a task that overrides `spec` needs to name them itself.
+        """
+        return ()
+
+    def revision(self) -> str:
+        """Return what tells results of the task from those that are not comparable.
+
+        That is the version and, where the scene is made from files of the task's own, a digest of
+        these ("v0+5f0c1d2e3b4a"): to change a file is to make another task of it.
+        """
+        if self._revision is None:
+            self._revision = self._revise()
+        return self._revision
+
+    def _revise(self) -> str:
+        files = self.files()
+        return f"{self.version}+{digest(files)}" if files else self.version
 
     @abstractmethod
     def robot(self, batch: Batch) -> Robot[StartT, StateT]:

@@ -22,17 +22,26 @@ from lifelong_rl.envs.pixels import (
     PixelOptions,
     make_observer,
     map_arrays,
+    put,
     stack_frames,
+    take,
     with_tail,
 )
 from lifelong_rl.envs.rendering import Renderer, check_render_mode
+from lifelong_rl.errors import UserError
 
 StepReturn = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]
 """Observations of n rows, rewards (n,) float32, dones (n,) bool, and an info per row."""
 
 
-class _Rows(VecEnv):
-    """What adapters share whose environments are rows and no objects of their own."""
+class VecEnvRows(VecEnv):
+    """What adapters share whose environments are rows and no objects of their own.
+
+    Attributes:
+        action_dims: how many entries of an action count, by position of the one-hot; None for all.
+    """
+
+    action_dims: tuple[int, ...] | None = None
 
     def step(self, actions: npt.ArrayLike) -> StepReturn:
         """Take one control step.
@@ -74,7 +83,7 @@ class _Rows(VecEnv):
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
 
-class BatchVecEnv(_Rows):
+class BatchVecEnv(VecEnvRows):
     """`lifelong_rl.envs.batch_env.BatchEnv` behind Stable-Baselines3's interface.
 
     Every step's ``info`` of a row holds
@@ -105,6 +114,7 @@ class BatchVecEnv(_Rows):
         one_hot: tuple[int, int] | None = None,
         render_mode: str | None = None,
         store: Store = make_anew,
+        sizes: tuple[int, int] | None = None,
         observation: str = "state",
         **pixels: Unpack[PixelOptions],
     ) -> None:
@@ -116,6 +126,8 @@ class BatchVecEnv(_Rows):
                 None appends nothing.
             render_mode: None or ``"rgb_array"``.
             store: has or makes the demonstrations.
+            sizes: numbers of a state before the one-hot, and of an action; by default those of the
+                task. What it has not of a state is 0, and of an action of no effect.
             observation: ``"state"`` or ``"pixels"``.
             **pixels: how pixel observations look, see `lifelong_rl.envs.pixels.Pixels`.
 
@@ -128,18 +140,20 @@ class BatchVecEnv(_Rows):
         self.render_mode = render_mode
         self._store = store
         task_id, num_tasks = one_hot or (0, 0)
-        self._tail = np.zeros((env.num_envs, num_tasks), np.float32)
-        self._tail[:, task_id : task_id + 1] = 1.0
+        obs_dim, action_dim = sizes or env.task.dims()
+        missing, self._unused = obs_dim - env.task.dims()[0], action_dim - env.task.action_dim
+        self._tail = np.zeros((env.num_envs, missing + num_tasks), np.float32)
+        self._tail[:, missing + task_id : missing + task_id + 1] = 1.0
         self._term_names = tuple(env.task.weights)
         self._returns = np.zeros(env.num_envs)
         self._solved = np.zeros(env.num_envs, bool)
-        self._actions: npt.ArrayLike = np.zeros((env.num_envs, env.task.action_dim))
+        self._actions: npt.ArrayLike = np.zeros((env.num_envs, action_dim))
         self._renderer: Renderer | None = None
         self.observer = make_observer(env, observation, self._tail[0], **pixels)
         super().__init__(
             env.num_envs,
             self.observer.space,
-            gymnasium.spaces.Box(-1.0, 1.0, (env.task.action_dim,), np.float32),
+            gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32),
         )
 
     @property
@@ -167,7 +181,10 @@ class BatchVecEnv(_Rows):
 
     def step_wait(self) -> StepReturn:
         """Take the step; rows whose episode ended return the next episode's first observation."""
-        step = self.batch_env.step(self._actions)
+        actions = self._actions
+        if self._unused:
+            actions = np.asarray(actions)[:, : -self._unused]
+        step = self.batch_env.step(actions)
         self._returns += step.reward
         self._solved |= step.success
         observations = self.observer.next(step)
@@ -187,16 +204,33 @@ class BatchVecEnv(_Rows):
                 }
                 infos[row]["is_success"] = solved
                 infos[row]["TimeLimit.truncated"] = True
-                infos[row]["terminal_observation"] = _take(observations, row)
+                infos[row]["terminal_observation"] = take(observations, row)
                 if step.diverged[row]:
                     infos[row]["diverged"] = True
-            _put(observations, rows, self.observer.first(rows, self.batch_env.reset(rows)))
+            put(observations, rows, self.observer.first(rows, self.batch_env.reset(rows)))
             self._returns[rows] = 0.0
             self._solved[rows] = False
         return observations, step.reward.astype(np.float32), step.truncated, infos
 
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the model of every row from now on; see `BatchEnv.change_model`.
+
+        Args:
+            factors: by quantity, of the task's own value.
+
+        Raises:
+            UserError: if a factor is wrong, the task has no such element, or pictures, which show
+                the task's own sizes, are observed and a size is to be changed.
+        """
+        sizes = [name for name in factors if name.partition("/")[0] == "size"]
+        if sizes and isinstance(self.observer, PixelObserver):
+            raise UserError(f"{sizes[0]} cannot be changed where pictures are observed")
+        self.batch_env.change_model(factors)
+
     def demonstrations(self, episodes: int, seed: int, noise: float = 0.0) -> dict[str, Any]:
         """Return what the task's expert does, in simulations of its own.
+
+        Their model is changed as that of these environments is.
 
         Args:
             episodes: how many whole episodes it acts for, at least 1.
@@ -214,23 +248,28 @@ class BatchVecEnv(_Rows):
             ValueError: if a number is out of its range, or the task has no expert.
             RenderingError: if pictures are needed and this machine cannot render.
         """
-        task = self.batch_env.task
+        task, factors = self.batch_env.task, self.batch_env.factors
         expert = get_expert(task.name)
         described = {
             "episodes": episodes,
             **describe(task, seed=seed, noise=noise),
+            **({"factors": dict(sorted(factors.items()))} if factors else {}),
             "made_with": made_with(),
         }
         found = Episodes(
             **self._store(
                 {"kind": "demonstrations", **described},
-                lambda: vars(collect(task, expert, episodes=episodes, seed=seed, noise=noise)),
+                lambda: vars(
+                    collect(
+                        task, expert, episodes=episodes, seed=seed, noise=noise, factors=factors
+                    )
+                ),
             )
         )
         taken = np.arange(task.horizon) < found.lengths[:, None]
         shown = {
-            "actions": found.actions[taken],
-            "expert_actions": found.expert_actions[taken],
+            "actions": self._with_unused(found.actions[taken]),
+            "expert_actions": self._with_unused(found.expert_actions[taken]),
             "rewards": found.rewards[taken].astype(np.float32),
             "dones": np.zeros(taken.sum(), np.float32),
         }
@@ -250,7 +289,7 @@ class BatchVecEnv(_Rows):
                 "cameras": list(pixels.cameras),
                 "size": pixels.size,
             },
-            lambda: {"frames": film(task, found, seed, pixels)},
+            lambda: {"frames": film(task, found, seed, pixels, factors)},
         )["frames"]
         stacked = stack_frames(frames[:, :-1], pixels.frame_stack)[taken]
         return {"observations": self.observer.beside(stacked, states), **shown}
@@ -261,7 +300,11 @@ class BatchVecEnv(_Rows):
         Raises:
             ValueError: if the task has no expert.
         """
-        return choose(get_expert(self.batch_env.task.name), self.batch_env)
+        return self._with_unused(choose(get_expert(self.batch_env.task.name), self.batch_env))
+
+    def _with_unused(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return actions with 0 for the entries that the task has not."""
+        return np.pad(actions, ((0, 0), (0, self._unused))) if self._unused else actions
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next steps and episodes depend on.
@@ -313,14 +356,14 @@ class BatchVecEnv(_Rows):
         return [getattr(source, attr_name) for _ in self._get_indices(indices)]
 
 
-class JointVecEnv(_Rows):
+class JointVecEnv(VecEnvRows):
     """The environments of several tasks side by side, in the order of the tasks.
 
     They step one task after the other. ``seed(s)`` followed by ``reset()`` starts the same
     episodes every time; those of the first task are then the ones it has alone.
     """
 
-    def __init__(self, parts: Sequence[BatchVecEnv]) -> None:
+    def __init__(self, parts: Sequence[Any]) -> None:
         """Put environments side by side.
 
         Args:
@@ -334,7 +377,7 @@ class JointVecEnv(_Rows):
     @property
     def num_diverged(self) -> int:
         """How many episodes a diverging simulation has ended so far."""
-        return sum(part.num_diverged for part in self.parts)
+        return sum(getattr(part, "num_diverged", 0) for part in self.parts)
 
     def reset(self) -> Any:
         """Start a new episode in every row and return the observations of all."""
@@ -366,6 +409,11 @@ class JointVecEnv(_Rows):
             np.concatenate(dones),
             [info for of_part in infos for info in of_part],
         )
+
+    def change_model(self, factors: Mapping[str, float]) -> None:
+        """Change the models of all tasks from now on; see `BatchVecEnv.change_model`."""
+        for part in self.parts:
+            part.change_model(factors)
 
     def demonstrations(self, episodes: int, seed: int, noise: float = 0.0) -> dict[str, Any]:
         """Return what the experts of all tasks do; see `BatchVecEnv.demonstrations`.
@@ -412,21 +460,6 @@ class JointVecEnv(_Rows):
         """
         values = [value for part in self.parts for value in part.get_attr(attr_name)]
         return [values[index] for index in self._get_indices(indices)]
-
-
-def _take(observations: Observation, row: np.integer) -> Observation:
-    """Return a copy of one row's observation."""
-    return map_arrays(lambda array: array[row].copy(), observations)
-
-
-def _put(observations: Observation, rows: np.ndarray, values: Observation) -> None:
-    """Write the observations of some rows in place of what is there."""
-
-    def put(array: np.ndarray, own: np.ndarray) -> np.ndarray:
-        array[rows] = own
-        return array
-
-    map_arrays(put, observations, values)
 
 
 def _concatenate(observations: Sequence[Observation]) -> Observation:

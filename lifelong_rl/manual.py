@@ -283,7 +283,7 @@ def _describe_task(name: str) -> tuple[tuple[str, str], ...]:
         except Exception:  # a broken plug-in's
             continue
     return (
-        ("version", task.version),
+        ("version", task.revision()),
         ("steps of an episode", str(task.horizon)),
         ("cameras", ", ".join(task.cameras)),
         ("expert", "yes" if name in EXPERTS else "none: it can be learned by reinforcement"),
@@ -300,10 +300,12 @@ def _get_sequence(name: str) -> Any:
 def _describe_sequence(name: str) -> tuple[tuple[str, str], ...]:
     sequence = _get_sequence(name)
     steps = getattr(sequence, "steps_per_task", None)
-    return (
-        ("tasks", ", ".join(sequence.tasks)),
-        ("steps per task", "as for every sequence" if steps is None else str(steps)),
-    )
+    of_phases = {str(phase.steps) for phase in getattr(sequence, "phases", ())}
+    if of_phases:
+        told = of_phases.pop() if len(of_phases) == 1 else "of each phase its own"
+    else:
+        told = "as for every sequence" if steps is None else str(steps)
+    return (("tasks", ", ".join(sequence.tasks)), ("steps per task", told))
 
 
 _FACTS = {

@@ -37,6 +37,8 @@ RESERVED = frozenset(" \t\n+,")
 """What no name may have in it: commands put several names together by these."""
 OURS = "lifelong_rl."
 """What the values of this package's own entry points begin with."""
+LOADED_PLUGINS: set[str] = set()
+"""Modules that the user has named, and `load_plugins` has imported."""
 
 
 class Registry:
@@ -298,6 +300,7 @@ def load_plugins(modules: Iterable[str]) -> None:
                 f"the plug-in '{module}' cannot be imported: {_one_line(error)}"
                 + explain_import_error(error)
             ) from error
+        LOADED_PLUGINS.add(module)
 
 
 def _import(module: str) -> ModuleType:

@@ -65,19 +65,42 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def format_success(tasks: Sequence[str], matrix: Sequence[Sequence[float]]) -> str:
-    """The performance matrix; where it is too large for a screen, of what most was forgotten."""
-    if len(tasks) <= FITTING:
-        title = "success of each task (row) before learning, and after each task (column):"
+def format_score(value: float) -> str:
+    """A success, a score or a return."""
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def format_success(
+    tasks: Sequence[str],
+    matrix: Sequence[Sequence[float]],
+    learned: Sequence[float] | None = None,
+    measure: str = "success",
+) -> str:
+    """The performance matrix; where it is too large for a screen, of what most was forgotten.
+
+    Args:
+        tasks: Names of its columns, (T,).
+        matrix: Its rows, the first of them before any learning.
+        learned: Success on each task right after it was learned; by default the tasks are learned
+            in their order.
+        measure: What its numbers are.
+    """
+    if learned is None:
+        learned = [matrix[j + 1][j] for j in range(len(tasks))]
+    if max(len(tasks), len(matrix) - 1) <= FITTING:
+        what = "each task" if len(matrix) == len(tasks) + 1 else "each phase"
+        title = f"{measure} of each task (row) before learning, and after {what} (column):"
         header = ["task", "before", *(str(i) for i in range(1, len(matrix)))]
         columns = [*matrix]
         shown = list(range(len(tasks)))
     else:
-        title = f"success on the {FITTING} of {len(tasks)} tasks of which most was forgotten:"
+        count = min(FITTING, len(tasks))
+        title = f"{measure} on the {count} of {len(tasks)} tasks of which most was forgotten:"
         header = ["task", "before", "learned", "end"]
-        learned = [matrix[j + 1][j] for j in range(len(tasks))]
         columns = [matrix[0], learned, matrix[-1]]
         by_loss = sorted(range(len(tasks)), key=lambda j: matrix[-1][j] - learned[j])
         shown = sorted(by_loss[:FITTING])
-    rows = [[f"{j + 1} {tasks[j]}", *(f"{column[j]:.2f}" for column in columns)] for j in shown]
+    rows = [
+        [f"{j + 1} {tasks[j]}", *(format_score(column[j]) for column in columns)] for j in shown
+    ]
     return f"{title}\n{format_table(header, rows)}"

@@ -90,7 +90,7 @@ def pretraining_frames(config: RunConfig) -> int:
 
 def train(setup: Setup) -> dict[str, Any]:
     """Learn one task, and return its success curve and what it took."""
-    config, steps = setup.config, setup.steps_per_task
+    config, steps = setup.config, setup.phase_steps[0]
     env = setup.make_env(0)
     agent, _ = setup.build_agent(env)
     evaluator = Evaluator(
@@ -111,7 +111,7 @@ def train(setup: Setup) -> dict[str, Any]:
         nonlocal mark
         pause()
         curve["steps"].append(done)
-        curve["success"].append(evaluator.evaluate(agent.act, 0).success)
+        curve["success"].append(evaluator.evaluate(agent.act, 0).score)
         mark = time.perf_counter(), time.process_time()
 
     def progress(done: int) -> None:
@@ -145,7 +145,7 @@ def identify(setup: Setup, variant: str) -> dict[str, Any]:
         "task": config.sequence,
         "variant": variant,
         "seed": config.seed,
-        "steps": setup.steps_per_task,
+        "steps": setup.phase_steps[0],
         "agent_options": dict(config.agent_options),
         "sight": setup.sight,
         "task_version": envs.get_task(config.sequence).version,
@@ -158,7 +158,7 @@ def run_cell(setup: Setup, identity: dict[str, Any], session: int) -> dict[str, 
     return {
         **identity,
         "pretraining_frames": pretraining,
-        "frames": setup.steps_per_task + pretraining,
+        "frames": setup.phase_steps[0] + pretraining,
         **train(setup),
         "session": session,
         "versions": versions(),

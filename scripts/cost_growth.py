@@ -259,7 +259,7 @@ def measure(method: str, tasks: int, learned: int, show: bool = False) -> list[d
         began = time.thread_time()
         agent.begin_task(0 if setup.interleaves else task_id, env)
         switch = time.thread_time() - began
-        agent.learn_task(setup.steps_per_task, lambda steps: None)
+        agent.learn_task(setup.phase_steps[0], lambda steps: None)
         timed = task_id < TIMED[0] or (task_id + 1) % TIMED[1] == 0
         if timed:
             reference.borrow_data(agent)

@@ -51,7 +51,7 @@ def count_units(sequence: str, tasks: int, seed: int, **options: float) -> list[
             counted.append({"task": setup.sequence.tasks[task_id]})
             with closing(setup.make_env(task_id)) as env:
                 agent.begin_task(task_id, env)
-                agent.learn_task(setup.steps_per_task, lambda done: None)
+                agent.learn_task(setup.phase_steps[0], lambda done: None)
                 agent.end_task()
     return counted
 

@@ -113,7 +113,7 @@ def learn(run: Path, task: str, variant: Variant) -> dict[str, Any]:
             variant.hold(agent)
         if done >= EVAL_STEPS * (len(curve["steps"]) + 1) or done >= BUDGETS[task]:
             curve["steps"].append(done)
-            curve["success"].append(evaluator.evaluate(agent.act, task_id).success)
+            curve["success"].append(evaluator.evaluate(agent.act, task_id).score)
             curve["entropy_coefficient"].append(agent.diagnostics()["entropy_coefficient"])
 
     seed_everything(setup.config.seed, 1 + task_id)

@@ -68,7 +68,7 @@ def train(task: str, seed: int, steps: int, setting: str) -> dict[str, Any]:
         nonlocal spent, since
         spent += time.process_time() - since
         curve["steps"].append(done)
-        curve["success"].append(evaluator.evaluate(agent.act, 0).success)
+        curve["success"].append(evaluator.evaluate(agent.act, 0).score)
         curve["cpu_seconds"].append(round(spent, 2))
         since = time.process_time()
 

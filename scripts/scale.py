@@ -87,7 +87,7 @@ def make_up(cell: Cell, session: dict[str, Any], generator: np.random.Generator)
     learned, kept = generator.uniform(0.6, 1.0, count), generator.uniform(0.3, 1.0, count)
     matrix = np.where(since < 0, 0.0, learned * kept ** np.maximum(since, 0))
     matrix = np.round(matrix * config.eval_episodes) / config.eval_episodes
-    steps = np.linspace(0, cell.setup.steps_per_task, points + 1).astype(int).tolist()
+    steps = np.linspace(0, cell.setup.phase_steps[0], points + 1).astype(int).tolist()
     measured = Measurements(
         performance=matrix.tolist(),
         returns=(50 * matrix).tolist(),
@@ -121,7 +121,7 @@ def make_up(cell: Cell, session: dict[str, Any], generator: np.random.Generator)
     log = MetricsLog(cell.path / "metrics.jsonl", cell.path / "tb", keep=0, keep_step=-1)
     for row, success in enumerate(measured.performance):
         values = {f"success/{label}": s for label, s in zip(labels, success, strict=True)}
-        log.write("evaluation", row * cell.setup.steps_per_task, None, values)
+        log.write("evaluation", row * cell.setup.phase_steps[0], None, values)
     log.close()
 
 

@@ -72,7 +72,7 @@ def try_kill(agent: str, method: str, folder: Path) -> dict[str, Any]:
 
         def note(loop: SequenceLoop, steps: int) -> None:
             progress(loop, steps)
-            now[:] = loop._task_id, loop._task_step
+            now[:] = loop._phase, loop._phase_step
             kept = any(folder.glob("killed/checkpoints/task-001-step-*"))
             if kept and now >= [1, round(KILLED_AT * STEPS)]:
                 told.write_text(str(now[1]))

@@ -104,6 +104,14 @@ def test_every_learner(learner: str) -> None:
     check(learner, "finetune")
 
 
+@pytest.mark.parametrize("learner", [name for name in SMALL_AGENT if name != "classifier"])
+def test_every_learner_of_actions_that_differ_in_size(
+    learner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiny_learners.Points.action_dims", (1, 2), raising=False)
+    check(learner, "finetune")
+
+
 @pytest.mark.parametrize("learner", ["bc", "classifier"])
 @pytest.mark.parametrize("method", [name for name in METHODS.names() if name != "finetune"])
 def test_every_method(method: str, learner: str) -> None:

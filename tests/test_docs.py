@@ -10,22 +10,40 @@ import sys
 import tomllib
 from pathlib import Path
 
+import gymnasium
 import pytest
+
+from lifelong_rl.cli.main import main
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-HOW_TOS = ["add_a_task", "add_a_method", "add_an_agent"]
+HOW_TOS = ["add_a_task", "add_a_sequence", "add_a_method", "add_an_agent"]
 SMALL = "--steps-per-task 64 --num-envs 4 --eval-episodes 2 --eval-points 1 --quiet --run-dir run"
 SAC = "--agent-options learning_starts=32 batch_size=16"
 
 
-def read_how_to(page: str) -> tuple[Path, list[str], dict[str, dict[str, str]]]:
-    """The file that a page prints, the first command under it and the entry points it names."""
+def read_how_to(page: str) -> tuple[list[str], list[str], dict[str, dict[str, str]]]:
+    """The files that a page prints, the first command under it and the entry points it names."""
     text = (DOCS / f"{page}.md").read_text()
-    example = re.findall(r"```\{literalinclude\} (\S+)", text)[0]
+    examples = re.findall(r"```\{literalinclude\} (\S+)", text)
     command = re.findall(r"^    lifelong-rl (run --plugin .*)$", text, re.MULTILINE)[0]
     (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    return DOCS / example, command.split(), tomllib.loads(toml)["project"]["entry-points"]
+    return examples, command.split(), tomllib.loads(toml)["project"]["entry-points"]
+
+
+def write_examples(examples: list[str], folder: Path) -> None:
+    """Put the files that a page prints into a folder."""
+    for example in examples:
+        (folder / Path(example).name).write_text((DOCS / example).read_text())
+
+
+def write_texture(folder: Path) -> None:
+    """Let the lines that the page of a sequence prints make a texture."""
+    (lines,) = re.findall(r"```python\n(.*?)```", (DOCS / "add_a_sequence.md").read_text(), re.S)
+    subprocess.run([sys.executable, "-c", lines], cwd=folder, check=True)
 
 
 def run(arguments: list[str], folder: Path) -> dict[str, object]:
@@ -52,15 +70,64 @@ def check(results: dict[str, object], command: list[str]) -> None:
 
 @pytest.mark.parametrize("page", HOW_TOS)
 def test_a_how_to_runs_as_printed(page: str, tmp_path: Path) -> None:
-    example, command, _ = read_how_to(page)
-    (tmp_path / example.name).write_text(example.read_text())
+    examples, command, _ = read_how_to(page)
+    write_examples(examples, tmp_path)
+    if page == "add_a_sequence":
+        write_texture(tmp_path)
     check(run(command, tmp_path), command)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "examples").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_stream_runs_as_printed(path: Path, tmp_path: Path) -> None:
+    found = run(["run", "--sequence", str(path)], tmp_path)
+    assert found["sequence"] == path.stem
+    assert f"examples/{path.name}" in (DOCS / "streams.md").read_text()
+
+
+def test_the_other_commands_of_a_sequence_run_as_printed(
+    tmp_path: Path,
+    fresh_registries: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All commands of the page but `run`, in one process."""
+    try:
+        Renderer(BatchEnv(get_task("reach"), 1), width=16, height=16).close()
+    except RenderingError as error:
+        pytest.skip(str(error))
+    text = (DOCS / "add_a_sequence.md").read_text()
+    examples, _, _ = read_how_to("add_a_sequence")
+    write_examples(examples, tmp_path)
+    write_texture(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "beacon", raising=False)
+    registry = dict(gymnasium.registry)
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", registry)
+    monkeypatch.setattr(gymnasium, "registry", registry)
+    commands = re.findall(r"^    lifelong-rl ((?!run ).*)$", text, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == [
+        *("doctor", "list", "demos", "record", "frames"),
+    ]
+    for command in commands:
+        assert main(command.split()) == 0
+    out = capsys.readouterr().out
+    assert "plug-in beacon: tasks beacon; sequences lights" in out
+    assert (
+        "task beacon v0+" in out and "beacon    100/100" in out and "beacon  solved 1 of 1" in out
+    )
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("__")) == [
+        *("beacon.gif", "beacon.obj", "beacon.png", "beacon.py", "beacon.xml", "frames"),
+    ]
+    sys.modules.pop("beacon", None)
 
 
 @pytest.mark.parametrize("page", HOW_TOS)
 def test_a_how_to_runs_as_an_installed_package(page: str, tmp_path: Path) -> None:
-    example, command, entry_points = read_how_to(page)
-    (tmp_path / example.name).write_text(example.read_text())
+    examples, command, entry_points = read_how_to(page)
+    write_examples(examples, tmp_path)
+    if page == "add_a_sequence":
+        write_texture(tmp_path)
     info = tmp_path / "elsewhere-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")

@@ -185,7 +185,7 @@ def test_all_are_evaluated_on_the_same_episodes(monkeypatch: pytest.MonkeyPatch)
                 actions: np.ndarray = agent.act(observations)
                 return actions
 
-            assert evaluator.evaluate(act, task_id).successes.shape == (3,)
+            assert evaluator.evaluate(act, task_id).scores.shape == (3,)
             starts.setdefault(name, []).append(seen[0])
     evaluator.close()
     assert not np.array_equal(starts["bc"][0], starts["bc"][1])

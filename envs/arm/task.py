@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import mujoco
@@ -22,7 +23,7 @@ from lifelong_rl.envs.arm.controller import (
 )
 from lifelong_rl.envs.arm.observation import SLICES, State, encode
 from lifelong_rl.envs.robot import Array, Marker, Robot
-from lifelong_rl.envs.scenes import build_spec
+from lifelong_rl.envs.scenes import Part, build_spec, own_files
 from lifelong_rl.envs.task import Task
 
 SENSORS = ("hand_position", "hand_velocity", "object_position", "object_axis", "object_velocity")
@@ -57,7 +58,8 @@ class ArmTask(Task[Start, State]):
     """One skill of the arm; its reward terms lie in [0, 1] and their weights sum to 1.
 
     Attributes:
-        objects: the MJCF files the scene adds to the workbench and the arm.
+        objects: the MJCF files the scene adds to the workbench and the arm: names of files in
+            ``assets/``, or paths of one's own. What is in ``mug.xml`` is called ``mug/...``.
         object_site: the site observed as the task's object.
         object_joint: the joint observed as the object's joint coordinate, if there is one.
         joint_range: the joint coordinate observed as 1, m or rad.
@@ -76,7 +78,7 @@ class ArmTask(Task[Start, State]):
         "wrist": "arm/wrist",
         "across": "across",
     }
-    objects: ClassVar[tuple[str, ...]] = ()
+    objects: ClassVar[tuple[Part, ...]] = ()
     object_site: ClassVar[str]
     object_joint: ClassVar[str | None] = None
     joint_range: ClassVar[float] = 1.0
@@ -94,6 +96,10 @@ class ArmTask(Task[Start, State]):
             (kinds.mjSENS_FRAMELINVEL, self.object_site),
         )
         return build_spec(("arm", *self.objects), dict(zip(SENSORS, measured, strict=True)))
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the objects that are files of one's own, and all that these name."""
+        return own_files(self.objects)
 
     def robot(self, batch: Batch) -> Arm:
         """Return the arm and the task's objects in a batch."""

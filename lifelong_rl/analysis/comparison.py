@@ -13,7 +13,7 @@ from lifelong_rl.analysis.estimates import Estimate, describe, estimate, estimat
 from lifelong_rl.analysis.groups import METHODS_LAST, Group, group_runs, note_mixtures, tell_apart
 from lifelong_rl.analysis.regimes import REGIMES, name_regime, rung
 from lifelong_rl.analysis.runs import LeftOut, Run
-from lifelong_rl.analysis.scores import RELATIVE_SCORES, decay, score_runs
+from lifelong_rl.analysis.scores import RELATIVE_SCORES, decay, forgettable, score_runs
 from lifelong_rl.analysis.statistics import (
     LEVEL,
     MINIMUM_RUNS,
@@ -64,6 +64,8 @@ class ScoredGroup:
     @property
     def learned_little(self) -> bool:
         """Whether too little was learned to tell what was forgotten of it."""
+        if "return" in self.group.runs[0].measures:
+            return False  # what counts as learned is not known
         return self.estimates["learned_performance"].values["mean"] < LEARNED
 
 
@@ -133,6 +135,8 @@ def _section(
         "order": first.order,
         "apart": apart,
         "tasks": list(first.tasks),
+        "phases": list(first.phase_labels),
+        "measure": name_measure(first.measures),
         "budget": {
             name: _only([run.budget.get(name) for run in runs]) for name in sorted(first.budget)
         },
@@ -245,7 +249,7 @@ def _gap(
     }
     retained = [
         estimate(
-            {task: s for task, s in each.scores["retention"].items() if task in both},
+            {task: s for task, s in each.scores.get("retention", {}).items() if task in both},
             reps,
             generator,
         )
@@ -254,9 +258,9 @@ def _gap(
     if retained[0] is not None and retained[1] is not None:
         scores["retention"] = (retained[1] - retained[0]).as_dict()
     forgotten = [
-        np.stack(list(each.scores["forgetting"].values())[:-1], axis=1)
+        np.stack([each.scores["forgetting"][task] for task in tasks], axis=1)
         for each in (other, one)
-        if len(each.learned) > 1
+        if (tasks := forgettable(each.group.runs[0]))
     ]
     return {
         "method": one.group.method,
@@ -310,7 +314,22 @@ def _correlate(one: Sequence[Estimate], other: Sequence[Estimate]) -> dict[str, 
     }
 
 
+def name_measure(measures: Sequence[str]) -> str:
+    """What is measured on tasks, in a word or two."""
+    if "return" in measures:
+        return "relative return"
+    return measures[0] if len(set(measures)) == 1 else "success or score"
+
+
 def _notes(scored: Sequence[ScoredGroup]) -> Iterator[str]:
+    run = scored[0].group.runs[0]
+    raw = [t for t, measure in zip(run.tasks, run.measures, strict=True) if measure == "return"]
+    if raw:
+        yield (
+            f"{', '.join(raw)}: there is neither success nor a range of scores, so returns are set "
+            "against each other: 0 is the lowest of these runs and 1 the highest, and other runs "
+            "change that scale"
+        )
     little = [
         f"{one.group.method_label} with {one.group.agent_label} ({one.learned_share:.0%} of tasks)"
         for one in scored

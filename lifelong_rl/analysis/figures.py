@@ -267,14 +267,14 @@ def _decays(section: Mapping[str, Any]) -> Iterator[Drawing]:
             axes.set_title(group["regime"])
             axes.set_ylim(-0.03, 1.03)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set(xlabel="tasks learned since", ylabel="success")
+            axes.set(xlabel="tasks learned since", ylabel=section["measure"])
             axes.label_outer()
         figure.suptitle(method)
         figure.legend(loc="outside lower center", ncols=3)
         yield Drawing(
             file_name(section, f"decay-{method}"),
-            f"{method}: success on each task against the number of tasks learned since, mean "
-            "over runs.",
+            f"{method}: {section['measure']} on each task against the number of tasks learned "
+            "since, mean over runs.",
             figure,
         )
 

@@ -26,7 +26,7 @@ def describe_findings(section: Mapping[str, Any]) -> list[str]:
     sentences = [_what_was_run(section), *_little(groups, len(section["tasks"]))]
     for regime in section["regimes"]:
         own = [group for group in groups if group["agent_label"] == regime["label"]]
-        sentences += _ranking(own, section["statistic"], regime["name"])
+        sentences += _ranking(own, section["statistic"], regime["name"], _measure(section))
     sentences += _gaps(section)
     sentences += _cost(groups, section["statistic"])
     return sentences
@@ -42,7 +42,8 @@ def _one_group(section: Mapping[str, Any], group: Mapping[str, Any]) -> Iterator
     yield from _little([group], len(section["tasks"]))
     yield (
         f"{group['agent_label']} with {group['method_label']} learned the {_count(count, 'task')} "
-        f"of {name_section(section)} one after another ({seeds}): success is {learned} right "
+        f"of {name_section(section)} one after another ({seeds}): {_measure(section)} is "
+        f"{learned} right "
         f"after learning a task, and {average} on all tasks at the end."
     )
     if count > 1:
@@ -59,10 +60,16 @@ def _one_group(section: Mapping[str, Any], group: Mapping[str, Any]) -> Iterator
         transfer = group["scores"].get("forward_transfer")
         if transfer is not None:
             yield (
-                f"Forward transfer is {format_interval(transfer[statistic])}: success on a task "
+                f"Forward transfer is {format_interval(transfer[statistic])}: "
+                f"{_measure(section)} on a task "
                 "just before it is learned, less that before any training."
             )
     yield from _cost([group], statistic)
+
+
+def _measure(section: Mapping[str, Any]) -> str:
+    """What is measured on the tasks; older files do not say, and measure success."""
+    return str(section.get("measure", "success"))
 
 
 def _little(groups: Sequence[Mapping[str, Any]], count: int) -> Iterator[str]:
@@ -96,14 +103,16 @@ def _what_was_run(section: Mapping[str, Any]) -> str:
     )
 
 
-def _ranking(groups: Sequence[Mapping[str, Any]], statistic: str, regime: str) -> Iterator[str]:
+def _ranking(
+    groups: Sequence[Mapping[str, Any]], statistic: str, regime: str, measure: str
+) -> Iterator[str]:
     """Who is best at the end, and who forgets most; references are not ranked."""
     ranked = [group for group in groups if group["method"] not in METHODS_LAST]
     if not ranked:
         return
     if len(ranked) == 1:
         yield (
-            f"{regime}, {ranked[0]['method_label']}: success at the end is "
+            f"{regime}, {ranked[0]['method_label']}: {measure} at the end is "
             f"{_told(ranked[0], 'average_performance', statistic)}, forgetting "
             f"{_told(ranked[0], 'forgetting', statistic)}."
         )
@@ -111,7 +120,7 @@ def _ranking(groups: Sequence[Mapping[str, Any]], statistic: str, regime: str) -
     by_average = sorted(ranked, key=lambda g: -_value(g, "average_performance", statistic))
     best, worst = by_average[0], by_average[-1]
     yield (
-        f"{regime}: success at the end is highest with {best['method_label']}, "
+        f"{regime}: {measure} at the end is highest with {best['method_label']}, "
         f"{_told(best, 'average_performance', statistic)}, and lowest with "
         f"{worst['method_label']}, {_told(worst, 'average_performance', statistic)}; "
         + _most_forgotten(ranked, statistic)

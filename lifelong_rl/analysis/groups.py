@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from lifelong_rl.analysis.regimes import rung
 from lifelong_rl.analysis.runs import Run, key_of
+from lifelong_rl.metrics.matrix import Curve
 
 MIXABLE = ("mujoco", "tasks", "budget")
 """What runs of a section have in common, unless the user says otherwise."""
@@ -48,15 +51,20 @@ def group_runs(runs: Iterable[Run], mix: Collection[str] = ()) -> list[list[Grou
         runs: The runs.
         mix: Which of `MIXABLE` may differ within a section.
     """
-    sections: dict[tuple[str, tuple[str, ...]], dict[str, list[Run]]] = {}
+    sections: dict[tuple[Any, ...], dict[str, list[Run]]] = {}
     for run in runs:
-        alike = sections.setdefault((run.sequence, run.tasks), {})
+        alike = sections.setdefault(_stream(run), {})
         alike.setdefault(key_of(_facts(run, mix)), []).append(run)
     return [
         _group_section(sections[key][facts])
         for key in sorted(sections)
         for facts in sorted(sections[key], key=lambda f: (-len(sections[key][f]), f))
     ]
+
+
+def _stream(run: Run) -> tuple[Any, ...]:
+    """What was learned in turn."""
+    return (run.sequence, run.tasks, run.phases, run.measures)
 
 
 def tell_apart(sections: Sequence[Sequence[Group]], mix: Collection[str] = ()) -> list[str]:
@@ -106,9 +114,55 @@ def _facts(run: Run, mix: Collection[str]) -> dict[str, Mapping[str, Any]]:
     facts: dict[str, Mapping[str, Any]] = {
         "mujoco": {"MuJoCo": run.mujoco},
         "tasks": run.task_versions,
-        "budget": run.budget,
+        "budget": run.budget if run.is_plain else {**run.budget, **_phases(run)},
     }
     return {kind: found for kind, found in facts.items() if kind not in mix}
+
+
+def _phases(run: Run) -> dict[str, str]:
+    """What each phase learned, for how long, and what was told of it.
+
+    Such as "reach 5000, push 10000 unannounced"; and where it is not one for each task, the heads.
+    """
+    named = zip(run.phase_labels, run.phase_steps, run.announced, strict=True)
+    told = [
+        f"{label} {steps}{'' if announced else ' unannounced'}" for label, steps, announced in named
+    ]
+    heads = {"heads": ", ".join(map(str, run.heads))}
+    own = run.heads == tuple(range(len(run.tasks)))
+    return {"phases": ", ".join(told), **({} if own else heads)}
+
+
+def relate_returns(runs: Sequence[Run]) -> list[Run]:
+    """The same runs with returns mapped to [0, 1], task by task.
+
+    0 is the lowest return on the task that a matrix of these runs holds, and 1 the highest. So
+    more or other runs change the scale; the results of each run keep the returns.
+
+    Args:
+        runs: Of one section.
+    """
+    measures = runs[0].measures
+    if "return" not in measures:
+        return list(runs)
+    found = np.concatenate([run.matrix for run in runs])
+    raw = np.array([measure == "return" for measure in measures])
+    low = np.where(raw, found.min(axis=0), 0.0)
+    span = np.where(raw, found.max(axis=0) - low, 1.0)
+    span[span == 0.0] = 1.0
+
+    def relate(curve: Curve, tasks: Sequence[int]) -> Curve:
+        offset, scale = float(low[list(tasks)].mean()), float(span[list(tasks)].mean())
+        return Curve(curve.steps, [(value - offset) / scale for value in curve.success])
+
+    return [
+        replace(
+            run,
+            matrix=(run.matrix - low) / span,
+            curves=tuple(map(relate, run.curves, run.phases)),
+        )
+        for run in runs
+    ]
 
 
 def _flat(run: Run, mix: Collection[str]) -> dict[str, Any]:
@@ -132,6 +186,7 @@ def _differences(first: Run, run: Run) -> dict[str, str]:
 
 
 def _group_section(runs: Sequence[Run]) -> list[Group]:
+    runs = relate_returns(runs)
     groups: dict[tuple[tuple[str, str], tuple[str, str]], list[Run]] = {}
     methods: dict[tuple[str, str], Mapping[str, Any]] = {}
     agents: dict[tuple[str, str], Mapping[str, Any]] = {}

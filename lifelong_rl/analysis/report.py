@@ -69,10 +69,10 @@ def make_report(
     for section, groups in zip(report["sections"], group_runs(runs, mix), strict=True):
         several = any(len(group.runs) >= MINIMUM_RUNS for group in groups)
         section["statistic"] = "iqm" if several else "mean"
-        section["steps_per_task"] = groups[0].runs[0].budget["steps_per_task"]
+        section["starts"] = list(groups[0].runs[0].starts)
         scores = [score_runs(group.runs, reference_runs(group, groups)) for group in groups]
         for described, group, by_name in zip(section["groups"], groups, scores, strict=True):
-            described |= _describe_group(group, by_name, section["steps_per_task"], reps, generator)
+            described |= _describe_group(group, by_name, section["starts"], reps, generator)
         paired = [*_paired_regimes(groups, section["notes"])]
         section["improvement"] = _improvement(paired, groups, scores, reps, generator)
         section["clips"] = [clip for group in groups for run in group.runs for clip in _clips(run)]
@@ -84,7 +84,7 @@ def make_report(
 def _describe_group(
     group: Group,
     scores: Mapping[str, Mapping[str, np.ndarray]],
-    steps_per_task: int,
+    starts: Sequence[int],
     reps: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
@@ -102,41 +102,45 @@ def _describe_group(
                 "path": str(run.path),
                 "seed": run.seed,
                 "matrix": run.matrix.tolist(),
-                "metrics": compute_metrics(run.matrix, run.curves),
+                "metrics": compute_metrics(
+                    run.matrix, run.curves, phases=run.phases, bounded="return" not in run.measures
+                ),
                 "learn_seconds": float(np.sum(run.learn_seconds)),
             }
             for run in runs
         ],
-        "curves": _curves(runs, steps_per_task, reps, generator),
+        "curves": _curves(runs, starts, reps, generator),
         "profiles": {name: profile for name, profile in profiles.items() if profile is not None},
         "command": command(runs[0].config, [run.seed for run in runs]),
     }
 
 
 def _curves(
-    runs: Sequence[Run], steps_per_task: int, reps: int, generator: np.random.Generator
+    runs: Sequence[Run], starts: Sequence[int], reps: int, generator: np.random.Generator
 ) -> dict[str, dict[str, Any]]:
     """Success on each task over the sequence, and on all of them together: mean over runs.
 
     They are given at the steps of the first run, each with the pointwise interval of the mean.
     """
     by_run = [
-        success_over_sequence(run.matrix, _stretched(run, steps_per_task), steps_per_task)
+        success_over_sequence(run.matrix, _stretched(run, starts), starts, run.phases)
         for run in runs
     ]
     found = {
         task: _mean_curve([curves[j] for curves in by_run], reps, generator)
         for j, task in enumerate(runs[0].tasks)
     }
-    rows = [steps_per_task * i for i in range(len(runs[0].matrix))]
-    average = [Curve(rows, run.matrix.mean(axis=1).tolist()) for run in runs]
+    average = [Curve(starts, run.matrix.mean(axis=1).tolist()) for run in runs]
     return {"all tasks": _mean_curve(average, reps, generator), **found}
 
 
-def _stretched(run: Run, steps_per_task: int) -> list[Curve]:
-    """The curves of a run as if it had learned each task so many steps."""
-    factor = steps_per_task / run.budget["steps_per_task"]
-    return [Curve([factor * step for step in c.steps], c.success) for c in run.curves]
+def _stretched(run: Run, starts: Sequence[int]) -> list[Curve]:
+    """The curves of a run as if its phases had begun at these steps."""
+    factors = np.diff(starts) / run.phase_steps
+    return [
+        Curve([float(factor * step) for step in curve.steps], curve.success)
+        for curve, factor in zip(run.curves, factors, strict=True)
+    ]
 
 
 def _mean_curve(
@@ -200,7 +204,7 @@ def _improvement(
     for regime in regimes:
         for name, sign in BETTER.items():
             sides = {
-                group.method_label: sign * _matrix_of(by_name[name])
+                group.method_label: sign * _matrix_of(by_name.get(name, {}))
                 for group, by_name in zip(groups, scores, strict=True)
                 if group.agent_label == regime and group.method not in METHODS_LAST
             }

@@ -32,8 +32,15 @@ def draw_report(section: Mapping[str, Any]) -> list[Drawing]:
 def _matrices(section: Mapping[str, Any]) -> Iterator[Drawing]:
     for group in section["groups"]:
         name = _name(group)
-        figure = draw_matrix(group["matrix"], section["tasks"], title=name)
-        caption = f"{name}: success on each task before learning, and after learning each task."
+        measure = section["measure"]
+        figure = draw_matrix(
+            group["matrix"],
+            section["tasks"],
+            phases=len(section["phases"]),
+            measure=measure,
+            title=name,
+        )
+        caption = f"{name}: {measure} on each task before learning, and after learning each task."
         yield Drawing(file_name(section, f"matrix-{name}"), caption, figure)
 
 
@@ -45,11 +52,14 @@ def _successes(section: Mapping[str, Any]) -> Iterator[Drawing]:
         figure = draw_success(
             [Curve(curve["steps"], curve["value"]) for curve in curves],
             tasks,
-            section["steps_per_task"],
+            section["starts"],
             bands=[_band(curve) for curve in curves],
+            measure=section["measure"],
             title=name,
         )
-        caption = f"{name}: success over the sequence, mean over runs with 95 % intervals."
+        caption = (
+            f"{name}: {section['measure']} over the sequence, mean over runs with 95 % intervals."
+        )
         yield Drawing(file_name(section, f"success-{name}"), caption, figure)
 
 
@@ -59,9 +69,10 @@ def _averages(section: Mapping[str, Any]) -> Iterator[Drawing]:
     for number, group in enumerate(section["groups"]):
         curve = group["curves"]["all tasks"]
         _line(axes, number, curve["steps"], curve, _name(group))
-    axes.set(xlabel="steps", ylabel="success on all tasks", ylim=(-0.03, 1.03))
+    axes.set(xlabel="steps", ylabel=f"{section['measure']} on all tasks", ylim=(-0.03, 1.03))
     figure.legend(loc="outside lower center", ncols=2)
-    caption = "Success on all tasks over the sequence, mean over runs with 95 % intervals."
+    what = section["measure"].capitalize()
+    caption = f"{what} on all tasks over the sequence, mean over runs with 95 % intervals."
     yield Drawing(file_name(section, "success on all tasks"), caption, figure)
 
 

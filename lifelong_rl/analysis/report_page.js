@@ -156,7 +156,7 @@
       const z = section.tasks.map((_, j) => matrix.map((row) => row[j]));
       const x = matrix.map((_, i) => (i === 0 ? "before" : String(i)));
       const names = matrix.map((_, i) =>
-        i === 0 ? "before learning" : `after ${section.tasks[i - 1]}`,
+        i === 0 ? "before learning" : `after ${section.phases[i - 1]}`,
       );
       return {
         traces: [
@@ -216,17 +216,17 @@
               line: { color: shade(last ? j / last : 0), width: 2 },
               symbol: MARKERS[j % MARKERS.length],
             }));
-      const delta = section.steps_per_task;
+      const starts = section.starts;
       return {
         traces: lines.flatMap((line) => lineWithBand(line, "steps", { mode: "lines+markers" })),
         layout: {
           height: 330 + legendHeight(lines),
-          xaxis: axis("steps", { range: [0, delta * section.tasks.length], zeroline: false }),
-          yaxis: axis("success", { range: [-0.03, 1.03] }),
-          shapes: section.tasks.slice(1).map((_, i) => ({
+          xaxis: axis("steps", { range: [0, starts[starts.length - 1]], zeroline: false }),
+          yaxis: axis(section.measure, { range: [-0.03, 1.03] }),
+          shapes: starts.slice(1, -1).map((start) => ({
             type: "line",
-            x0: (i + 1) * delta,
-            x1: (i + 1) * delta,
+            x0: start,
+            x1: start,
             y0: 0,
             y1: 1,
             yref: "paper",

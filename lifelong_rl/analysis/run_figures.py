@@ -20,12 +20,21 @@ CROWDED = 12
 """From so many tasks on, the cells of a matrix have no numbers in them."""
 
 
-def draw_matrix(matrix: Matrix, tasks: Sequence[str], *, title: str = "") -> Figure:
+def draw_matrix(
+    matrix: Matrix,
+    tasks: Sequence[str],
+    *,
+    phases: int | None = None,
+    measure: str = "success",
+    title: str = "",
+) -> Figure:
     """Draw success on each task (row) before learning, and after learning each task (column).
 
     Args:
         matrix: Performance matrix, or its first rows, (≥ 1, T).
         tasks: Names of the tasks, (T,).
+        phases: Number of phases; by default that of the tasks.
+        measure: What its numbers are.
         title: Above the figure.
     """
     success = np.asarray(matrix, dtype=float).T
@@ -39,29 +48,31 @@ def draw_matrix(matrix: Matrix, tasks: Sequence[str], *, title: str = "") -> Fig
             axes.text(i, j, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
     axes.set_xticks(range(success.shape[1]), ["before", *map(str, range(1, success.shape[1]))])
     axes.set_yticks(range(count), [f"{j + 1} {task}" for j, task in enumerate(tasks)])
-    axes.set_xlim(-0.5, count + 0.5)  # rows to come stay empty
+    axes.set_xlim(-0.5, (count if phases is None else phases) + 0.5)  # rows to come stay empty
     axes.set_xlabel("tasks learned")
     axes.tick_params(length=0)
     axes.set_title(title)
-    figure.colorbar(image, ax=axes, label="success", fraction=0.05)
+    figure.colorbar(image, ax=axes, label=measure, fraction=0.05)
     return figure
 
 
 def draw_success(
     curves: Sequence[Curve],
     tasks: Sequence[str],
-    steps_per_task: int,
+    starts: Sequence[float],
     *,
     bands: Sequence[tuple[Sequence[float], Sequence[float]] | None] = (),
+    measure: str = "success",
     title: str = "",
 ) -> Figure:
-    """Draw success on each task over the whole sequence, a dotted line where the task changes.
+    """Draw success on each task over the whole sequence, a dotted line where the phase changes.
 
     Args:
         curves: See `success_over_sequence`.
         tasks: Names of the tasks.
-        steps_per_task: How long each is learned.
+        starts: Steps of the sequence at which the phases begin, and at which the last one ends.
         bands: Lower and upper end of the interval around each curve; None for none.
+        measure: What the curves show.
         title: Above the figure.
     """
     count = len(tasks)
@@ -69,8 +80,8 @@ def draw_success(
     rows = -(-count // 3)
     figure = Figure(figsize=(WIDTH, 2.4 + 0.17 * rows), layout="constrained")
     axes = figure.subplots()
-    for boundary in range(1, count):
-        axes.axvline(boundary * steps_per_task, color="gray", linewidth=0.7, linestyle=":")
+    for start in starts[1:-1]:
+        axes.axvline(start, color="gray", linewidth=0.7, linestyle=":")
     for j, (task, curve) in enumerate(zip(tasks, curves, strict=True)):
         colour = shades(0.15 + 0.75 * j / max(count - 1, 1))
         axes.plot(
@@ -84,7 +95,7 @@ def draw_success(
         )
         if band := (bands[j] if bands else None):
             axes.fill_between(curve.steps, *band, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlim=(0, count * steps_per_task), ylim=(-0.03, 1.03))
-    axes.set(xlabel="steps", ylabel="success", title=title)
+    axes.set(xlim=(0, starts[-1]), ylim=(-0.03, 1.03))
+    axes.set(xlabel="steps", ylabel=measure, title=title)
     figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.former_options import update_fields
-from lifelong_rl.metrics.matrix import Curve
+from lifelong_rl.metrics.matrix import Curve, learning_rows
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
 
@@ -36,16 +37,22 @@ class Run:
         method: Continual method.
         method_options: All of its options.
         seed: Of the run.
-        matrix: Performance matrix, (T + 1, T).
-        curves: Success curve of each task while it was learned.
+        matrix: Performance matrix, (P + 1, T).
+        curves: Success curve of what each phase learned, while it did.
+        phases: The columns that each phase learned.
+        phase_labels: What the phases are called.
+        phase_steps: Environment steps of each phase.
+        announced: Whether agent and method were told of each phase.
+        heads: The head that each task was learned with.
+        measures: What is measured on each task: "success", "score" or "return".
         budget: The numbers called `BUDGET`.
         task_versions: Version of each task.
         versions: Of all that can change the numbers, by package; None of one that is not there.
         mujoco: Version of MuJoCo, "None" without it.
         parameters: Of all networks, at the end.
         memory_bytes: What the method keeps of old tasks, at the end.
-        learn_seconds: Time spent learning each task.
-        update_ratios: Time of an update on each task over that of plain fine-tuning; NaN where it
+        learn_seconds: Time spent learning in each phase.
+        update_ratios: Time of an update in each phase over that of plain fine-tuning; NaN where it
             was not measured.
     """
 
@@ -61,6 +68,12 @@ class Run:
     seed: int
     matrix: np.ndarray
     curves: tuple[Curve, ...]
+    phases: tuple[tuple[int, ...], ...]
+    phase_labels: tuple[str, ...]
+    phase_steps: tuple[int, ...]
+    announced: tuple[bool, ...]
+    heads: tuple[int, ...]
+    measures: tuple[str, ...]
     budget: Mapping[str, int]
     task_versions: Mapping[str, str]
     versions: Mapping[str, str | None]
@@ -69,6 +82,18 @@ class Run:
     memory_bytes: int
     learn_seconds: tuple[float, ...]
     update_ratios: tuple[float, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each task was learned once, in order, told of, and for equally many steps."""
+        in_order = self.phases == tuple((j,) for j in range(len(self.tasks)))
+        told = all(self.announced) and self.heads == tuple(range(len(self.tasks)))
+        return in_order and told and len(set(self.phase_steps)) == 1
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Steps before each phase, and before the end, (P + 1,)."""
+        return (0, *accumulate(self.phase_steps))
 
 
 @dataclass(frozen=True)
@@ -162,16 +187,29 @@ def _why_unfinished(folder: RunFolder) -> str:
 
 def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     tasks = tuple(str(task) for task in results["tasks"])
+    made_with = update_fields({**results, **results["budget"]}, complete=True)
+    budget = {name: int(made_with[name]) for name in BUDGET}
+    told = results.get("phases") or [
+        {"label": task, "tasks": [j], "steps": budget["steps_per_task"], "announced": True}
+        for j, task in enumerate(tasks)
+    ]
+    phases = tuple(tuple(int(j) for j in phase["tasks"]) for phase in told)
+    labels = tuple(str(phase["label"]) for phase in told)
+    learning_rows(len(tasks), phases)
+    measures = tuple(map(str, results.get("measures") or ["success"] * len(tasks)))
     matrix = np.array(results["performance_matrix"], dtype=float)
-    if not tasks or matrix.shape != (len(tasks) + 1, len(tasks)):
+    if not tasks or matrix.shape != (len(phases) + 1, len(tasks)) or len(measures) != len(tasks):
         raise ValueError(f"a matrix of {matrix.shape} for {len(tasks)} tasks")
-    if not ((matrix >= 0.0) & (matrix <= 1.0)).all():
+    inside = [bool(column.min() >= 0.0 and column.max() <= 1.0) for column in matrix.T]
+    if not all(ok or measure == "return" for ok, measure in zip(inside, measures, strict=True)):
         raise ValueError("success outside [0, 1]")
+    if not np.isfinite(matrix).all():
+        raise ValueError("a return that is not finite")
+    bounded = [all(measures[j] != "return" for j in phase) for phase in phases]
     cost = results["cost"]
     seconds = {str(entry["task"]): entry["learn"] for entry in cost["seconds_per_task"]}
     timed = [entry for entry in cost.get("updates") or () if entry is not None]
     ratios = {str(entry["task"]): entry.get("ratio") for entry in timed}
-    made_with = update_fields({**results, **results["budget"]}, complete=True)
     return Run(
         path=path,
         config=config,
@@ -184,23 +222,33 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         method_options=made_with["method_options"],
         seed=int(results["seed"]),
         matrix=matrix,
-        curves=tuple(_parse_curve(results["success_curves"][task]) for task in tasks),
-        budget={name: int(made_with[name]) for name in BUDGET},
+        curves=tuple(
+            _parse_curve(results["success_curves"][label], within)
+            for label, within in zip(labels, bounded, strict=True)
+        ),
+        phases=phases,
+        phase_labels=labels,
+        phase_steps=tuple(int(phase["steps"]) for phase in told),
+        announced=tuple(bool(phase["announced"]) for phase in told),
+        heads=tuple(map(int, results.get("heads") or range(len(tasks)))),
+        measures=measures,
+        budget=budget,
         task_versions={task: str(v) for task, v in results["task_versions"].items()},
         versions=dict(results["versions"]),
         mujoco=str(results["versions"]["mujoco"]),
         parameters=int(cost["parameters"]),
         memory_bytes=int(cost["memory_bytes"]),
-        learn_seconds=tuple(_positive(seconds[task]) for task in tasks),
-        update_ratios=tuple(_positive(ratios.get(task)) for task in tasks),
+        learn_seconds=tuple(_positive(seconds[label]) for label in labels),
+        update_ratios=tuple(_positive(ratios.get(label)) for label in labels),
     )
 
 
-def _parse_curve(curve: Mapping[str, Any]) -> Curve:
+def _parse_curve(curve: Mapping[str, Any], bounded: bool) -> Curve:
     steps, success = (np.array(curve[name], dtype=float) for name in ("steps", "success"))
     if steps.shape != success.shape or steps.ndim != 1 or len(steps) < 2:
         raise ValueError(f"a success curve of {steps.shape} steps and {success.shape} values")
-    if not (np.diff(steps) > 0).all() or not ((success >= 0.0) & (success <= 1.0)).all():
+    inside = (success >= 0.0) & (success <= 1.0) if bounded else np.isfinite(success)
+    if not (np.diff(steps) > 0).all() or not inside.all():
         raise ValueError("a success curve that goes back, or outside [0, 1]")
     return Curve(tuple(steps), tuple(success))
 
@@ -216,7 +264,16 @@ def _positive(value: float | None) -> float:
 
 def _identity(run: Run) -> str:
     """All that decides the numbers of a run."""
-    facts = (run.sequence, run.tasks, run.agent, run.agent_options, run.method, run.method_options)
+    facts: tuple[Any, ...] = (
+        run.sequence,
+        run.tasks,
+        run.agent,
+        run.agent_options,
+        run.method,
+        run.method_options,
+    )
+    if not run.is_plain:
+        facts = (*facts, run.phases, run.phase_steps, run.announced, run.heads)
     return key_of([*facts, run.seed, run.budget, run.task_versions, run.mujoco])
 
 

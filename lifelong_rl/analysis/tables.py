@@ -161,10 +161,10 @@ def tabulate_runs(section: Mapping[str, Any]) -> Table:
 
 def _tabulate_matrix(section: Mapping[str, Any], group: Mapping[str, Any]) -> Table:
     name = f"{group['method_label']} with {group['agent_label']}"
-    matrix = group["matrix"]
+    matrix, measure = group["matrix"], section.get("measure", "success")
     return Table(
         f"matrix-{name}",
-        f"{name}: success on each task (row) before learning, and after learning each (column)",
+        f"{name}: {measure} on each task (row) before learning, and after learning each (column)",
         ("", "task", "before", *map(str, range(1, len(matrix)))),
         tuple(
             (str(j + 1), task, *(format_number(row[j]) for row in matrix))
@@ -190,8 +190,10 @@ def name_section(section: Mapping[str, Any]) -> str:
 def describe_section(section: Mapping[str, Any]) -> list[str]:
     """What was learned, with which budget, and what the regimes are: a line each."""
     budget = section["budget"]
+    measure = section.get("measure", "success")  # older files have none
     return [
-        f"tasks: {', '.join(section['tasks'])}",
+        f"tasks: {', '.join(section['tasks'])}"
+        + ("" if measure == "success" else f"; what is measured is their {measure}"),
         f"budget: {_plain(budget['steps_per_task'])} steps a task in "
         f"{_plain(budget['num_envs'])} environments, {_plain(budget['eval_episodes'])} evaluation "
         f"episodes; MuJoCo {_plain(section['mujoco'])}",

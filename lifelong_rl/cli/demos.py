@@ -39,6 +39,7 @@ class Demos(Command):
             task or sequence, check all tasks.
         json: Write the result of --verify here too.
         num_threads: Threads that step the physics; the demonstrations do not depend on them.
+        plugin: Module to import first; it may register tasks, experts and sequences.
     """
 
     task: Repeated = ()
@@ -52,9 +53,13 @@ class Demos(Command):
     verify: bool = False
     json: OptionalPath = None
     num_threads: Threads = 2
+    plugin: Repeated = ()
 
     def __call__(self) -> int:
         """Demonstrate or verify, and print a line for each task."""
+        from lifelong_rl.registry import load_plugins
+
+        load_plugins(self.plugin)
         if not self.verify:
             if self.json is not None:
                 raise UserError("--json goes with --verify")

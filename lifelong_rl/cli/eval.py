@@ -43,7 +43,7 @@ class Eval(Command):
         from lifelong_rl.runs.evaluation import Evaluator
         from lifelong_rl.runs.restore import load_agent, prepare_on
         from lifelong_rl.runs.run_folder import RunFolder
-        from lifelong_rl.runs.sequence import task_labels
+        from lifelong_rl.runs.sequence import measures_of, task_labels
         from lifelong_rl.text import format_table
 
         folder = RunFolder.open(self.run_dir)
@@ -69,20 +69,22 @@ class Eval(Command):
         if self.json:
             content = {
                 label: {
-                    "success": evaluation.success,
+                    "success": evaluation.score,
                     "return": evaluation.mean_return,
-                    "episodes": len(evaluation.successes),
-                    "successes": evaluation.successes.tolist(),
+                    "episodes": len(evaluation.scores),
+                    "successes": evaluation.scores.tolist(),
                     "diverged": evaluation.num_diverged,
                 }
                 for label, evaluation in found.items()
             }
             print(json.dumps({"tasks_learned": tasks_done, "tasks": content}, indent=2))
             return 0
-        print(f"after {tasks_done} of {len(labels)} tasks, {folder.path}")
+        print(f"after {tasks_done} of {len(setup.phases)} tasks, {folder.path}")
         rows = [
-            [label, f"{e.success:.2f}", f"{e.mean_return:.2f}", str(len(e.successes))]
+            [label, f"{e.score:.2f}", f"{e.mean_return:.2f}", str(len(e.scores))]
             for label, e in found.items()
         ]
-        print(format_table(["task", "success", "return", "episodes"], rows))
+        measures = set(measures_of(sequence))
+        measure = measures.pop() if len(measures) == 1 else "score"
+        print(format_table(["task", measure, "return", "episodes"], rows))
         return 0

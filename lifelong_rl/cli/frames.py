@@ -1,22 +1,30 @@
-"""`lifelong-rl frames`: collect pictures of robots at work, for learning to see."""
+"""`lifelong-rl frames`: collect pictures of robots at work, or read one's own, to learn to see."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from lifelong_rl.cli.options import Command, OptionalPath
+import tyro
+
+from lifelong_rl.cli.options import Command, OptionalPath, Repeated
 from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Seed, Threads
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.frames import Frames as FramesOfTasks
+    from lifelong_rl.vision.recordings import Recordings
 
 FOLDER = Path("frames")
 ENDING = ".npz"
 MIXED = "mixed"
+FRONT = ("front",)
+OF_TASKS = ("sequence", "policy", "count", "seed", "num_threads", "plugin")
+"""Options that say what to make, and mean nothing where pictures are read."""
+FEW_EPISODES = 5
+"""That pretraining and probes need, to learn from some and judge on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,50 +34,97 @@ class Frames(Command):
     Frames are of whole episodes, every control step, evenly spread over tasks and policies. A file
     that already holds what is asked for stays as it is.
 
+    With --from, frames are read from a folder: of each episode there a folder of pictures (PNG,
+    JPEG), a film (GIF, MP4), or a folder with one of these for each camera.
+
     Attributes:
+        recordings: Read pictures and films from this folder.
         sequence: Whose tasks to look at.
         policy: Who acts: expert, random, noisy (a disturbed expert), or mixed, which is all three.
         count: How many frames.
-        cameras: Cameras of the tasks, such as front and across; every frame is seen by all.
-        size: Width and height of an image, in pixels.
-        out: The file, which ends in .npz; by default frames/SEQUENCE-POLICY-COUNT-seedN.npz.
+        cameras: Cameras of the tasks, such as front and across; every frame is seen by all. By
+            default front; with --from all there are.
+        size: Width and height of an image, in pixels; pictures that are read are cut to the square
+            in their middle and resized.
+        out: The file, which ends in .npz; by default frames/SEQUENCE-POLICY-COUNT-seedN.npz, with
+            --from frames/FOLDER.npz.
         seed: Decides the episodes.
         overwrite: Replace a file that holds other frames.
         num_threads: Threads that step the physics; the frames do not depend on them.
+        plugin: Module to import first; it may register tasks, experts and sequences.
     """
 
+    recordings: Annotated[Path | None, tyro.conf.arg(name="from", metavar="FOLDER")] = None
     sequence: str = "arm10"
     policy: str = MIXED
     count: int = 20_000
-    cameras: tuple[str, ...] = ("front",)
+    cameras: tuple[str, ...] = ()
     size: int = 64
     out: OptionalPath = None
     seed: Seed = 0
     overwrite: bool = False
     num_threads: Threads = 2
+    plugin: Repeated = ()
 
     def __call__(self) -> int:
         """Collect, with a line for each task, or say that they are there already."""
+        from lifelong_rl.registry import load_plugins
         from lifelong_rl.vision.frames import save_frames
 
-        request = self._request()
+        load_plugins(self.plugin)
         path = self._path()
+        found = None if self.recordings is None else self._find(self.recordings)
+        request = self._request() if found is None else self._describe(found)
         if path.exists() and self._is_there(path, request):
             return 0
         started = perf_counter()
-        frames = self._collect(request)
+        frames = self._collect(request) if found is None else self._read(found)
         save_frames(path, frames)
+        episodes = len(set(frames.episodes.tolist()))
         print(
-            f"{len(frames.images)} frames of {len(set(frames.episodes.tolist()))} episodes  "
+            f"{len(frames.images)} frames of {episodes} episodes  "
             f"{path}  {path.stat().st_size / 1e6:.1f} MB  {perf_counter() - started:.1f} s"
         )
+        if found is not None and episodes < FEW_EPISODES:
+            print(f"too few for pretrain and probe, which need {FEW_EPISODES} episodes")
         return 0
+
+    def _find(self, folder: Path) -> Recordings:
+        """What there is to read, after checking that nothing else is asked for."""
+        from lifelong_rl.vision.recordings import find_recordings
+
+        for field in fields(self):
+            if field.name in OF_TASKS and getattr(self, field.name) != field.default:
+                option = field.name.replace("_", "-")
+                raise UserError(f"--from reads what is there; leave out --{option}")
+        return find_recordings(folder, self.cameras, _tell_skipped)
+
+    def _describe(self, found: Recordings) -> dict[str, Any]:
+        """What tells the frames that are read from others."""
+        from lifelong_rl.vision.recordings import describe
+
+        self._check_pixels(found.cameras)
+        return describe(found, self.size)
+
+    def _read(self, found: Recordings) -> FramesOfTasks:
+        from lifelong_rl.storage.versions import versions
+        from lifelong_rl.vision.recordings import read_recordings
+
+        frames = read_recordings(found, self.size, _tell_skipped)
+        return replace(frames, metadata={**frames.metadata, "versions": versions()})
+
+    def _check_pixels(self, cameras: tuple[str, ...]) -> None:
+        from lifelong_rl.envs.pixels import Pixels
+
+        try:
+            Pixels(cameras, self.size)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
     def _request(self) -> dict[str, Any]:
         """What tells these frames from others, after checking that it can be had."""
         from lifelong_rl.envs.experts import get_expert
         from lifelong_rl.envs.frames import POLICIES
-        from lifelong_rl.envs.pixels import Pixels
         from lifelong_rl.envs.tasks import TASKS
         from lifelong_rl.runs.sequence import load_sequence
         from lifelong_rl.storage.versions import installed
@@ -78,14 +133,12 @@ class Frames(Command):
             raise UnknownNameError("policy", self.policy, (*POLICIES, MIXED), see="")
         policies = list(POLICIES) if self.policy == MIXED else [self.policy]
         tasks = list(dict.fromkeys(load_sequence(self.sequence).tasks))
-        try:
-            Pixels(self.cameras, self.size)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        cameras = self.cameras or FRONT
+        self._check_pixels(cameras)
         for task in tasks:
             if task not in TASKS:
                 raise UserError(f"the task '{task}' of '{self.sequence}' has no cameras")
-            for camera in self.cameras:
+            for camera in cameras:
                 if camera not in TASKS[task].cameras:
                     raise UnknownNameError("camera", camera, TASKS[task].cameras, see="")
             if policies != ["random"]:
@@ -100,16 +153,18 @@ class Frames(Command):
             )
         return {
             "tasks": tasks,
-            "task_versions": [TASKS[task].version for task in tasks],
+            "task_versions": [TASKS[task].revision() for task in tasks],
             "policies": policies,
             "count": self.count,
-            "cameras": list(self.cameras),
+            "cameras": list(cameras),
             "size": self.size,
             "seed": self.seed,
             "mujoco": installed("mujoco"),
         }
 
     def _path(self) -> Path:
+        if self.out is None and self.recordings is not None:
+            return FOLDER / (self.recordings.resolve().name + ENDING)
         if self.out is None:
             name = f"{self.sequence}-{self.policy}-{self.count}-seed{self.seed}"
             return FOLDER / (name.replace(",", "+") + ENDING)
@@ -154,7 +209,7 @@ class Frames(Command):
                 tasks,
                 policies,
                 count=self.count,
-                cameras=self.cameras,
+                cameras=request["cameras"],
                 size=self.size,
                 seed=self.seed,
                 num_threads=self.num_threads,
@@ -171,3 +226,7 @@ class Frames(Command):
         except RenderingError as error:
             raise UserError(str(error)) from error
         return join(parts, {**request, "versions": versions()})
+
+
+def _tell_skipped(line: str) -> None:
+    print(f"skipped {line}", flush=True)

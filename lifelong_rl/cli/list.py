@@ -42,7 +42,8 @@ class List(Command):
                 load_plugins([module])
             except Exception as error:
                 broken.append((module, f"broken: {error}"))
-        if self.name is not None and self.name.startswith(settings.PREFIX):
+        is_settings = self.name in settings.names()
+        if self.name is not None and (is_settings or self.name.startswith(settings.PREFIX)):
             print(settings.read(self.name), end="")
         elif self.name is None or self.name in (*TABLES, "settings"):
             for kind in TABLES:
@@ -106,6 +107,7 @@ def _print_manuals(name: str, broken: Sequence[tuple[str, str]]) -> None:
         known = {
             *TABLES,
             "settings",
+            *settings.names(),
             *(each for table in TABLES.values() for each in table.names()),
         }
         raise UnknownNameError("name", name, known, see="lifelong-rl list")

@@ -17,8 +17,18 @@ HEADER = (
     *("NN hand cm", "NN object cm", "NN joints rad", "NN task"),
     *("alignment", "uniformity", "rank"),
 )
+HEADER_OF_RECORDINGS = (
+    *("features", "progress R²", "error", "NN progress"),
+    *("alignment", "uniformity", "rank"),
+)
 DIGITS = {"hand": 1, "object": 1, "joints": 2}
 """Of the labels' errors."""
+PROGRESS = "progress"
+DIGITS_OF_RECORDINGS = {PROGRESS: 2}
+UNLABELLED = (
+    "these frames are recordings without labels: hand, object and joints cannot be probed; "
+    "progress is the share of the episode that has gone by"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +36,8 @@ class Probe(Command):
     """Tell what an encoder is worth: what can be read off its features, and what it finds alike.
 
     Probes are ridge regressions, fitted, chosen and judged on different episodes; NN is the error
-    of the nearest neighbour in another episode.
+    of the nearest neighbour in another episode. Of recordings, which have no labels, it is told how
+    far their episode has got.
 
     Attributes:
         encoder: File of an encoder, or the folder that pretrain has written.
@@ -77,7 +88,12 @@ class Probe(Command):
             device=device,
         )
         print(f"{path}: {made['config']['objective']}, {made['steps']} steps")
-        print(format_table(HEADER, [row(name, result) for name, result in results.items()]))
+        unlabelled = PROGRESS in frames.labels
+        header = HEADER_OF_RECORDINGS if unlabelled else HEADER
+        digits = DIGITS_OF_RECORDINGS if unlabelled else DIGITS
+        print(format_table(header, [row(*result, digits) for result in results.items()]))
+        if unlabelled:
+            print(UNLABELLED)
         same = sha256 == made["frames"]["sha256"]
         if not same:
             print("these are not the frames that it was pretrained on")
@@ -99,16 +115,23 @@ class Probe(Command):
         return 0
 
 
-def row(name: str, result: Mapping[str, Any]) -> list[str]:
-    """The cells of one line of the table, see `HEADER`."""
+def row(name: str, result: Mapping[str, Any], digits: Mapping[str, int]) -> list[str]:
+    """The cells of one line of the table.
+
+    Args:
+        name: Of the features.
+        result: See `lifelong_rl.vision.probe.probe_module`.
+        digits: Of the error of each label, in the order of the header.
+    """
     probe, retrieval = result["probe"], result.get("retrieval", {})
     cells = [name]
-    for label, digits in DIGITS.items():
+    for label, places in digits.items():
         found = probe.get(label, {})
-        cells += [_cell(found.get("r2"), 2), _cell(found.get("error"), digits)]
-    for label, digits in DIGITS.items():
-        cells.append(_cell(retrieval.get(label, {}).get("error"), digits))
-    cells.append(_cell(retrieval.get("task"), 2))
+        cells += [_cell(found.get("r2"), 2), _cell(found.get("error"), places)]
+    for label, places in digits.items():
+        cells.append(_cell(retrieval.get(label, {}).get("error"), places))
+    if PROGRESS not in digits:  # recordings are of one task
+        cells.append(_cell(retrieval.get("task"), 2))
     return (
         cells
         + [_cell(result.get(key), 2) for key in ("alignment", "uniformity")]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from lifelong_rl.cli.summary import print_summary
 from lifelong_rl.runs.loop import SequenceLoop, run_to_end
 from lifelong_rl.runs.reporters import Reporter
-from lifelong_rl.runs.sequence import task_labels
-from lifelong_rl.text import format_seconds
+from lifelong_rl.runs.sequence import measures_of
+from lifelong_rl.text import format_score, format_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -47,13 +47,17 @@ class LineReporter(QuietReporter):
     def begin(self, setup: Setup, path: Path, tasks_done: int) -> None:
         """Say what is run and where."""
         config = setup.config
-        self._labels = task_labels(setup.sequence.tasks)
-        self._steps_per_task = setup.steps_per_task
-        self._steps_before = tasks_done * setup.steps_per_task
+        self._tasks, self._labels = setup.labels, setup.phase_labels
+        self._starts, self._steps = setup.starts, setup.phase_steps
+        self._phases = setup.phases
+        self._measures = measures_of(setup.sequence)
+        self._steps_before = self._starts[tasks_done]
         self._started = perf_counter()
+        alike = len(set(self._steps)) == 1
+        budget = f"of {self._steps[0]} steps" if alike else f"of {sum(self._steps)} steps in all"
         self.write(
-            f"{config.sequence} with {config.agent} and {config.method}, seed {config.seed}: "
-            f"{len(self._labels)} tasks of {setup.steps_per_task} steps, in {path}"
+            f"{config.sequence_name} with {config.agent} and {config.method}, seed {config.seed}: "
+            f"{len(self._labels)} tasks {budget}, in {path}"
         )
         if tasks_done:
             self.write(f"going on after {tasks_done} of {len(self._labels)} tasks")
@@ -62,7 +66,7 @@ class LineReporter(QuietReporter):
         """Say where."""
         self._steps_before += steps
         self.write(
-            f"going on at step {steps} of {self._steps_per_task} of task {task_id + 1} "
+            f"going on at step {steps} of {self._steps[task_id]} of task {task_id + 1} "
             f"'{self._labels[task_id]}'"
         )
 
@@ -75,15 +79,15 @@ class LineReporter(QuietReporter):
         left = format_seconds(self.seconds_left(task_id, steps))
         self.write(
             f"[{task_id + 1}/{len(self._labels)} {self._labels[task_id]}] "
-            f"step {steps}/{self._steps_per_task}  success {success:.2f}  "
+            f"step {steps}/{self._steps[task_id]}  {self._measure} {format_score(success)}  "
             f"{steps_per_second:.0f} steps/s  {left} left"
         )
 
     def row(self, tasks_done: int, success: list[float]) -> None:
         """Write the success of all tasks."""
         when = f"after {self._labels[tasks_done - 1]}" if tasks_done else "before training"
-        values = "  ".join(f"{n} {v:.2f}" for n, v in zip(self._labels, success, strict=True))
-        self.write(f"{when}: {values}")
+        values = zip(self._tasks, success, strict=True)
+        self.write(f"{when}: {'  '.join(f'{name} {format_score(v)}' for name, v in values)}")
 
     def write(self, line: str) -> None:
         """Write one line at once, so that it is seen through a pipe too."""
@@ -91,10 +95,14 @@ class LineReporter(QuietReporter):
 
     def seconds_left(self, task_id: int, steps: int) -> float:
         """Time to the end at the average speed so far."""
-        position = task_id * self._steps_per_task + steps
+        position = self._starts[task_id] + steps
         done = max(position - self._steps_before, 1)
-        total = len(self._labels) * self._steps_per_task
-        return (perf_counter() - self._started) / done * (total - position)
+        return (perf_counter() - self._started) / done * (self._starts[-1] - position)
+
+    @property
+    def _measure(self) -> str:
+        """What is measured on the tasks, in a word."""
+        return self._measures[0] if len(set(self._measures)) == 1 else "score"
 
 
 class BarReporter(LineReporter):
@@ -111,17 +119,17 @@ class BarReporter(LineReporter):
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%  success {task.fields[success]}"),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[measure]} {task.fields[success]}"),
             TextColumn("{task.fields[speed]} steps/s  {task.fields[left]} left"),
             expand=True,
             transient=True,
         )
         super().begin(setup, path, tasks_done)
-        total = len(self._labels) * self._steps_per_task
         self._row: TaskID = self._bar.add_task(
             "evaluating",
-            total=total,
+            total=self._starts[-1],
             completed=self._steps_before,
+            measure=self._measure,
             success="-",
             speed="-",
             left="-",
@@ -132,7 +140,7 @@ class BarReporter(LineReporter):
     def step(self, task_id: int, steps: int) -> None:
         """Move the bar, a few times a second."""
         assert self._bar is not None
-        now, position = perf_counter(), task_id * self._steps_per_task + steps
+        now, position = perf_counter(), self._starts[task_id] + steps
         then, before = self._shown
         if now - then < self.REFRESH_SECONDS:
             return
@@ -148,18 +156,19 @@ class BarReporter(LineReporter):
     def evaluated(self, task_id: int, steps: int, success: float, steps_per_second: float) -> None:
         """Show the success."""
         assert self._bar is not None
-        self._bar.update(self._row, success=f"{success:.2f}", refresh=True)
+        self._bar.update(self._row, success=format_score(success), refresh=True)
 
     def row(self, tasks_done: int, success: list[float]) -> None:
-        """Write the success of all tasks, and show that of the task which begins."""
+        """Write the success of all tasks, and show that of what is learned next."""
         assert self._bar is not None
         super().row(tasks_done, success)
-        if tasks_done < len(success):
+        if tasks_done < len(self._labels):
+            tasks = self._phases[tasks_done].tasks
             self._bar.update(
                 self._row,
                 description=f"{tasks_done + 1}/{len(self._labels)} {self._labels[tasks_done]}",
-                completed=tasks_done * self._steps_per_task,
-                success=f"{success[tasks_done]:.2f}",
+                completed=self._starts[tasks_done],
+                success=format_score(sum(success[j] for j in tasks) / len(tasks)),
                 refresh=True,
             )
 

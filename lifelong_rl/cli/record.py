@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,16 +23,20 @@ from lifelong_rl.errors import UnknownNameError, UserError
 from lifelong_rl.options import Count, Seed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lifelong_rl.envs.batch_env import BatchEnv
-    from lifelong_rl.envs.filming import Cameras, Rollout
+    from lifelong_rl.envs.filming import Cameras, Rollout, VecRollout
     from lifelong_rl.storage.clip import Picture
 
-    MakeRollout = Callable[[int], Rollout]
+    MakeRollout = Callable[[int], Rollout | VecRollout]
     """From a seed to who acts where."""
 
 ALL = "all"
 LEAST_SIZE = 32
 """Of a picture, in pixels."""
+FRAMES_PER_SECOND = 25
+"""Of a clip of a task that takes its pictures itself, one picture a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,8 @@ class Record(Command):
         overwrite: Replace clips that are there.
         device: What the run's agent computes on: auto, cpu, cuda, cuda:N or mps; by default on the
             run's own.
-        plugin: Module to import first; those that the run names must be named here too.
+        plugin: Module to import first, such as one that registers an expert; those that the run
+            names must be named here too.
     """
 
     expert: bool = False
@@ -77,6 +83,8 @@ class Record(Command):
 
     def __call__(self) -> int:
         """Film, and print a line for each clip."""
+        from lifelong_rl.registry import load_plugins
+
         if self.expert == (self.run_dir is not None):
             raise UserError("say whom to film: either --expert or --run-dir DIR")
         if self.expert and self.checkpoint is not None:
@@ -85,6 +93,7 @@ class Record(Command):
             raise UserError("--device goes with --run-dir")
         ending = self._ending()
         if self.run_dir is None:
+            load_plugins(self.plugin)
             rollouts, step = experts(), 0
         else:
             rollouts, step = learned(self.run_dir, self.checkpoint, self.plugin, self.device)
@@ -138,20 +147,34 @@ class Record(Command):
                 )
         return paths
 
-    def _film(self, name: str, path: Path, rollout: Rollout) -> Picture:
+    def _film(self, name: str, path: Path, rollout: Rollout | VecRollout) -> Picture:
         """Write one clip, and return pictures of its first episode side by side."""
-        from lifelong_rl.envs.filming import film_episodes
+        from lifelong_rl.envs.filming import Rollout, film_episodes, film_vec_env
         from lifelong_rl.storage.clip import side_by_side, write_clip
 
         started = perf_counter()
-        episodes = film_episodes(name, rollout, self._open_cameras(rollout.env), self.episodes)
-        write_clip(path, [episode.pictures for episode in episodes], rollout.env.task.control_hz)
+        if isinstance(rollout, Rollout):
+            cameras = self._open_cameras(rollout.env)
+            episodes = film_episodes(name, rollout, cameras, self.episodes)
+            hertz = rollout.env.task.control_hz
+        else:
+            self._refuse_cameras(name)
+            hertz = FRAMES_PER_SECOND
+            episodes = film_vec_env(name, rollout, self.episodes)
+        write_clip(path, [episode.pictures for episode in episodes], hertz)
         solved = sum(episode.solved for episode in episodes)
         print(
             f"{name}  solved {solved} of {self.episodes}  {path}  {perf_counter() - started:.1f} s",
             flush=True,
         )
         return side_by_side(episodes[0].pictures)
+
+    def _refuse_cameras(self, name: str) -> None:
+        for option in ("camera", "width", "height", "quality"):
+            if getattr(self, option) != getattr(type(self), option):
+                raise UserError(
+                    f"the task '{name}' takes its pictures itself; leave out --{option}"
+                )
 
     def _open_cameras(self, env: BatchEnv) -> Cameras:
         from lifelong_rl.envs.filming import Cameras
@@ -198,7 +221,7 @@ def learned(
     Raises:
         UserError: There is no such run or checkpoint, or its tasks cannot be seen.
     """
-    from lifelong_rl.envs.filming import Rollout
+    from lifelong_rl.envs.filming import Rollout, VecRollout
     from lifelong_rl.runs.restore import load_agent, prepare_on
     from lifelong_rl.runs.run_folder import RunFolder
     from lifelong_rl.runs.sequence import task_labels
@@ -208,13 +231,25 @@ def learned(
     agent, tasks_done = load_agent(setup, folder, checkpoint)
     make_env: Any = partial(setup.sequence.make_env, **setup.env_options)
 
-    def make_rollout(task_id: int, seed: int) -> Rollout:
+    def make_rollout(task_id: int, seed: int) -> Rollout | VecRollout:
         vec_env = make_env(task_id, num_envs=1, num_threads=1, seed=seed)
         if not hasattr(vec_env, "batch_env"):
-            raise UserError(f"the tasks of the sequence '{setup.sequence.name}' cannot be filmed")
-        vec_env.batch_env.seed(seed)
-        return Rollout(vec_env.batch_env, vec_env.observer, agent.act)
+            vec_env.close()
+            if "render_mode" not in signature(setup.sequence.make_env).parameters:
+                raise UserError(
+                    f"the tasks of the sequence '{setup.sequence.name}' cannot be filmed"
+                )
+            shown = make_env(task_id, num_envs=1, num_threads=1, seed=seed, render_mode="rgb_array")
+            return VecRollout(shown, agent.act)
+        batch_env = vec_env.batch_env
+        batch_env.seed(seed)
+
+        def act(shown: Any) -> np.ndarray:
+            own: np.ndarray = agent.act(shown)[:, : batch_env.task.action_dim]
+            return own  # other tasks of the sequence may take more numbers
+
+        return Rollout(batch_env, vec_env.observer, act)
 
     labels = task_labels(setup.sequence.tasks)
-    steps = tasks_done * setup.steps_per_task
+    steps = setup.starts[tasks_done]
     return {label: partial(make_rollout, task_id) for task_id, label in enumerate(labels)}, steps

@@ -29,7 +29,7 @@ class Run(RunConfig, Command):
         run_dir: New folder of the run; by default
             runs/SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
         config: YAML file of options, such as the config.yaml of a run, or settings that come with
-            the package (see `lifelong-rl list settings`), such as best/ewc-sac; the command line
+            the package (see `lifelong-rl list settings`), such as continual-world; the command line
             goes before it. Plug-ins that it names must be named on the command line too.
         quiet: Print only the summary at the end.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifelong_rl.metrics.matrix import LEARNED, count_learned, retention_per_task
+from lifelong_rl.metrics.matrix import LEARNED, count_kept, count_learned
+from lifelong_rl.metrics.matrix import learned as right_after_learning
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.text import format_seconds, format_success, quote
 
@@ -30,20 +31,26 @@ def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) ->
     """
     path = folder.path
     metrics, cost, matrix = results["metrics"], results["cost"], results["performance_matrix"]
-    count, learned = len(results["tasks"]), count_learned(matrix)
+    phases = [phase["tasks"] for phase in results["phases"]] if "phases" in results else None
+    measures = results.get("measures", ["success"])
+    bounded = "return" not in measures
+    count = len(results["tasks"])
+    learned = count_learned(matrix, phases) if bounded else count
     if quiet:
         told = f"learned {learned} of {count} tasks  " if learned < count else ""
         shown = "  ".join(f"{name} {_number(metrics[name])}" for name in SHOWN[:3])
         print(f"{path}: {told}{shown}  {format_seconds(cost['seconds'])}")
         return
     print()
-    print(format_success(results["tasks"], matrix))
+    measure = " or ".join(dict.fromkeys(measures))
+    right_after = right_after_learning(matrix, phases).tolist()
+    print(format_success(results["tasks"], matrix, right_after, measure))
     print()
     names, words = list(SHOWN), {}
     if learned < count:  # what was forgotten of the others tells little
         names.sort(key=lambda name: name != "learned_performance")
         words["learned_performance"] = f"{learned} of {count} tasks learned to {LEARNED} or more"
-        kept = sum(value is not None for value in retention_per_task(matrix)[:-1])
+        kept = count_kept(matrix, phases)
         words["retention"] = f"of the {kept} earlier tasks with any success"
     for name in names:
         told = f"  {words[name]}" if name in words else ""
@@ -62,4 +69,6 @@ def print_summary(results: dict[str, Any], folder: RunFolder, *, quiet: bool) ->
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"

@@ -138,7 +138,7 @@ def _counts(loop: SweepLoop) -> Table:
     kinds: dict[str, list[Entry]] = {}
     for entry in loop.entries:
         config = entry.cell.setup.config
-        kinds.setdefault(f"{config.sequence} {config.agent}", []).append(entry)
+        kinds.setdefault(f"{config.sequence_name} {config.agent}", []).append(entry)
     for kind, among in kinds.items():
         table.add_row(kind, *_count(among, states))
     if len(kinds) > 1:
@@ -188,7 +188,7 @@ def explain_states(loop: SweepLoop) -> str:
         lines.append(f"failed: {entry.cell.name}: {entry.message}{more}\n")
     for entry in loop.entries_in("left out"):
         config = entry.cell.setup.config
-        pair = f"{config.method} with {config.agent} on {config.sequence}"
+        pair = f"{config.method} with {config.agent} on {config.sequence_name}"
         lines.append(f"left out: {pair} is unsupported: {entry.message}\n")
     return "".join(dict.fromkeys(lines))
 

@@ -161,7 +161,7 @@ class Tune(Command):
         finished = sum(trial.state == "finished" for trial in tuner.trials)
         pruned = sum(trial.state == "pruned" for trial in tuner.trials)
         return [
-            f"{tuning.method} with {tuning.agent}, tuned on {config.sequence}",
+            f"{tuning.method} with {tuning.agent}, tuned on {config.sequence_name}",
             "",
             f"{FOUND_BY} {self._command()}",
             f"{len(tuner.trials)} trials ({finished} finished, {pruned} pruned) of "

@@ -56,6 +56,7 @@ class DEN(ContinualMethod):
 
     needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
     rehearses = True
+    learns_several = False
 
     @dataclass(frozen=True, kw_only=True)
     class Options(ContinualMethod.Options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class Preserving(ContinualMethod):
     component). The optimizer's moments are cleared at each switch, because they would move what
     has no gradient.
     """
+
+    learns_several: ClassVar[bool] = False
 
     def __init__(self, options: ContinualMethod.Options | None = None, /, **given: Any) -> None:
         super().__init__(options, **given)

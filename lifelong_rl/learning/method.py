@@ -56,6 +56,10 @@ class ContinualMethod:
         needs: What an agent has to offer it: see `lifelong_rl.compatibility`.
         interleaves: Whether all tasks are to be learned at once, in every phase of the sequence.
         rehearses: Whether it calls the learner's `rehearse`.
+        needs_boundaries: Whether it has to be told where one task ends and the next begins; one
+            that is not cannot protect anything in a stream that announces nothing.
+        learns_several: Whether it can learn several tasks in one phase; not where it chooses, when
+            a task begins, the part of the networks that learns it.
         options: Of this method.
         made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
             was made otherwise. Files of agents hold these.
@@ -82,6 +86,9 @@ class ContinualMethod:
     needs: ClassVar[tuple[Trait, ...]] = ()
     interleaves: ClassVar[bool] = False
     rehearses: ClassVar[bool] = False
+    needs_boundaries: ClassVar[bool] = True
+
+    learns_several: ClassVar[bool] = True
     options: Options
     made_as: tuple[str, dict[str, Any]] | None = None
 

@@ -183,7 +183,11 @@ class Experience(Protocol):
 
 
 class Agent(Learner, Protocol):
-    """A learner that the sequence loop can run from the first task to the last."""
+    """A learner that the sequence loop can run from the first task to the last.
+
+    It may also have `check_steps(steps)`, which raises UserError where a task of so many steps is
+    too short to learn anything in; all tasks are checked before the first begins.
+    """
 
     def begin_task(self, task_id: int, env: Any) -> None:
         """Prepare for a task: resets, the method's `begin_task`, the new environment."""

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lifelong_rl.metrics.matrix import Curve, Matrix
+from lifelong_rl.metrics.matrix import Curve, Matrix, Phases
 
 
 def success_over_sequence(
-    matrix: Matrix, curves: Sequence[Curve], steps_per_task: int
+    matrix: Matrix,
+    curves: Sequence[Curve],
+    starts: Sequence[float],
+    phases: Phases | None = None,
 ) -> list[Curve]:
     """Success on each task before, while and after it is learned, by step of the sequence.
 
     Args:
         matrix: The rows of the performance matrix so far: before training, and after each of the
-            tasks that were learned.
-        curves: Success on each of these tasks over its own steps.
-        steps_per_task: How long each was learned.
+            phases that were learned.
+        curves: The success curve of each of these phases over its own steps.
+        starts: Steps of the sequence at which the phases begin, and at which the last one ends.
+        phases: The columns that each phase learns; by default one after another.
 
     Returns:
-        A curve for each column of the matrix. That of a task not yet begun has a point for each
-        row; the others have those of their own curve in place of the two rows at its ends.
+        A curve for each column of the matrix. It has a point for each row, and those of the curve
+        of a phase that learns this task alone in place of the two rows at its ends.
     """
     found = []
     for j in range(len(matrix[0])):
-        points = [(float(i * steps_per_task), float(row[j])) for i, row in enumerate(matrix)]
-        if j < len(curves):
-            own = zip(curves[j].steps, curves[j].success, strict=True)
-            points[j : j + 2] = [
-                (float(j * steps_per_task + step), success) for step, success in own
-            ]
+        points = [(float(starts[0]), float(matrix[0][j]))]
+        for phase, row in enumerate(matrix[1:]):
+            alone = phase == j if phases is None else list(phases[phase]) == [j]
+            if alone and phase < len(curves):
+                own = zip(curves[phase].steps, curves[phase].success, strict=True)
+                points[-1:] = [(float(starts[phase] + step), success) for step, success in own]
+            else:
+                points.append((float(starts[phase + 1]), float(row[j])))
         found.append(Curve(*zip(*points, strict=True)))
     return found

@@ -107,3 +107,17 @@ def one_task(task: Tensor | None, num_tasks: int) -> int | None:
             return None
         index = int(task[0])
     return index if 0 <= index < num_tasks else None
+
+
+def of_task(values: Tensor, task: Tensor | None) -> Tensor:
+    """What belongs to each row's task.
+
+    Args:
+        values: Of each task, (num_tasks, ...).
+        task: As for `one_task`.
+
+    Returns:
+        (n, ...), or (1, ...) where all rows are known to be of one task.
+    """
+    index = one_task(task, values.shape[0])
+    return values[task] if index is None else values[index : index + 1]

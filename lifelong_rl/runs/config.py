@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,9 @@ from lifelong_rl.options import (
     check_options,
     plain,
 )
+from lifelong_rl.runs.sequence_name import content_of, name_of
 from lifelong_rl.storage.yaml_file import parse_yaml, read_yaml
+from lifelong_rl.text import shorten
 
 MAY_CHANGE = ("num_threads", "diagnostics", "checkpoint_minutes", "track", "device")
 """Fields that a run may go on with other values of. All but the last change how fast it is, what it
@@ -40,6 +44,8 @@ LISTS = ("cameras", "encoder", "track", "plugin")
 """Fields of which a file may give one without making it a list."""
 FORMER = ("finetune",)
 """Fields that files of earlier versions may have; `check_fields` reads them."""
+LONGEST_NAME = 120
+"""Bytes of a sequence's name in the name of a folder."""
 MOST_TOLD = 5
 """Differences of two runs that are told."""
 Tracker = Literal["tensorboard", "wandb"]
@@ -157,9 +163,21 @@ class RunConfig:
         return self.observation == "pixels"
 
     @property
+    def sequence_name(self) -> str:
+        """What to call the sequence."""
+        return name_of(self.sequence)
+
+    @property
     def folder_name(self) -> str:
-        """What the folder of this run is called: SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN."""
-        sequence = self.sequence.replace(",", "+")
+        """What the folder of this run is called: SEQUENCE[-orderM]-AGENT[-pixels]-METHOD-seedN.
+
+        The end of a long name of a sequence is replaced by a digest, as file systems limit names.
+        """
+        sequence = re.sub(r"[:/\\]", "-", self.sequence_name.replace(",", "+"))
+        told = sequence.encode()
+        if len(told) > LONGEST_NAME:
+            kept = told[: LONGEST_NAME - 9].decode(errors="ignore")
+            sequence = f"{kept}-{hashlib.sha256(told).hexdigest()[:8]}"
         if self.order is not None:
             sequence += f"-order{self.order}"
         agent = f"{self.agent}-pixels" if self.observes_pixels else self.agent
@@ -171,9 +189,12 @@ class RunConfig:
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """The fields of a run by name, and the options of agent and method one by one."""
+    """The fields of a run by name, and the options of agent and method one by one.
+
+    Of a stream, what it sets, one by one.
+    """
     flat: dict[str, Any] = {}
-    for name, value in config.as_dict().items():
+    for name, value in {**config.as_dict(), "sequence": content_of(config.sequence)}.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{option}": entry for option, entry in value.items()}
         else:
@@ -197,7 +218,7 @@ def tell_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str |
         kind = name.partition("_options.")[0]
         if kind != name and there.get(kind) != here.get(kind):
             continue
-        told.append(f"{name} {there.get(name)!r}, not {here.get(name)!r}")
+        told.append(f"{name} {shorten(there.get(name))}, not {shorten(here.get(name))}")
     if len(told) > MOST_TOLD:
         told[MOST_TOLD - 1 :] = [f"and {len(told) - MOST_TOLD + 1} more"]
     return "; ".join(told) or None

@@ -54,9 +54,40 @@ def check_sequence(sequence: Any, name: str) -> None:
         raise ContractError(
             owner, f"versions() is {versions!r}, not the version of each task as a text"
         )
+    measures = getattr(sequence, "measures", None)
+    if measures is not None and (
+        len(measures) != len(tasks) or not set(measures) <= {"success", "score", "return"}
+    ):
+        raise ContractError(
+            owner, f"measures is {measures!r}, not 'success', 'score' or 'return' for each task"
+        )
     steps = getattr(sequence, "steps_per_task", 1)
-    if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
+    if not _is_count(steps):
         raise ContractError(owner, f"steps_per_task is {steps!r}, not a number of steps")
+    if getattr(sequence, "phases", None) is not None:
+        _check_phases(sequence, owner)
+
+
+def _check_phases(sequence: Any, owner: str) -> None:
+    _require(sequence, ("heads", "num_heads", "make_phase_env"), owner, "a Sequence with phases")
+    count, learned = len(sequence.tasks), set()
+    for number, phase in enumerate(sequence.phases, 1):
+        part = f"phase {number} of {owner}"
+        _require(phase, ("tasks", "steps", "announced"), part, "a Phase")
+        tasks, steps = tuple(phase.tasks), phase.steps
+        if not tasks or not set(tasks) <= set(range(count)) or len(set(tasks)) < len(tasks):
+            raise ContractError(part, f"tasks is {tasks!r}, not positions of its {count} tasks")
+        if steps is not None and not _is_count(steps):
+            raise ContractError(part, f"steps is {steps!r}, not a number of steps")
+        learned |= set(tasks)
+    missing = [task for k, task in enumerate(sequence.tasks) if k not in learned]
+    if missing:
+        raise ContractError(owner, f"no phase learns {', '.join(missing)}")
+    heads, num_heads = tuple(sequence.heads), sequence.num_heads
+    if len(heads) != count or not set(heads) <= set(range(num_heads)):
+        raise ContractError(
+            owner, f"heads is {heads!r}, not one of {num_heads!r} heads for each of {count} tasks"
+        )
 
 
 def check_agent(agent: Any, owner: str, method: str | None) -> None:
@@ -208,21 +239,34 @@ class EnvContract:
             )
         return observations, rewards, dones, infos
 
-    def read_success(self, info: Any) -> bool:
-        """Whether the episode succeeded that has just ended.
+    def read_score(self, info: Any, measure: str = "success") -> float:
+        """What is measured of the episode that has just ended.
+
+        Args:
+            info: Of its last step.
+            measure: "success", "score" or "return".
 
         Raises:
-            ContractError: Its info does not tell.
+            ContractError: The info does not tell.
         """
         episode = info.get("episode") if isinstance(info, Mapping) else None
-        success = episode.get("success") if isinstance(episode, Mapping) else None
-        if not isinstance(success, (Real, np.bool_)) or success not in (0, 1):
+        name = "success" if measure == "success" else "score"
+        found = episode.get(name) if isinstance(episode, Mapping) else None
+        value = float(found) if isinstance(found, (Real, np.bool_)) else float("nan")
+        if name == "success" and value not in (0, 1):
             raise ContractError(
                 self._owner,
                 "an episode ends with info['episode'] = {'r': return, 'l': length, 'success': "
                 f"whether it succeeded at any step, a bool}}, not {episode!r}",
             )
-        return bool(success)
+        if not np.isfinite(value) or (measure == "score" and not 0 <= value <= 1):
+            within = " in [0, 1]" if measure == "score" else ""
+            raise ContractError(
+                self._owner,
+                "an episode ends with info['episode'] = {'r': return, 'l': length, 'score': a "
+                f"number{within}}}, not {episode!r}",
+            )
+        return value
 
     def check_actions(self, actions: Any, agent: str) -> None:
         """Check what an agent's `act` returned.
@@ -281,6 +325,10 @@ def _leaves(space: Any) -> Iterator[tuple[str, tuple[tuple[int, ...], Any]]]:
 
 def _is_array(value: Any, shape: tuple[int, ...]) -> bool:
     return isinstance(value, np.ndarray) and value.shape == shape
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _is_text(value: object) -> bool:

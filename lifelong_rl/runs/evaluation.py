@@ -12,7 +12,14 @@ import numpy as np
 from lifelong_rl.errors import ContractError, NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED, preserved_generators
 from lifelong_rl.runs.contract import EnvContract
-from lifelong_rl.runs.sequence import Sequence, VecEnvLike, name_environments
+from lifelong_rl.runs.sequence import (
+    Sequence,
+    VecEnvLike,
+    head_of,
+    measures_of,
+    name_environments,
+    num_heads,
+)
 
 MOST_ENVS = 100
 """Environments of a task that are built at once; more episodes are run one after the other."""
@@ -26,19 +33,20 @@ class Evaluation:
     """Episodes of one task.
 
     Attributes:
-        successes: Whether each episode succeeded at any step, (episodes,) of bool.
+        scores: Whether each episode succeeded at any step, of bool; where the task has no success,
+            the score of each, (episodes,).
         returns: Sum of rewards of each episode, (episodes,).
         num_diverged: Episodes that ended because the simulation became unstable.
     """
 
-    successes: np.ndarray
+    scores: np.ndarray
     returns: np.ndarray
     num_diverged: int
 
     @property
-    def success(self) -> float:
-        """Fraction of episodes that succeeded, in [0, 1]."""
-        return float(self.successes.mean())
+    def score(self) -> float:
+        """Fraction of episodes that succeeded, in [0, 1]; or mean score."""
+        return float(self.scores.mean())
 
     @property
     def mean_return(self) -> float:
@@ -55,6 +63,7 @@ def evaluate(
     name: str = "environment",
     agent: str = "the agent",
     task: tuple[int, int] | None = None,
+    measure: str = "success",
 ) -> Evaluation:
     """Run episodes in the environments of `env`, always the same ones.
 
@@ -71,12 +80,13 @@ def evaluate(
         agent: What to call the agent in an error.
         task: Number of their task and of all tasks, which their observations end with as a one-hot;
             None for environments that may show any.
+        measure: What is measured, see `lifelong_rl.runs.sequence.Sequence`.
 
     Raises:
         NonFiniteError: An action or a reward is NaN or infinite.
         ContractError: The environments or the policy return something else than they have to.
     """
-    successes = np.zeros(num_episodes, dtype=bool)
+    scores = np.zeros(num_episodes)
     returns = np.zeros(num_episodes)
     episodes = np.arange(env.num_envs)
     running = np.ones(env.num_envs, dtype=bool)
@@ -94,17 +104,20 @@ def evaluate(
                 raise NonFiniteError("reward", name, float(rewards[row]))
             returns[episodes[running]] += rewards[running]
             for row in np.flatnonzero(running & dones):
-                successes[episodes[row]] = contract.read_success(infos[row])
+                scores[episodes[row]] = contract.read_score(infos[row], measure)
                 num_diverged += bool(infos[row].get("diverged", False))
                 episodes[row] += env.num_envs
                 running[row] = episodes[row] < num_episodes
-    return Evaluation(successes, returns, num_diverged)
+    if measure == "success":
+        scores = scores.astype(bool)
+    return Evaluation(scores, returns, num_diverged)
 
 
 class Evaluator:
     """Evaluates policies on every task of a sequence, with environments built only once.
 
-    There are as many environments of a task as episodes, up to `MOST_ENVS`.
+    There are as many environments of a task as episodes, up to `MOST_ENVS` or what the sequence
+    allows.
 
     Args:
         sequence: The tasks.
@@ -125,8 +138,9 @@ class Evaluator:
     ) -> None:
         self._make_env: Any = partial(sequence.make_env, **(env_options or {}))
         self._sequence = sequence
+        self._measures = measures_of(sequence)
         self._num_episodes = num_episodes
-        self._num_envs = min(num_episodes, MOST_ENVS)
+        self._num_envs = min(num_episodes, MOST_ENVS, getattr(sequence, "most_envs", MOST_ENVS))
         self._num_threads = min(num_threads, self._num_envs)
         self._agent = agent
         self._envs: dict[int, tuple[VecEnvLike, EnvContract]] = {}
@@ -149,7 +163,8 @@ class Evaluator:
             num_episodes=self._num_episodes,
             name=f"evaluation of {self._sequence.tasks[task_id]}",
             agent=self._agent,
-            task=(task_id, self._sequence.num_tasks),
+            task=(head_of(self._sequence, task_id), num_heads(self._sequence)),
+            measure=self._measures[task_id],
         )
 
     def _make(self, task_id: int) -> tuple[VecEnvLike, EnvContract]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from lifelong_rl.errors import ContractError, NonFiniteError, UserError, no_exit
@@ -27,10 +29,15 @@ from lifelong_rl.runs.endings import (
 )
 from lifelong_rl.runs.evaluation import Evaluation, Evaluator
 from lifelong_rl.runs.machine_memory import check_memory
-from lifelong_rl.runs.measurements import Measurements, describe_run, make_results
+from lifelong_rl.runs.measurements import Measurements, describe_run, make_results, one_scale
 from lifelong_rl.runs.reporters import Reporter, Together
 from lifelong_rl.runs.run_folder import CHECKPOINT, RunFolder
-from lifelong_rl.runs.sequence import VecEnvLike, name_environments, task_labels
+from lifelong_rl.runs.sequence import (
+    VecEnvLike,
+    head_of,
+    measures_of,
+    name_environments,
+)
 from lifelong_rl.runs.setup import Setup
 from lifelong_rl.runs.trackers import make_trackers
 from lifelong_rl.runs.update_cost import UpdateCost
@@ -64,26 +71,34 @@ class SequenceLoop:
         self._device = setup.device
         torch.set_num_threads(setup.config.threads)
         self._setup = setup
-        self._labels = task_labels(setup.sequence.tasks)
+        self._labels, self._phase_labels = setup.labels, setup.phase_labels
+        self._phases = setup.phases
         self._measured = Measurements() if state is None else Measurements(**state["record"])
         self._metrics_bytes = 0 if state is None else int(state["metrics_bytes"])
         self._diagnostics = Diagnostics() if setup.config.diagnostics else None
-        self._task_id = self._measured.tasks_done
+        self._phase = self._measured.phases_done
         self._of_task: dict[str, Any] | None = None if state is None else state.get("task")
-        self._task_step = 0 if self._of_task is None else self._of_task["step"]
+        self._phase_step = 0 if self._of_task is None else self._of_task["step"]
+        self._measures = measures_of(setup.sequence)
         self._clock = CheckpointClock(setup.config.checkpoint_minutes)
         self._obstacle: str | None = None
         self._learning, self._evaluating = _Stopwatch(), _Stopwatch()
         self._env: VecEnvLike | None = None
         self._memory: str | None = None
-        if self._task_id < setup.sequence.num_tasks:
-            self._env = setup.make_env(self._task_id)
+        if self._phase < len(self._phases):
+            self._env = setup.make_env(self._phase)
             at_its_end = state is not None and self._of_task is None
             self._agent, self._method = setup.build_agent(
                 self._env, state["agent"] if state is not None and at_its_end else None
             )
+            lengths = [setup.starts[b[-1] + 1] - setup.starts[b[0]] for b in setup.blocks]
+            for steps in sorted(set(lengths)) if hasattr(self._agent, "check_steps") else ():
+                cast(Any, self._agent).check_steps(steps)
             self._memory = check_memory(
-                self._agent, setup.agent_name, setup.steps_per_task, setup.sequence.num_tasks
+                self._agent,
+                setup.agent_name,
+                max(lengths),
+                len(lengths),
             )
             if self._diagnostics is not None and state is not None:
                 rows = setup.update_state(self._agent, state.get("diagnostics", {}))
@@ -144,9 +159,9 @@ class SequenceLoop:
                 folder.add_session(facts, device, notes)
                 for note in notes:
                     self._reporter.warn(note)
-                self._reporter.begin(self._setup, folder.path, self._measured.tasks_done)
+                self._reporter.begin(self._setup, folder.path, self._measured.phases_done)
                 if self._of_task is not None:
-                    self._reporter.resume(self._task_id, self._task_step)
+                    self._reporter.resume(self._phase, self._phase_step)
                 if self._memory is not None:
                     self._reporter.note(self._memory)
                 self._note_obstacle()
@@ -155,9 +170,9 @@ class SequenceLoop:
                     self._log.describe(describe_run(config))
                     self._evaluate_all()
                     self._save()
-                while self._task_id < sequence.num_tasks:
+                while self._phase < len(self._phases):
                     self._learn_task()
-            results = make_results(self._measured, config, sequence, self._setup.sight)
+            results = make_results(self._measured, self._setup)
             folder.write_results(results)
             folder.write_status("finished")
         except KeyboardInterrupt:
@@ -179,15 +194,20 @@ class SequenceLoop:
 
     @property
     def _global_step(self) -> int:
-        return self._task_id * self._setup.steps_per_task + self._task_step
+        return self._setup.starts[self._phase] + self._phase_step
+
+    @property
+    def _steps(self) -> int:
+        """Environment steps of the phase."""
+        return self._setup.phase_steps[self._phase]
 
     @property
     def _where(self) -> str:
-        task_id = min(self._task_id, len(self._labels) - 1)
-        return f"{self._name_task(task_id)} at step {self._task_step}"
+        phase = min(self._phase, len(self._phases) - 1)
+        return f"{self._name_phase(phase)} at step {self._phase_step}"
 
-    def _name_task(self, task_id: int) -> str:
-        return f"task {task_id + 1} of {len(self._labels)} '{self._labels[task_id]}'"
+    def _name_phase(self, phase: int) -> str:
+        return f"task {phase + 1} of {len(self._phases)} '{self._phase_labels[phase]}'"
 
     def tell_kept(self, folder: RunFolder) -> str:
         """What of the run in a folder its last checkpoint keeps."""
@@ -198,8 +218,8 @@ class SequenceLoop:
         done, step = int(last[1]), last[2]
         if not (done or step):
             return "kept is the evaluation before the first task"
-        end, task_id = (f"step {int(step)}", done) if step else ("the end", done - 1)
-        return f"kept up to {end} of {self._name_task(task_id)}"
+        end, phase = (f"step {int(step)}", done) if step else ("the end", done - 1)
+        return f"kept up to {end} of {self._name_phase(phase)}"
 
     @property
     def _last_checkpoint(self) -> str:
@@ -226,7 +246,7 @@ class SequenceLoop:
         setup = self._setup
         if not setup.config.checkpoint_minutes:
             return None
-        of_env = name_environments(setup.sequence, self._task_id)
+        of_env = name_environments(setup.sequence, self._phases[self._phase].tasks[0])
         names = setup.agent_name, f"the method '{setup.config.method}'", of_env
         return find_obstacle(self._agent, self._method, env, names)
 
@@ -237,7 +257,7 @@ class SequenceLoop:
     def _learn_task(self) -> None:
         env = self._env
         if env is None:
-            self._env = env = self._setup.make_env(self._task_id)
+            self._env = env = self._setup.make_env(self._phase)
             before, self._obstacle = self._obstacle, self._find_obstacle(env)
             if self._obstacle != before:
                 self._note_obstacle()
@@ -257,26 +277,28 @@ class SequenceLoop:
                 self._end_task(env)
 
     def _begin_task(self, env: VecEnvLike) -> None:
-        config, measured, task_id = self._setup.config, self._measured, self._task_id
-        seed_everything(config.seed, 1 + task_id)
-        env.seed(self._setup.env_seed(task_id))
+        seed_everything(self._setup.config.seed, 1 + self._phase)
+        env.seed(self._setup.env_seed(self._phase))
+        self._begin_phase()
+        head = head_of(self._setup.sequence, self._phases[self._phase].tasks[0])
+        # To the agent, the phases of interleaved tasks are one task that it takes up again.
+        self._agent.begin_task(0 if self._setup.interleaves else head, env)
+        self._cost.begin_task()
+
+    def _begin_phase(self) -> None:
+        config, measured = self._setup.config, self._measured
+        tasks = self._phases[self._phase].tasks
         measured.curves.append(
             {
                 "steps": [0],
-                "success": [measured.performance[-1][task_id]],
-                "return": [measured.returns[-1][task_id]],
+                "success": [float(np.mean([measured.performance[-1][j] for j in tasks]))],
+                "return": [float(np.mean([measured.returns[-1][j] for j in tasks]))],
             }
         )
-        self._due = [
-            self._setup.steps_per_task * k // config.eval_points
-            for k in range(1, config.eval_points)
-        ]
+        self._due = [self._steps * k // config.eval_points for k in range(1, config.eval_points)]
         self._mark = 0, 0.0
         self._learning = _Stopwatch()
         self._learning.start()
-        # To the agent, the phases of interleaved tasks are one task that it takes up again.
-        self._agent.begin_task(0 if self._setup.interleaves else task_id, env)
-        self._cost.begin_task()
 
     def _go_on(self, of_task: dict[str, Any]) -> None:
         """Stand where the task stood at the checkpoint, which the constructor has loaded."""
@@ -289,29 +311,43 @@ class SequenceLoop:
         self._learning.start()
 
     def _learn(self, **pause: Pause) -> None:
+        block, starts = self._setup.block_of(self._phase), self._setup.starts
+        steps = starts[block[-1] + 1] - starts[block[0]]
         with contextlib.closing(self._on_the_way):
-            self._agent.learn_task(self._setup.steps_per_task, self._progress, **pause)
+            self._agent.learn_task(steps, self._progress, **pause)
         self._learning.stop()
 
     def _end_task(self, env: VecEnvLike) -> None:
-        measured, task_id = self._measured, self._task_id
         self._cost.measure()
-        measured.updates.append(self._cost.result())
         diagnosed = self._diagnose()
         if self._diagnostics is not None:
-            self._diagnostics.end_task(self._labels[task_id], self._agent)
+            self._diagnostics.end_task(self._phase_labels[self._phase], self._agent)
         self._learning.start()
         self._agent.end_task()
         self._learning.stop()
-        self._task_step = self._setup.steps_per_task
-        self._log_training(diagnosed)
-        measured.learn_seconds.append(self._learning.seconds)
-        measured.diverged_training += int(getattr(env, "num_diverged", 0))
-        self._evaluate_all()
+        self._measured.diverged_training += int(getattr(env, "num_diverged", 0))
+        self._end_phase(diagnosed)
         env.close()
         self._env = None
-        self._task_id, self._task_step = task_id + 1, 0
         self._save()
+
+    def _end_phase(self, diagnosed: dict[str, float]) -> None:
+        """Note what the phase has cost, evaluate every task, and stand before the next phase."""
+        measured = self._measured
+        measured.updates.append(self._cost.result())
+        self._phase_step = self._steps
+        self._log_training(diagnosed)
+        measured.learn_seconds.append(self._learning.seconds)
+        self._evaluate_all()
+        self._phase, self._phase_step = self._phase + 1, 0
+
+    def _go_to_next_phase(self) -> None:
+        """End a phase whose next one is not announced: the agent learns on."""
+        self._learning.stop()
+        self._cost.measure()
+        self._end_phase(self._diagnose())
+        self._cost.begin_task()
+        self._begin_phase()
 
     def _pause(self) -> None:
         """Keep a checkpoint if it is time or if it is the last moment, and stop if asked to."""
@@ -324,11 +360,14 @@ class SequenceLoop:
         self._stop.obey()
 
     def _progress(self, steps: int) -> None:
-        last = self._setup.steps_per_task
-        self._task_step = min(steps, last)
-        self._reporter.step(self._task_id, self._task_step)
-        if self._task_step < last and self._due and self._due[0] <= self._task_step:
-            self._due = [point for point in self._due if point > self._task_step]
+        block, starts = self._setup.block_of(self._phase), self._setup.starts
+        done = starts[block[0]] + steps
+        while self._phase < block[-1] and done >= starts[self._phase + 1]:
+            self._go_to_next_phase()
+        self._phase_step = min(done - starts[self._phase], self._steps)
+        self._reporter.step(self._phase, self._phase_step)
+        if self._phase_step < self._steps and self._due and self._due[0] <= self._phase_step:
+            self._due = [point for point in self._due if point > self._phase_step]
             self._learning.stop()
             self._cost.measure()
             self._evaluate_current()
@@ -336,19 +375,21 @@ class SequenceLoop:
 
     def _evaluate_current(self) -> None:
         """Evaluate the task that is being learned: one point of its success curve."""
+        tasks = self._phases[self._phase].tasks
         with self._evaluating:
-            evaluation = self._on_the_way.evaluate(self._agent.act, self._task_id)
-        self._measured.diverged_evaluation += evaluation.num_diverged
-        self._add_point(evaluation)
-        label = self._labels[self._task_id]
-        speed = self._log_training(
-            {
-                f"success/{label}": evaluation.success,
-                f"return/{label}": evaluation.mean_return,
-                **self._diagnose(),
-            }
-        )
-        self._reporter.evaluated(self._task_id, self._task_step, evaluation.success, speed)
+            found = {j: self._on_the_way.evaluate(self._agent.act, j) for j in tasks}
+        self._measured.diverged_evaluation += sum(e.num_diverged for e in found.values())
+        score = self._add_point(list(found.values()))
+        speed = self._log_training({**self._named(found), **self._diagnose()})
+        self._reporter.evaluated(self._phase, self._phase_step, score, speed)
+
+    def _named(self, found: Mapping[int, Evaluation]) -> dict[str, float]:
+        """What was measured on tasks, by the names in the log."""
+        values = {}
+        for j, evaluation in found.items():
+            values[f"{self._measures[j]}/{self._labels[j]}"] = evaluation.score
+            values[f"return/{self._labels[j]}"] = evaluation.mean_return
+        return values
 
     def _evaluate_all(self) -> None:
         """Evaluate every task: one row of the performance matrix."""
@@ -356,33 +397,34 @@ class SequenceLoop:
         with self._evaluating:
             row = self._evaluator.evaluate_all(self._agent.act)
         measured.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
-        measured.performance.append([evaluation.success for evaluation in row])
+        measured.performance.append([evaluation.score for evaluation in row])
         measured.returns.append([evaluation.mean_return for evaluation in row])
         measured.add_size(self._agent.components.values(), self._method)
         measured.evaluate_seconds.append(self._evaluating.seconds)
         self._evaluating = _Stopwatch()
-        learned = measured.tasks_done
+        learned = measured.phases_done
         if learned:
-            self._add_point(row[learned - 1])
-        values = {}
-        for label, evaluation in zip(self._labels, row, strict=True):
-            values[f"success/{label}"] = evaluation.success
-            values[f"return/{label}"] = evaluation.mean_return
-        values["average_performance"] = sum(measured.performance[-1]) / len(row)
-        values |= measured.so_far()
-        task = self._labels[learned - 1] if learned else None
+            self._add_point([row[j] for j in self._phases[learned - 1].tasks])
+        values = self._named(dict(enumerate(row)))
+        if one_scale(self._measures):
+            values["average_performance"] = sum(measured.performance[-1]) / len(row)
+        values |= measured.so_far(self._setup)
+        task = self._phase_labels[learned - 1] if learned else None
         self._write("evaluation", task, values)
         if self._setup.config.track:
-            pictures = measured.pictures(self._labels, self._setup.steps_per_task)
+            pictures = measured.pictures(self._setup)
             self._log.show(self._global_step, pictures)
             self._reporter.pictured(self._global_step, pictures)
         self._reporter.row(learned, measured.performance[-1])
 
-    def _add_point(self, evaluation: Evaluation) -> None:
-        curve = self._measured.curves[self._task_id]
-        curve["steps"].append(self._task_step)
-        curve["success"].append(evaluation.success)
-        curve["return"].append(evaluation.mean_return)
+    def _add_point(self, found: Sequence[Evaluation]) -> float:
+        """Add the mean over what the phase learns to its curve, and return it."""
+        curve = self._measured.curves[self._phase]
+        score = float(np.mean([evaluation.score for evaluation in found]))
+        curve["steps"].append(self._phase_step)
+        curve["success"].append(score)
+        curve["return"].append(float(np.mean([evaluation.mean_return for evaluation in found])))
+        return score
 
     def _diagnose(self) -> dict[str, float]:
         if self._diagnostics is None:
@@ -392,12 +434,12 @@ class SequenceLoop:
 
     def _log_training(self, values: dict[str, float]) -> float:
         """Write what the updates reported since the last call; returns steps per second."""
-        steps, seconds = self._task_step, self._learning.seconds
+        steps, seconds = self._phase_step, self._learning.seconds
         speed = (steps - self._mark[0]) / max(seconds - self._mark[1], 1e-9)
         self._mark = steps, seconds
         told = check_diagnostics(self._agent.diagnostics(), self._setup.agent_name)
         measured = {f"train/{name}": value for name, value in told.items()}
-        label = self._labels[self._task_id]
+        label = self._phase_labels[self._phase]
         self._write("train", label, {**values, **measured, "train/steps_per_second": speed})
         return speed
 
@@ -407,14 +449,14 @@ class SequenceLoop:
 
     def _save(self) -> None:
         """Keep a checkpoint at a task's end, in place of those within the task."""
-        path = self._folder.checkpoint(self._measured.tasks_done)
+        path = self._folder.checkpoint(self._measured.phases_done)
         self._write_checkpoint(path, self._agent.state_dict())
         self._segments = Segments(self._folder.segments)
         self._tidy()
 
     def _save_within(self) -> None:
         """Keep a checkpoint within the task, in place of the last one."""
-        path = self._folder.checkpoint_within(self._measured.tasks_done, self._task_step)
+        path = self._folder.checkpoint_within(self._measured.phases_done, self._phase_step)
         if path.exists():  # updates that no step came between; they can be done again
             return
         self._folder.check_claim()
@@ -424,7 +466,7 @@ class SequenceLoop:
         state = agent.task_state()
         assert state is not None
         of_task = {
-            "step": self._task_step,
+            "step": self._phase_step,
             "due": self._due,
             "mark": self._mark,
             "learn_seconds": self._learning.seconds,
@@ -440,7 +482,7 @@ class SequenceLoop:
     def _tidy(self, within: str | None = None) -> None:
         """Remove the checkpoints within tasks but one, and segments that are not needed."""
         if within is None and self._of_task is not None:
-            within = self._folder.checkpoint_within(self._task_id, self._task_step).name
+            within = self._folder.checkpoint_within(self._phase, self._phase_step).name
         self._folder.remove_within(within)
         self._segments.tidy()
 

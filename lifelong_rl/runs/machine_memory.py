@@ -33,7 +33,7 @@ def check_memory(agent: Any, owner: str, steps_per_task: int, num_tasks: int) ->
     Args:
         agent: It tells by `memory_bytes(steps_per_task, num_tasks)`, if at all.
         owner: What to call it.
-        steps_per_task: Environment steps of a task.
+        steps_per_task: Environment steps of the longest task.
         num_tasks: Number of tasks.
 
     Returns:

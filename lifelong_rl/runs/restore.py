@@ -113,7 +113,7 @@ def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent
     From then on torch computes with as many threads as the run did.
 
     Returns:
-        The agent, and how many tasks it had learned.
+        The agent, and how many phases of the sequence it had learned.
 
     Raises:
         CheckpointError: It cannot be used.
@@ -130,6 +130,6 @@ def load_agent(setup: Setup, folder: RunFolder, name: str | None) -> tuple[Agent
         )
     torch.set_num_threads(setup.config.threads)
     tasks_done = len(state["record"]["performance"]) - 1
-    with closing(setup.make_env(min(tasks_done, setup.sequence.num_tasks - 1))) as env:
+    with closing(setup.make_env(min(tasks_done, len(setup.phases) - 1))) as env:
         agent, _ = setup.build_agent(env, state["agent"])
     return agent, tasks_done

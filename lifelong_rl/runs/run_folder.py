@@ -48,8 +48,8 @@ RESULTS: Shape = {
     "performance_matrix": [[float]],
     "success_curves": {str: {"steps": [float], "success": [float]}},
     "metrics": {
-        "average_performance": float,
-        "learned_performance": float,
+        "average_performance": float | None,
+        "learned_performance": float | None,
         "forgetting": float | None,
         "backward_transfer": float | None,
         "forward_transfer": float | None,

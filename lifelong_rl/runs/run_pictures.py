@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from lifelong_rl.metrics.matrix import Curve, Matrix
+from lifelong_rl.text import format_score
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, 3)."""
@@ -27,19 +29,29 @@ FINE = 2
 """Lines are drawn so many times as large, and then made small, which smooths them."""
 
 
-def picture_matrix(matrix: Matrix, tasks: Sequence[str]) -> Picture:
-    """Picture success on each task (row) before learning, and after each task (column).
+def picture_matrix(
+    matrix: Matrix,
+    tasks: Sequence[str],
+    count: int | None = None,
+    lowest: float = 0.0,
+    highest: float = 1.0,
+) -> Picture:
+    """Picture success on each task (row) before learning, and after each phase (column).
 
     Args:
         matrix: Rows of the performance matrix so far; those to come stay empty.
         tasks: Names of the tasks, (T,).
+        count: Number of phases; by default that of the tasks.
+        lowest: Value of the darkest colour.
+        highest: Value of the brightest.
     """
+    count = len(tasks) if count is None else count
     width, height = CELL
     names = [f"{j + 1} {task}" for j, task in enumerate(tasks)]
     left = _text_width(names) + FONT
-    image = Image.new("RGB", (left + (len(tasks) + 1) * width, (len(tasks) + 1) * height), PAPER)
+    image = Image.new("RGB", (left + (count + 1) * width, (len(tasks) + 1) * height), PAPER)
     draw = ImageDraw.Draw(image)
-    for i in range(len(tasks) + 1):
+    for i in range(count + 1):
         head = "before" if i == 0 else str(i)
         _write(draw, left + (i + 0.5) * width, 0.5 * height, head, INK, "mm", FONT * 3 // 4)
     for j, name in enumerate(names):
@@ -47,19 +59,28 @@ def picture_matrix(matrix: Matrix, tasks: Sequence[str]) -> Picture:
         _write(draw, left - FONT / 2, top + height / 2, name, INK, "rm")
         for i, row in enumerate(matrix):
             x, success = left + i * width, float(row[j])
-            draw.rectangle((x, top, x + width - 2, top + height - 2), fill=_shade(success))
-            ink = INK if success > 0.6 else PAPER
-            _write(draw, x + width / 2, top + height / 2, f"{success:.2f}", ink, "mm")
+            share = (success - lowest) / (highest - lowest)
+            draw.rectangle((x, top, x + width - 2, top + height - 2), fill=_shade(share))
+            ink = INK if share > 0.6 else PAPER
+            _write(draw, x + width / 2, top + height / 2, format_score(success), ink, "mm")
     return np.asarray(image)
 
 
-def picture_success(curves: Sequence[Curve], tasks: Sequence[str], steps_per_task: int) -> Picture:
-    """Picture success on each task over the whole sequence, a line where the task changes.
+def picture_success(
+    curves: Sequence[Curve],
+    tasks: Sequence[str],
+    starts: Sequence[float],
+    lowest: float = 0.0,
+    highest: float = 1.0,
+) -> Picture:
+    """Picture success on each task over the whole sequence, a line where the phase changes.
 
     Args:
         curves: See `success_over_sequence`.
         tasks: Names of the tasks, (T,).
-        steps_per_task: How long each is learned.
+        starts: Steps of the sequence at which the phases begin, and at which the last one ends.
+        lowest: Value at the bottom.
+        highest: Value at the top.
     """
     names = [f"{j + 1} {task}" for j, task in enumerate(tasks)]
     colours = [_shade(0.9 * j / max(len(tasks) - 1, 1)) for j in range(len(tasks))]
@@ -68,17 +89,16 @@ def picture_success(curves: Sequence[Curve], tasks: Sequence[str], steps_per_tas
     size = (total, max(height + 3 * FONT, (len(tasks) + 2) * 3 * FONT // 2))
 
     def place(step: float, success: float) -> tuple[float, float]:
-        x = margin + width * step / (len(tasks) * steps_per_task)
-        return FINE * x, FINE * (FONT + height * (1.0 - success))
+        x = margin + width * step / starts[-1]
+        return FINE * x, FINE * (FONT + height * (highest - success) / (highest - lowest))
 
     large = Image.new("RGB", (FINE * size[0], FINE * size[1]), PAPER)
     lines = ImageDraw.Draw(large)
-    for boundary in range(len(tasks) + 1):
-        lines.line([place(boundary * steps_per_task, y) for y in (0.0, 1.0)], fill=SOFT, width=FINE)
-    for level in (0.0, 0.5, 1.0):
-        lines.line(
-            [place(x * steps_per_task, level) for x in (0, len(tasks))], fill=SOFT, width=FINE
-        )
+    for start in starts:
+        lines.line([place(start, y) for y in (lowest, highest)], fill=SOFT, width=FINE)
+    levels = (lowest, (lowest + highest) / 2, highest)
+    for level in levels:
+        lines.line([place(x, level) for x in (0, starts[-1])], fill=SOFT, width=FINE)
     for curve, colour in zip(curves, colours, strict=True):
         points = [place(*point) for point in zip(curve.steps, curve.success, strict=True)]
         lines.line(points, fill=colour, width=2 * FINE, joint="curve")
@@ -86,11 +106,13 @@ def picture_success(curves: Sequence[Curve], tasks: Sequence[str], steps_per_tas
             lines.circle((x, y), 2 * FINE, fill=colour)
     image = large.resize(size, Image.Resampling.BOX)
     draw = ImageDraw.Draw(image)
-    for level in (0.0, 0.5, 1.0):
-        _write(draw, margin - FONT / 2, FONT + height * (1 - level), f"{level:.1f}", INK, "rm")
+    for share, level in zip((1.0, 0.5, 0.0), levels, strict=True):
+        text = f"{level:.1f}" if abs(level) < 100 else f"{level:.0f}"
+        _write(draw, margin - FONT / 2, FONT + height * share, text, INK, "rm")
+    for k, (start, end) in enumerate(pairwise(starts), 1):
+        centre = margin + width * (start + end) / 2 / starts[-1]
+        _write(draw, centre, height + 2 * FONT, str(k), INK, "mm")
     for j, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        centre = margin + width * (j + 0.5) / len(tasks)
-        _write(draw, centre, height + 2 * FONT, str(j + 1), INK, "mm")
         _write(draw, margin + width + FONT, (j + 1) * 3 * FONT // 2, name, colour, "lm")
     return np.asarray(image)
 

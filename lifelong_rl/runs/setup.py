@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+from bisect import bisect_right
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +35,21 @@ from lifelong_rl.registry import AGENTS, load_plugins, refuse_unnamed
 from lifelong_rl.runs.config import MAY_CHANGE, ONLY_WITH_PIXELS, RunConfig
 from lifelong_rl.runs.contract import EnvContract, check_agent
 from lifelong_rl.runs.sequence import (
+    Phase,
     Sequence,
     VecEnvLike,
+    blocks_of,
+    head_of,
+    is_plain,
     load_sequence,
     name_environments,
+    num_heads,
+    phase_labels,
+    phases_of,
     steps_needed,
+    task_labels,
 )
+from lifelong_rl.runs.sequence_name import inline
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -57,6 +68,7 @@ class Setup:
             among them.
         sequence: The tasks.
         agent_class: Has `build(env, *, num_tasks, method, seed, **options)`.
+        phases: What is learned in turn, and for how many steps.
         interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
         eyes: What the agent sees with; None where it observes the state.
     """
@@ -64,14 +76,38 @@ class Setup:
     config: RunConfig
     sequence: Sequence
     agent_class: Any
+    phases: tuple[Phase, ...]
     interleaves: bool = False
     eyes: Eyes | None = None
 
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Environment steps before each phase, and before the end, (P + 1,)."""
+        return (0, *accumulate(self.phase_steps))
+
+    @cached_property
+    def phase_steps(self) -> tuple[int, ...]:
+        """Environment steps of each phase, all environments together."""
+        return tuple(phase.steps or 0 for phase in self.phases)
+
     @property
-    def steps_per_task(self) -> int:
-        """Environment steps per task, all environments together."""
-        assert self.config.steps_per_task is not None
-        return self.config.steps_per_task
+    def labels(self) -> tuple[str, ...]:
+        """What the tasks are called."""
+        return task_labels(self.sequence.tasks)
+
+    @property
+    def phase_labels(self) -> tuple[str, ...]:
+        """What the phases are called."""
+        return phase_labels(self.labels, self.phases)
+
+    @cached_property
+    def blocks(self) -> tuple[range, ...]:
+        """The phases that are one task to the agent, together."""
+        return blocks_of(self.phases)
+
+    def block_of(self, phase: int) -> range:
+        """The block that a phase is in."""
+        return self.blocks[bisect_right(self.blocks, phase, key=lambda block: block[0]) - 1]
 
     @property
     def curve_episodes(self) -> int:
@@ -99,6 +135,7 @@ class Setup:
 
         Its tensors are the CPU's, so they serve on every device.
         """
+        phases = [] if is_plain(self.phases) else [describe_phase(p) for p in self.phases]
         left_out = (*MAY_CHANGE, "observation", *ONLY_WITH_PIXELS)
         config = {k: v for k, v in self.config.as_dict().items() if k not in left_out}
         return {
@@ -106,6 +143,7 @@ class Setup:
             **self.sight,
             "tasks": list(self.sequence.tasks),
             "task_versions": self.sequence.versions(),
+            **({"phases": phases} if phases else {}),
             "mujoco": installed("mujoco"),
         }
 
@@ -126,7 +164,8 @@ class Setup:
     @property
     def notes(self) -> tuple[str, ...]:
         """What should be known of the run beside its configuration, a line each."""
-        return () if self.eyes is None else self.eyes.notes
+        of_tasks = tuple(getattr(self.sequence, "notes", ()))
+        return of_tasks if self.eyes is None else (*of_tasks, *self.eyes.notes)
 
     @property
     def refusal(self) -> str | None:
@@ -146,10 +185,41 @@ class Setup:
                         "them; take --encoder-mode frozen, or another method"
                     )
         for part in parts:
+            if len(self.phases) > 1 and not any(phase.announced for phase in self.phases[1:]):
+                refusal = self._refuse_untold(part)
+                if refusal is not None:
+                    return refusal
+            refusal = self._refuse_several(part)
+            if refusal is not None:
+                return refusal
             refusal = find_refusal(METHODS, part, AGENTS, config.agent)
             if refusal is not None:
                 fitting = find_partners(METHODS, part, AGENTS).fitting
                 return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+        return None
+
+    def _refuse_untold(self, method: str) -> str | None:
+        """Why a method cannot learn a stream that announces nothing; None if it can."""
+        if METHODS.declared(method, "needs_boundaries") is False:
+            return None
+        others = [n for n in METHODS.names() if METHODS.declared(n, "needs_boundaries") is False]
+        return (
+            f"the method '{method}' has to be told where a task ends, and the stream "
+            f"'{self.config.sequence_name}' announces nothing; choose {' or '.join(others)}, or "
+            "let the stream assume a switch every so many steps (assume_switch_every)"
+        )
+
+    def _refuse_several(self, method: str) -> str | None:
+        """Why a method cannot learn the tasks of a phase together; None if it can."""
+        if self.interleaves or getattr(METHODS.get(method), "learns_several", True):
+            return None
+        for number, phase in enumerate(self.phases, 1):
+            if len({head_of(self.sequence, task) for task in phase.tasks}) > 1:
+                return (
+                    f"the method '{method}' gives each task a part of the networks, and of the "
+                    f"tasks of phase {number} of '{self.config.sequence_name}' only the first "
+                    "would have one that learns; give each task a phase of its own"
+                )
         return None
 
     @property
@@ -166,19 +236,30 @@ class Setup:
             "proprioception": config.proprioception,
         }
 
-    def make_env(self, task_id: int) -> VecEnvLike:
-        """The environments that task `task_id` is learned in; of all tasks if they interleave.
+    def make_env(self, phase: int) -> VecEnvLike:
+        """The environments that a phase is learned in, and those after it that are not announced.
+
+        They are of all tasks if they interleave.
 
         Raises:
             UserError: They cannot show what the agent observes.
             ContractError: They are no environments.
         """
         sequence: Any = self.sequence
-        make = sequence.make_joint_env if self.interleaves else partial(sequence.make_env, task_id)
+        block = self.block_of(phase)
+        tasks = self.phases[block[0]].tasks
+        several = len(block) > 1 or len(tasks) > 1
+        if self.interleaves:
+            make = sequence.make_joint_env
+        elif several or hasattr(sequence, "make_phase_env"):
+            steps = [self.phase_steps[k] for k in block]
+            make = partial(sequence.make_phase_env, list(block), steps)
+        else:
+            make = partial(sequence.make_env, tasks[0])
         arguments = {
             "num_envs": self.config.num_envs,
             "num_threads": min(self.config.num_threads, self.config.num_envs),
-            "seed": self.env_seed(task_id),
+            "seed": self.env_seed(block[0]),
         }
         env: VecEnvLike
         if self.eyes is None:
@@ -189,13 +270,14 @@ class Setup:
                 env.reset()  # opens the cameras, which not every machine can
             except (ValueError, RuntimeError) as error:
                 raise UserError(str(error)) from error
-        owner = name_environments(sequence, task_id)
-        EnvContract(env, owner, self.config.num_envs, at_least=self.interleaves)
+        owner = name_environments(sequence, tasks[0])
+        at_least = self.interleaves or any(len(self.phases[k].tasks) > 1 for k in block)
+        EnvContract(env, owner, self.config.num_envs, at_least=at_least)
         return env
 
-    def env_seed(self, task_id: int) -> int:
-        """Seed of the episodes that task `task_id` is learned on."""
-        return derive_seed(self.config.seed, 1 + task_id)
+    def env_seed(self, phase: int) -> int:
+        """Seed of the episodes that a phase is learned on."""
+        return derive_seed(self.config.seed, 1 + phase)
 
     def build_agent(
         self, env: VecEnvLike, state: StateTree | None = None
@@ -229,7 +311,7 @@ class Setup:
         """
         if not any("task" in component.inputs for component in agent.components.values()):
             return state
-        updated: StateTree = split_old_rows(state, self.sequence.num_tasks)
+        updated: StateTree = split_old_rows(state, num_heads(self.sequence))
         return updated
 
     def build_reference(self, env: VecEnvLike) -> Agent:
@@ -250,7 +332,7 @@ class Setup:
         try:
             agent: Agent = self.agent_class.build(
                 env,
-                num_tasks=self.sequence.num_tasks,
+                num_tasks=num_heads(self.sequence),
                 method=method,
                 seed=config.seed,
                 **more,
@@ -275,6 +357,7 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
         UserError: A name, an option or a number is wrong, or a plug-in is not among `plugins`.
     """
     config = config.checked()
+    config = replace(config, sequence=inline(config.sequence))
     refuse_unnamed(config.plugin, plugins)
     load_plugins(plugins)
     AGENTS.check(config.agent)
@@ -292,17 +375,36 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     if interleaves and not hasattr(sequence, "make_joint_env"):
         raise UserError(
             f"the method '{config.method}' learns all tasks at once, and the sequence "
-            f"'{config.sequence}' has no make_joint_env"
+            f"'{config.sequence_name}' has no make_joint_env"
         )
+    steps = config.steps_per_task
+    with_steps = getattr(sequence, "with_steps", None)
+    if steps is not None and with_steps is not None:
+        sequence, steps = with_steps(steps), None
+    phases = tuple(
+        replace(
+            phase,
+            steps=steps or phase.steps or steps_needed(sequence),
+            announced=phase.announced or interleaves or k == 0,
+        )
+        for k, phase in enumerate(phases_of(sequence))
+    )
+    alike = {phase.steps for phase in phases}
+    told = len(alike) == 1 and getattr(sequence, "assume_switch_every", None) is None
     resolved = replace(
         config,
-        steps_per_task=config.steps_per_task or steps_needed(sequence),
+        steps_per_task=config.steps_per_task or (phases[0].steps if told else None),
         curve_episodes=config.curve_episodes or max(2 * config.eval_episodes // 5, 1),
         agent_options=agent_options,
         method_options=method_options,
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
-    return Setup(resolved, sequence, agent_class, interleaves, eyes)
+    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes)
+
+
+def describe_phase(phase: Phase) -> dict[str, Any]:
+    """A phase as JSON."""
+    return {"tasks": list(phase.tasks), "steps": phase.steps, "announced": phase.announced}
 
 
 def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
@@ -312,7 +414,7 @@ def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
     def explain(agent: str) -> str | None:
         needs = read_needs(AGENTS, agent)
         return explain_refusal(
-            f"the agent '{agent}'", needs, f"the sequence '{config.sequence}'", offers
+            f"the agent '{agent}'", needs, f"the sequence '{config.sequence_name}'", offers
         )
 
     refusal = explain(config.agent)
@@ -338,7 +440,9 @@ def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:
             f"--observation pixels choose one of {', '.join(_seeing_agents())}"
         )
     if "observation" not in inspect.signature(sequence.make_env).parameters:
-        raise UserError(f"the sequence '{config.sequence}' has no cameras: it shows its state only")
+        raise UserError(
+            f"the sequence '{config.sequence_name}' has no cameras: it shows its state only"
+        )
     from lifelong_rl.vision.eyes import open_eyes  # takes a second, and only eyes need it
 
     return open_eyes(

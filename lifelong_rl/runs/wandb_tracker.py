@@ -51,7 +51,7 @@ class WandbTracker(Reporter):
             dir=str(path),
             id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16],
             name=path.name,
-            group=f"{config.sequence} {config.agent} {config.method}",
+            group=f"{config.sequence_name} {config.agent} {config.method}",
             mode=os.environ.get("WANDB_MODE", "offline"),
             resume="allow",
             config=describe_run(config),

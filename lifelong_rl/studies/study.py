@@ -72,7 +72,7 @@ class Cell:
     @property
     def num_steps(self) -> int:
         """Environment steps of all tasks."""
-        return self.setup.steps_per_task * self.setup.sequence.num_tasks
+        return self.setup.starts[-1]
 
     def find_state(self) -> CellState:
         """How it stands, read from its folder.
@@ -263,8 +263,9 @@ def _read_cells(
         for point in points:
             config = RunConfig(**{**DEFAULTS, **point.over(given)})
             try:
-                folder = fit_name(config.folder_name + ending, point.suffix)
-                yield Cell(runs / folder, prepare(config, plugins))
+                setup = prepare(config, plugins)
+                folder = fit_name(setup.config.folder_name + ending, point.suffix)
+                yield Cell(runs / folder, setup)
             except UserError as error:
                 raise UserError(f"{place}{point.suffix}: {error}") from error
 

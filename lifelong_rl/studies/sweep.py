@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import RunConfig
-from lifelong_rl.runs.run_folder import RunFolder, notes_of
+from lifelong_rl.runs.run_folder import CHECKPOINT, RunFolder, notes_of
 from lifelong_rl.storage.atomic import WriteError, write_file
 from lifelong_rl.storage.json_file import parse_json
 from lifelong_rl.storage.lock import is_locked
@@ -447,8 +447,9 @@ def _make_folder(cell: Cell) -> None:
 
 def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
-    checkpoints = len(RunFolder(cell.path, cell.setup.config).names_at_task_ends())
-    return max(checkpoints - 1, 0) / cell.setup.sequence.num_tasks
+    names = RunFolder(cell.path, cell.setup.config).names_at_task_ends()
+    done = CHECKPOINT.fullmatch(names[-1]) if names else None
+    return cell.setup.starts[int(done[1])] / cell.num_steps if done else 0.0
 
 
 def _cores(config: RunConfig) -> int:

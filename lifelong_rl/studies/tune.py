@@ -486,9 +486,7 @@ class _Pruning(SweepReporter):
             before = len(trial.by_task)
             self._tuner.note_progress(trial, cells)
             done = len(trial.by_task)
-            if before < done < cells[0].setup.sequence.num_tasks and self._tuner._is_hopeless(
-                trial
-            ):
+            if before < done < len(cells[0].setup.phases) and self._tuner._is_hopeless(trial):
                 del self._cells[number]
                 for cell in cells:
                     with suppress(OSError):

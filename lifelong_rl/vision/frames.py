@@ -13,6 +13,8 @@ import numpy.typing as npt
 from lifelong_rl.storage.array_file import ArrayFileError, ArrayFormat
 from lifelong_rl.storage.json_file import Name, Shape
 
+PROGRESS = "progress"
+"""The label of recordings: the share of an episode that has gone by, from 0 to 1."""
 _LABELS = "labels/"
 _METADATA: Shape = {"tasks": [Name], "cameras": [Name], "policies": [Name]}
 
@@ -40,7 +42,8 @@ class Frames:
         policies: Index into `metadata["policies"]`, (n,) int64.
         labels: What is known of the state by name, (n, k) float32; among them "hand" and "object",
             places in metres, and "joints", in radians. "action" is what the task's expert would do
-            then, whoever acts; files made by earlier versions lack it.
+            then, whoever acts; files made by earlier versions lack it. Recordings have "progress"
+            alone, see `lifelong_rl.vision.recordings`.
         metadata: As JSON: "tasks", "cameras" and "policies", their names; files made by
             `lifelong-rl frames` also tell "task_versions", "size", "count", "seed" and "mujoco",
             its version.

@@ -19,13 +19,13 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.vision.augment import Augmentation
 from lifelong_rl.vision.encoder import Encoder, encode
-from lifelong_rl.vision.frames import Frames
+from lifelong_rl.vision.frames import PROGRESS, Frames
 from lifelong_rl.vision.representation import alignment, effective_rank, nearest, uniformity
 from lifelong_rl.vision.sampling import Split, select
 
 Array = npt.NDArray[np.float64]
 
-UNITS = {"hand": "cm", "object": "cm", "joints": "rad"}
+UNITS = {"hand": "cm", "object": "cm", "joints": "rad", PROGRESS: "1"}
 """The labels that are probed, if the frames have them, and the unit of their error."""
 STRENGTHS = np.logspace(-6, 2, 9)
 """Of the ridge penalty, per sample and for features of variance 1."""
@@ -86,7 +86,7 @@ def r2(predicted: Array, targets: Array) -> float | None:
 
 
 def error_in(unit: str, predicted: Array, targets: Array) -> float:
-    """Mean distance in cm of positions in metres, or mean error in radians of a joint."""
+    """Mean distance in cm of positions in metres, or mean error of an entry in its own unit."""
     if unit == "cm":
         return float(100 * np.linalg.norm(predicted - targets, axis=1).mean())
     return float(np.abs(predicted - targets).mean())

@@ -14,7 +14,7 @@ from lifelong_rl.vision.encoder import Encoder
 from lifelong_rl.vision.frames import Frames
 from lifelong_rl.vision.pixel_pca import PixelPCA
 from lifelong_rl.vision.pretrain import PretrainConfig, optimise
-from lifelong_rl.vision.probe import mean_predictor, probe_module
+from lifelong_rl.vision.probe import UNITS, mean_predictor, probe_module
 from lifelong_rl.vision.sampling import select, split_episodes
 from lifelong_rl.vision.supervised import Supervised
 
@@ -35,7 +35,7 @@ def compare(
         encoder: To be judged.
         frames: Of the encoder's camera.
         supervised_steps: Gradient steps of the encoder that learns from the labels; 0 to leave it
-            out.
+            out, as where there are none.
         seed: Of the references.
         device: That images are encoded and the supervised reference learns on.
 
@@ -50,7 +50,7 @@ def compare(
         "random encoder": Encoder(encoder.spec),
         "pixel PCA": PixelPCA(torch.from_numpy(train.images[:, 0]), encoder.spec.dim, seed),
     }
-    if supervised_steps:
+    if supervised_steps and any(name in frames.labels for name in UNITS):
         supervised = Supervised(train, augmentation).to(device)
         config = PretrainConfig(
             objective="supervised",

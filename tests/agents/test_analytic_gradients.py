@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from lifelong_rl import agents
+from lifelong_rl.agents.action_mask import make_mask
 from lifelong_rl.agents.actor_critic import Actor, Critic, DeterministicActor
 from lifelong_rl.agents.buffers import TaskReplayBuffer, buffer_state, load_buffer_state
 from lifelong_rl.agents.sac_components import (
@@ -35,7 +36,9 @@ ROWS, OBS, ACTIONS, TASKS = 9, 5, 2, 3
 class World:
     """Components of an agent on noise."""
 
-    def __init__(self, layer_norm: bool, num_tasks: int, learned_entropy: bool = True) -> None:
+    def __init__(
+        self, layer_norm: bool, num_tasks: int, learned_entropy: bool = True, masked: bool = False
+    ) -> None:
         torch.manual_seed(0)
         self.num_tasks = num_tasks
 
@@ -54,11 +57,13 @@ class World:
                 nn.init.normal_(parameter, std=0.7)
             return made
 
-        self.actor = Actor(network(OBS, (ACTIONS, ACTIONS), 1)).double()
-        self.plain_actor = DeterministicActor(network(OBS, (ACTIONS,), 1)).double()
-        self.critic = Critic(network(OBS + ACTIONS, (1,), 2)).double()
-        self.target = Critic(network(OBS + ACTIONS, (1,), 2)).double()
-        self.entropy = EntropyCoefficient(num_tasks, 0.3, -2.0).double()
+        mask = make_mask((2, 1, 1)[-num_tasks:] if masked else None, ACTIONS)
+        self.actor = Actor(network(OBS, (ACTIONS, ACTIONS), 1), mask=mask).double()
+        self.plain_actor = DeterministicActor(network(OBS, (ACTIONS,), 1), mask=mask).double()
+        self.critic = Critic(network(OBS + ACTIONS, (1,), 2), mask=mask).double()
+        self.target = Critic(network(OBS + ACTIONS, (1,), 2), mask=mask).double()
+        targets = -2.0 if mask is None else -mask.rows.sum(dim=1)
+        self.entropy = EntropyCoefficient(num_tasks, 0.3, targets).double()
         self.entropy.optimizer = FusedAdam(self.entropy.parameters())
         weight = (
             self.entropy if learned_entropy else FixedEntropyCoefficient(torch.tensor(0.2).double())
@@ -124,22 +129,27 @@ def assert_same(component: Any, analytic: Any, expected_loss: torch.Tensor) -> N
 
 
 worlds = pytest.mark.parametrize(
-    ("layer_norm", "num_tasks", "mixed"),
+    ("layer_norm", "num_tasks", "mixed", "masked"),
     [
-        (False, 1, False),
-        (True, 1, False),
-        (False, TASKS, False),
-        (True, TASKS, False),
-        (False, TASKS, True),
-        (True, TASKS, True),
+        (False, 1, False, False),
+        (True, 1, False, False),
+        (False, TASKS, False, False),
+        (True, TASKS, False, False),
+        (False, TASKS, True, False),
+        (True, TASKS, True, False),
+        (True, 1, False, True),
+        (True, TASKS, False, True),
+        (False, TASKS, True, True),
     ],
 )
 
 
 @worlds
 @pytest.mark.parametrize("learned", [True, False])
-def test_soft_actor_critic(layer_norm: bool, num_tasks: int, mixed: bool, learned: bool) -> None:
-    world = World(layer_norm, num_tasks, learned)
+def test_soft_actor_critic(
+    layer_norm: bool, num_tasks: int, mixed: bool, masked: bool, learned: bool
+) -> None:
+    world = World(layer_norm, num_tasks, learned, masked)
     batch = world.batch(mixed)
     torch.manual_seed(2)
     batch |= world.sac_actor.sample(batch)
@@ -232,8 +242,8 @@ def test_observations_of_another_type_are_acted_on(kind: type) -> None:
 
 
 @worlds
-def test_td3(layer_norm: bool, num_tasks: int, mixed: bool) -> None:
-    world = World(layer_norm, num_tasks)
+def test_td3(layer_norm: bool, num_tasks: int, mixed: bool, masked: bool) -> None:
+    world = World(layer_norm, num_tasks, masked=masked)
     batch = world.batch(mixed)
     for component in (world.td3_critic, world.td3_actor):
         torch.manual_seed(2)

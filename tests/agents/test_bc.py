@@ -213,4 +213,4 @@ def test_it_learns_to_reach() -> None:
     agent.begin_task(0, env)
     agent.learn_task(2_500, lambda done: None)
     evaluator = Evaluator(sequence, num_episodes=50, num_threads=1)
-    assert evaluator.evaluate(agent.act, 0).success >= 0.9
+    assert evaluator.evaluate(agent.act, 0).score >= 0.9

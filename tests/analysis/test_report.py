@@ -166,7 +166,7 @@ def test_each_of_the_kinds_that_must_not_be_mixed_has_a_section(tmp_path):
         ("mine", ["other"]),
     ]
     assert len(report["settings"]["notes"]) == 2
-    assert [section["steps_per_task"] for section in report["sections"]] == [1000, 1000, 7, 7]
+    assert [section["starts"][1] for section in report["sections"]] == [1000, 1000, 7, 7]
     report = report_on(tmp_path, mix=("mujoco",))
     assert [len(section["groups"][0]["runs"]) for section in report["sections"]] == [4, 1, 1]
 

@@ -2,12 +2,17 @@
 
 import importlib
 import sys
+from pathlib import Path
 
+import gymnasium
 import pytest
 import toy_plugin
 from toy_runs import SMALL, TOY, results
 
 from lifelong_rl.cli import main
+from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.rendering import Renderer, RenderingError
+from lifelong_rl.envs.tasks import get_task
 from lifelong_rl.registry import SEQUENCES
 
 METHOD = '''
@@ -147,3 +152,63 @@ def test_an_agent_that_keeps_the_one_hot_in_observations_works_or_is_told_what_t
     else:
         assert code == 0
         assert main(["eval", "run", *plugins]) == 0
+
+
+@pytest.fixture
+def hover(tmp_path, monkeypatch, fresh_registries):
+    """The documentation's task, as a file in the current folder that is not yet imported."""
+    example = Path(__file__).parents[2] / "docs/examples/hover.py"
+    (tmp_path / "hover.py").write_text(example.read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "hover", raising=False)
+    registered = dict(gymnasium.registry)
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", registered)
+    monkeypatch.setattr(gymnasium, "registry", registered)
+    yield tmp_path
+    sys.modules.pop("hover", None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demos", "--task", "hover", "--episodes", "1"],
+        ["record", "--expert", "--task", "hover", "--out", "hover.png"],
+        ["frames", "--sequence", "hover", "--count", "3", "--size", "8"],
+        ["list", "hover"],
+    ],
+)
+def test_every_command_imports_what_brings_its_task(command, hover, capsys):
+    if command[0] in ("record", "frames"):
+        try:
+            Renderer(BatchEnv(get_task("reach"), 1), width=16, height=16).close()
+        except RenderingError as error:
+            pytest.skip(str(error))
+    assert main(command) == 2
+    capsys.readouterr()
+    assert main([*command, "--plugin", "hover"]) == 0
+    assert "hover" in capsys.readouterr().out
+
+
+def test_doctor_tries_what_a_plug_in_brings(hover, capsys):
+    assert main(["doctor", "--plugin", "hover"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:-1] == ["ok      plug-in hover: tasks hover", "ok      task hover v0"]
+    code = (hover / "hover.py").read_text()
+    for name, good, bad in (
+        ("tilted", '"puck/puck"', '"puck/none"'),
+        ("skewed", '{"proximity": 1.0}', '{"nearness": 1.0}'),
+    ):
+        (hover / f"{name}.py").write_text(code.replace('"hover"', f'"{name}"').replace(good, bad))
+    (hover / "halted.py").write_text("import no_such_module")
+    plugins = [word for name in ("tilted", "skewed", "halted") for word in ("--plugin", name)]
+    assert main(["doctor", *plugins]) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if "broken  " in line]
+    assert len(told) == 3 and all(line.isprintable() for line in told)
+    assert told[0].startswith("broken  task tilted: the scene of task 'tilted' cannot be compiled:")
+    assert told[1].startswith("broken  task skewed: the task 'skewed': reward_terms() tells")
+    assert told[2].startswith(
+        "broken  the plug-in 'halted' cannot be imported: ModuleNotFoundError"
+    )
+    for name in ("tilted", "skewed"):
+        sys.modules.pop(name, None)

@@ -75,3 +75,10 @@ def test_what_it_adds_fits_too(capsys, count):
     print_summary(results_of(np.zeros((count + 1, count)).tolist()), FOLDER, quiet=False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
+
+
+def test_the_matrix_says_all_that_is_measured(capsys):
+    for measures in (["return", "success", "success"], ["score"] * 3):
+        print_summary({**results_of(FROZEN), "measures": measures}, FOLDER, quiet=False)
+    told = capsys.readouterr().out
+    assert "return or success of each task" in told and "\nscore of each task" in told

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import toy_runs
 
+from lifelong_rl.runs.sequence import Phase
+
 
 class Terminal(io.StringIO):
     def isatty(self):
@@ -34,9 +36,13 @@ def test_the_bar_shows_the_success_of_the_task_that_begins(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stdout", Terminal())
     setup = SimpleNamespace(
-        config=SimpleNamespace(sequence="two", agent="toy", method="ewc", seed=0),
-        sequence=SimpleNamespace(tasks=("left", "right")),
-        steps_per_task=10,
+        config=SimpleNamespace(sequence_name="two", agent="toy", method="ewc", seed=0),
+        sequence=SimpleNamespace(tasks=("left", "right"), num_tasks=2),
+        labels=("left", "right"),
+        phase_labels=("left", "right"),
+        phases=(Phase((0,), 10), Phase((1,), 10)),
+        phase_steps=(10, 10),
+        starts=(0, 10, 20),
     )
     reporter = BarReporter()
     reporter.begin(setup, Path("run"), 0)

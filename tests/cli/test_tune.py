@@ -108,13 +108,13 @@ def shipped(tmp_path, monkeypatch):
         "# ewc with toy, tuned on toy3\n#\n# Found by: lifelong-rl tune studies/x.yaml\n"
         "agent: toy\nmethod: ewc\nmethod_options:\n  strength: 7.0\n"
     )
-    monkeypatch.setattr(settings, "FOLDER", folder)
+    monkeypatch.setitem(settings.FOLDERS, "best/", folder)
     monkeypatch.chdir(tmp_path)
 
 
 def test_settings_of_the_package_are_listed_shown_and_read(shipped, capsys):
     assert main(["list", "settings"]) == 0
-    assert capsys.readouterr().out == "settings:\n  best/ewc-toy  ewc with toy, tuned on toy3\n"
+    assert "\n  best/ewc-toy     ewc with toy, tuned on toy3\n" in capsys.readouterr().out
     assert main(["list", "best/ewc-toy"]) == 0
     assert "# Found by: lifelong-rl tune studies/x.yaml\nagent: toy" in capsys.readouterr().out
     arguments = [*PLUGIN, *SMALL, "--sequence", "toy3", "--quiet"]
@@ -134,7 +134,10 @@ def test_settings_that_are_not_there_are_answered_with_the_nearest(shipped, caps
     )
 
 
-@pytest.mark.parametrize("name", settings.names())
+TUNED = [name for name in settings.names() if name.startswith(settings.PREFIX)]
+
+
+@pytest.mark.parametrize("name", TUNED)
 def test_the_settings_of_the_package_name_the_study_that_found_them(name):
     text = settings.read(name)
     study = text.partition("# Found by: lifelong-rl tune ")[2].split()[0]

@@ -151,9 +151,9 @@ def test_a_perfect_policy_has_accuracy_1_and_a_constant_one_that_of_its_class(
         inputs = np.ascontiguousarray(observations[:, : -sequence.num_tasks])
         return np.array([known[row.tobytes()] for row in inputs])
 
-    assert evaluator.evaluate(perfect, last).success == 1.0
+    assert evaluator.evaluate(perfect, last).score == 1.0
     constant = evaluator.evaluate(lambda observations: np.ones(len(observations)), last)
-    assert constant.success == 1 / sequence.num_classes
+    assert constant.score == 1 / sequence.num_classes
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)

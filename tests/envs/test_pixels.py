@@ -192,6 +192,7 @@ def test_checkers_have_nothing_to_say(proprioception: bool, opened: list[Any]) -
         proprioception=proprioception,
     )
     opened.append(env)
+    env.unwrapped.metadata["render_modes"] = ["rgb_array"]  # of windows see test_viewer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*different from the unwrapped version.*")
         check_env(env.unwrapped)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from annotated_types import GroupedMetadata
 from hypothesis import strategies as st
-from world import ENCODER, FEW_FRAMES, FOREIGN, FRAMES, PLACES, TINY, TOY
+from world import ENCODER, FEW_FRAMES, FOREIGN, FRAMES, PICTURES, PLACES, TINY, TOY
 
 from lifelong_rl.options import Option, options_of
 from lifelong_rl.registry import AGENTS, ENCODER_METHODS, METHODS, OBJECTIVES
@@ -444,6 +444,8 @@ def demos(draw: Draw) -> Input:
 
 
 def frames(draw: Draw) -> Input:
+    if draw(st.integers(0, 2)) == 0:
+        return recordings(draw)
     words = [
         "frames",
         "--sequence",
@@ -453,6 +455,16 @@ def frames(draw: Draw) -> Input:
     words += ["--count", str(draw(st.integers(6, 12))), "--size", str(draw(st.integers(8, 20)))]
     flag(draw, words, "--cameras", st.sampled_from([["front"], ["front", "across"]]))
     flag(draw, words, "--seed", st.integers(0, 3))
+    path = rarely(draw, ["out/new.npz"], [*IN_THE_WAY, FRAMES, FEW_FRAMES], 6)
+    if draw(st.booleans()):
+        return Input([*words, "--out", path, "--overwrite"], writes=[path], makes=[path])
+    return Input([*words, "--out", path], makes=[path])
+
+
+def recordings(draw: Draw) -> Input:
+    folder = rarely(draw, [PICTURES], ["empty", "foreign", "runs/toy", "notes.txt", "nowhere"], 4)
+    words = ["frames", "--from", folder, "--size", str(draw(st.integers(8, 20)))]
+    flag(draw, words, "--cameras", st.sampled_from([["front"], ["front", "across"]]))
     path = rarely(draw, ["out/new.npz"], [*IN_THE_WAY, FRAMES, FEW_FRAMES], 6)
     if draw(st.booleans()):
         return Input([*words, "--out", path, "--overwrite"], writes=[path], makes=[path])
@@ -577,7 +589,7 @@ READ = {
     "compare": ["runs"],
     "report": ["runs"],
     "record": ["runs/bc"],
-    "frames": [FRAMES, FEW_FRAMES],
+    "frames": [FRAMES, FEW_FRAMES, PICTURES],
     "pretrain": [FRAMES],
     "probe": [FRAMES, ENCODER],
 }

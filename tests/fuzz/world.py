@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs import installation
@@ -43,6 +44,7 @@ PLACES = {
 }
 """Runs by folder; those in "half" were killed in their last task."""
 FRAMES, FEW_FRAMES = "frames.npz", "few.npz"
+PICTURES = "pictures"
 ENCODER = "encoder"
 FOREIGN = {
     "notes.txt": b"years of work\n",
@@ -177,6 +179,7 @@ def _fill(template: Path) -> None:
     lines = [["run", *words, *TINY, "--run-dir", path] for path, words in PLACES.items()]
     frames = ["frames", "--sequence", "reach", "--policy", "expert", "--size", "16"]
     save_frames(template / FRAMES, _make_frames())
+    _make_pictures(template / PICTURES)
     lines += [
         ["demos", "--task", "reach", "--episodes", "1", "--out", "demos.npz"],
         [*frames, "--count", "10", "--out", FEW_FRAMES],
@@ -194,6 +197,15 @@ def _fill(template: Path) -> None:
         (half / "status.json").write_text('{"status": "running", "message": ""}')
     for events in template.rglob("events.out*"):
         events.unlink()  # large, and nothing reads them
+
+
+def _make_pictures(folder: Path) -> None:
+    """Two episodes of two pictures each."""
+    for episode in ("1", "2"):
+        (folder / episode).mkdir(parents=True)
+        for moment in range(2):
+            shown = np.full((12, 16, 3), 40 * moment, np.uint8)
+            Image.fromarray(shown).save(folder / episode / f"{moment}.png")
 
 
 def _make_frames(episodes: int = 12, steps: int = 10, size: int = 32) -> Frames:

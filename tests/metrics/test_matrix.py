@@ -98,3 +98,61 @@ def test_compute_metrics_agrees_with_each_function():
 def test_a_matrix_of_the_wrong_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r"\(T \+ 1, T\)"):
         metrics.average_performance(np.zeros(shape))
+
+
+# A stream: reach, then push, then reach again, then both at once with a third task.
+PHASES = [(0,), (1,), (0,), (1, 2)]
+STREAM = [
+    [0.1, 0.0, 0.2],
+    [0.9, 0.1, 0.2],
+    [0.5, 0.8, 0.3],
+    [1.0, 0.4, 0.1],
+    [0.6, 0.7, 0.5],
+]
+
+
+def test_a_stream_is_measured_where_its_tasks_were_learned():
+    found = metrics.compute_metrics(STREAM, [], phases=PHASES)
+    assert found["average_performance"] == pytest.approx((0.6 + 0.7 + 0.5) / 3)
+    assert found["learned_performance"] == pytest.approx((1.0 + 0.7 + 0.5) / 3)
+    assert found["forgetting"] == pytest.approx(0.4 / 3)
+    assert found["backward_transfer"] == pytest.approx(-0.4)
+    assert found["forward_transfer"] == pytest.approx(((0.1 - 0.0) + (0.1 - 0.2)) / 2)
+    assert found["forgetting_chaudhry"] == pytest.approx(1.0 - 0.6)
+    assert found["retention"] == pytest.approx(0.6)
+    assert metrics.count_kept(STREAM, PHASES) == 1
+    assert metrics.count_learned(STREAM, PHASES) == 3
+    assert metrics.plasticity(STREAM, [1.0, 1.0, 1.0], PHASES) == pytest.approx(
+        ((0.9 - 1) + (0.8 - 1) + (0.5 - 1)) / 3
+    )
+
+
+def test_transfer_takes_the_curve_of_a_task_s_first_phase():
+    curves = [Curve([0, 10], [0.0, high]) for high in (0.9, 0.8, 1.0, 0.5)]
+    alone = [Curve([0, 10], [0.0, 1.0])] * 3
+    found = metrics.compute_metrics(STREAM, curves, alone, PHASES)
+    areas = [0.45, 0.4, 0.25]
+    expected = sum((area - 0.5) / 0.5 for area in areas) / 3
+    assert found["forward_transfer_auc"] == pytest.approx(expected)
+
+
+def test_phases_one_after_another_are_the_plain_sequence():
+    curves = [Curve([0, 10], [0.0, 0.5])] * 3
+    plain = metrics.compute_metrics(R, curves, curves)
+    assert metrics.compute_metrics(R, curves, curves, [(0,), (1,), (2,)]) == plain
+
+
+def test_what_needs_success_is_not_defined_for_returns():
+    curves = [Curve([0, 10], [-100.0, 50.0])] * 2
+    found = metrics.compute_metrics(
+        [[-100, -90], [50, -80], [20, 70]], curves, curves, bounded=False
+    )
+    assert found["forgetting"] == pytest.approx(15.0)
+    assert found["retention"] is None and found["forward_transfer_auc"] is None
+    assert found["retention_per_task"] == [None, None]
+
+
+@pytest.mark.parametrize("phases", [[(0,), ()], [(0,), (3,)], [(0,), (0,)]])
+def test_phases_have_to_learn_every_task_and_no_other(phases):
+    with pytest.raises(ValueError, match=r"phase 2 learns|is never learned"):
+        metrics.forgetting(np.zeros((3, 2)), phases)

@@ -135,6 +135,11 @@ def test_what_is_not_said_of_pictures_is_the_same_for_runs_and_environments():
 def test_runs_that_see_have_folders_of_their_own():
     assert RunConfig().folder_name == "arm3-sac-finetune-seed0"
     assert RunConfig(observation="pixels").folder_name == "arm3-sac-pixels-finetune-seed0"
+    long, other = (
+        RunConfig(sequence=f"gym:{'Käse-v0,' * 40}{end}").folder_name for end in ("a", "b")
+    )
+    assert long.startswith("gym-Käse-v0+Käse-v0") and long.endswith("-sac-finetune-seed0")
+    assert long != other and len(long.encode()) < 150
 
 
 class Method:

@@ -19,6 +19,7 @@ from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import ContractError
 from lifelong_rl.registry import AGENTS, SEQUENCES
 from lifelong_rl.runs.contract import EnvContract, check_sequence
+from lifelong_rl.runs.sequence import Phase
 
 
 def refused(capsys: pytest.CaptureFixture[str], path: Path, *arguments: str) -> str:
@@ -116,15 +117,15 @@ BREACHES: list[tuple[Any, str]] = [
 def test_success_is_told_by_any_kind_of_yes_and_no(kind: type) -> None:
     """Such as the 0.0 and 1.0 of Meta-World."""
     contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
-    assert contract.read_success({"episode": {"success": kind(1)}}) is True
-    assert contract.read_success({"episode": {"success": kind(0)}}) is False
+    assert contract.read_score({"episode": {"success": kind(1)}}) == 1
+    assert contract.read_score({"episode": {"success": kind(0)}}) == 0
 
 
 @pytest.mark.parametrize("success", [0.3, np.nan, 2, None, "True"])
 def test_success_is_nothing_between(success: Any) -> None:
     contract = EnvContract(toy_plugin.ToyEnv(0, 2, 0), "toy", 2)
     with pytest.raises(ContractError, match="whether it succeeded at any step"):
-        contract.read_success({"episode": {"success": success}})
+        contract.read_score({"episode": {"success": success}})
 
 
 def test_steps_may_be_a_whole_number_of_numpy() -> None:
@@ -135,6 +136,29 @@ def test_steps_may_be_a_whole_number_of_numpy() -> None:
         sequence.steps_per_task = wrong  # type: ignore[attr-defined]
         with pytest.raises(ContractError, match="not a number of steps"):
             check_sequence(sequence, "toy3")
+
+
+PHASES = {
+    "another task": ([((3,), 5)], "tasks is \\(3,\\), not positions of its 3 tasks"),
+    "a task twice": ([((1, 1), 5)], "not positions"),
+    "no task": ([((), 5)], "not positions"),
+    "no steps": ([((0,), 0)], "phase 1 of the sequence 'toy3'.* steps is 0"),
+    "too few": ([((0, 1), 5), ((1,), None)], "no phase learns"),
+    "heads": ([((0, 1, 2), 5)], "heads is \\(0, 2, 0\\), not one of 2 heads for each of 3 tasks"),
+}
+
+
+@pytest.mark.parametrize(("phases", "told"), PHASES.values(), ids=PHASES)
+def test_phases_are_checked_before_they_are_learned(phases: Any, told: str) -> None:
+    sequence: Any = toy_plugin.ToySequence()
+    sequence.phases = [Phase(tasks, steps) for tasks, steps in phases]
+    with pytest.raises(ContractError, match="has no heads, num_heads, make_phase_env"):
+        check_sequence(sequence, "toy3")
+    sequence.heads, sequence.num_heads, sequence.make_phase_env = (0, 2, 0), 2, None
+    with pytest.raises(ContractError, match=told):
+        check_sequence(sequence, "toy3")
+    sequence.phases, sequence.heads = [Phase((0, 2)), Phase((1,), 5, False)], (0, 1, 0)
+    check_sequence(sequence, "toy3")
 
 
 @pytest.mark.parametrize(("spoil", "told"), BREACHES)

@@ -59,9 +59,9 @@ def run(act, env, num_episodes=3):
 def test_one_episode_per_row_with_success_at_any_step():
     env = ScriptedEnv()
     found = run(lambda observations: observations, env)
-    assert found.successes.tolist() == [True, True, False]
+    assert found.scores.tolist() == [True, True, False]
     assert found.returns.tolist() == [1, 2, 3]
-    assert (found.success, found.mean_return, found.num_diverged) == (2 / 3, 2, 1)
+    assert (found.score, found.mean_return, found.num_diverged) == (2 / 3, 2, 1)
     assert env.seeds == [EVALUATION_SEED]
 
 
@@ -117,7 +117,7 @@ def test_more_episodes_than_environments_go_on_where_the_last_ones_ended():
     env = ScriptedEnv()
     found = run(lambda observations: observations, env, num_episodes=8)
     assert found.returns.tolist() == [1, 2, 3, 1, 2, 3, 1, 2]
-    assert found.successes.tolist() == [True, True, False, True, True, False, True, True]
+    assert found.scores.tolist() == [True, True, False, True, True, False, True, True]
     assert found.num_diverged == 3
     assert env.seeds == [EVALUATION_SEED]
 
@@ -136,6 +136,10 @@ def test_no_more_environments_are_built_than_are_needed_at_once(monkeypatch):
     assert counts == [4, 4]
     assert many.returns[:4].tolist() == few.returns.tolist()
     assert len(set(many.returns)) == 10  # no episode twice
+    sequence.most_envs = 3
+    fewest = Evaluator(sequence, num_episodes=10, num_threads=9).evaluate(rough, 0)
+    assert counts == [4, 4, 3]
+    assert fewest.returns[:3].tolist() == few.returns[:3].tolist()
 
 
 def test_evaluator_closes_what_it_made(monkeypatch):

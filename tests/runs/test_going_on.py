@@ -33,6 +33,22 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "ppo": (*TWO, "--agent", "ppo", "--agent-options", "rollout_steps=4", "batch_size=8"),
     "split-digits": ("--sequence", "split-digits", "--agent", "classifier", "--method", "si"),
+    # within a drift, behind a switch that nobody was told of
+    "stream": (
+        "--sequence",
+        'stream:{"task_free": true, "phases": [{"env": "reach"}, '
+        '{"env": "push", "changes": {"friction": [1, 0.5]}}, {"env": "reach"}]}',
+        *("--agent-options", *SAC),
+    ),
+    # within episodes that end before the time is out, with actions of which some do not count
+    "gym": (
+        *("--sequence", "gym:Reacher-v5,gym:InvertedPendulum-v5"),
+        *("--method", "ewc", "--agent-options", *SAC),
+    ),
+    "gym-ppo": (
+        *("--sequence", "gym:Reacher-v5,gym:InvertedPendulum-v5", "--agent", "ppo"),
+        *("--agent-options", "rollout_steps=4", "batch_size=8"),
+    ),
 }
 SEEING = (
     *(*TWO, "--observation", "pixels", "--frame-stack", "2", "--method", "si", "--no-diagnostics"),
@@ -51,7 +67,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...
 
     def stopping(loop: SequenceLoop, steps: int) -> None:
         progress(loop, steps)
-        if loop._task_id == 1 and loop._task_step >= 40 and not list(parts.rglob("*-step-*")):
+        if loop._phase == 1 and loop._phase_step >= 40 and not list(parts.rglob("*-step-*")):
             os.kill(os.getpid(), signal.SIGUSR1)
 
     with monkeypatch.context() as patch:

@@ -187,6 +187,9 @@ def test_references(squares: Frames) -> None:
     assert torch.equal(encode(encoder, torch.from_numpy(frames.images[:, 0])), before)
     assert found["this encoder"] != found["random encoder"]
     assert sizes(frames)["test"] == {"frames": 80, "episodes": 4}
+    unlabelled = compare(encoder, dataclasses.replace(frames, labels={}), supervised_steps=2)
+    assert list(unlabelled) == names[:-1] and unlabelled["this encoder"]["probe"] == {}
+    assert unlabelled["pixel PCA"]["effective_rank"] == found["pixel PCA"]["effective_rank"]
 
 
 @pytest.mark.slow
