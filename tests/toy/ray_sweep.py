@@ -21,7 +21,8 @@ from lifelong_rl.studies.sweep import SweepLoop
 
 def main(runs, number, program, address=None):
     command = (sys.executable, str(Path(__file__).with_name(program)))
-    loop = SweepLoop(toy_cells(Path(runs), int(number)), command, RayExecutor(address, 2))
+    cells = toy_cells(Path(runs), int(number), num_threads=1)  # a node has one CPU
+    loop = SweepLoop(cells, command, RayExecutor(address, 2))
     try:
         with raise_when_stopped():
             loop.run()

@@ -26,10 +26,11 @@ CELL = "toy3-toy-finetune-seed"
 """Names of toy cells, but for the seed."""
 
 
-def toy_cells(runs: Path, number: int) -> list[Cell]:
+def toy_cells(runs: Path, number: int, num_threads: int = 2) -> list[Cell]:
     """Toy cells with the seeds from 0 on."""
     configs = [
-        RunConfig(sequence="toy3", agent="toy", seed=seed, num_threads=1) for seed in range(number)
+        RunConfig(sequence="toy3", agent="toy", seed=seed, num_threads=num_threads)
+        for seed in range(number)
     ]
     return [Cell(runs / c.folder_name, prepare(c, ("toy_plugin",))) for c in configs]
 
