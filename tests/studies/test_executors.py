@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,12 +103,12 @@ def test_a_landing_that_is_cut_short_leaves_a_run_that_begins_or_goes_on(
     unpack(pack(run), there)
     (there / "metrics.jsonl").write_text("one\ntwo\n")
     (there / "results.json").write_text("{}")
-    sent, replace = pack(there), os.replace
+    sent, put = pack(there), os.replace
 
     def cut(source, target, *, after=None):
         if Path(target) == run / after:
             raise OSError(5, "cut")
-        replace(source, target)
+        put(source, target)
 
     for after, kept in (("metrics.jsonl", False), ("checkpoints", False), ("results.json", True)):
         with monkeypatch.context() as patch:
@@ -426,6 +427,11 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
+def on_two_cores(cell):
+    config = replace(cell.setup.config, num_threads=2)
+    return replace(cell, setup=replace(cell.setup, config=config))
+
+
 def test_what_slurm_is_asked_for(slurm):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     options = Slurm.Options.of(
@@ -441,7 +447,8 @@ def test_what_slurm_is_asked_for(slurm):
         },
     )
     runs = slurm / "runs"
-    loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, options, 2))
+    made = [on_two_cores(cell) for cell in cells(runs, 3)]
+    loop = SweepLoop(made, QUICK, SlurmExecutor(runs, options, 2))
     loop.executor.poll_seconds = 0.01
 
     class Stop:
