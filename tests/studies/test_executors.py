@@ -12,6 +12,7 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy_runs import CELL, QUICK, toy_cells, wait_until
@@ -21,6 +22,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.options import options_of
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.storage.atomic import remove_temporary
 from lifelong_rl.storage.lock import lock_folder
 from lifelong_rl.studies.executors import archive
 from lifelong_rl.studies.executors import ray as on_ray
@@ -155,15 +157,15 @@ VERSION = lifelong_rl.__version__
 
 
 def test_a_node_that_sees_the_folder_works_there(run):
-    (run / on_ray.SHARED).write_text("token")
+    (run.parent / ".shared-token.tmp").touch()
     assert run_on_node(job(run), {}, VERSION, "token", None) == (End(0), None)
-    assert (run / "results.json").exists() and not (run / on_ray.SHARED).exists()
+    assert (run / "results.json").exists()
 
 
 @pytest.mark.parametrize("there", [None, "of another sweep"])
 def test_a_node_that_does_not_see_it_asks_for_it_and_sends_it_back(run, there, tmp_path):
     if there:
-        (run / on_ray.SHARED).write_text(there)
+        (run.parent / f".shared-{there}.tmp").touch()
     assert run_on_node(job(run), {}, VERSION, "token", None) == (None, None)
     before = files(run)
     end, back = run_on_node(job(run), {}, VERSION, "token", pack(run))
@@ -199,6 +201,74 @@ def test_a_process_whose_wait_is_broken_off_ends(run, monkeypatch):
 # Ray
 
 
+class Refused(Exception):
+    """Stands for all that Ray raises."""
+
+
+class PretendRay:
+    """Runs a task when it is asked what came of it.
+
+    Args:
+        sees: Whether its nodes see the folders of the runs.
+    """
+
+    exceptions = SimpleNamespace(TaskCancelledError=Refused, RayTaskError=Refused, RayError=Refused)
+
+    def __init__(self, sees=True):
+        self.sees, self.asked = sees, []
+
+    def options(self, **_):
+        return self
+
+    def remote(self, *arguments):
+        self.asked.append(arguments)
+        return len(self.asked) - 1
+
+    def wait(self, refs, **_):
+        return refs, []
+
+    def get(self, ref):
+        return run_on_node(*self.asked[ref]) if self.sees else (None, None)
+
+    def cluster_resources(self):
+        return {"CPU": 2}
+
+    def shutdown(self): ...
+
+
+def pretend_executor(**given):
+    """An executor that has entered a pretended cluster."""
+    executor = RayExecutor(None, 2)
+    executor._ray = executor._run = PretendRay(**given)
+    return executor
+
+
+def test_two_sweeps_on_ray_have_the_same_cell_wait(run):
+    """Neither takes the nodes for ones that do not see the folder."""
+    first, second = (pretend_executor() for _ in range(2))
+    first.start(job(run))
+    second.start(job(run))
+    remove_temporary(run)  # as whoever locks the folder does
+    assert [end for _, end in first.collect()] == [End(0)]
+    assert [end for _, end in second.collect()] == [End(0)]
+    assert len(list(run.parent.glob(".shared-*"))) == 2
+    for executor in (first, second):
+        executor.kill()
+    assert not list(run.parent.glob(".shared-*"))
+
+
+def test_a_folder_that_cannot_be_sent_fails_its_cell_alone(run, tmp_path):
+    executor = pretend_executor(sees=False)
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder in (run, other):
+        executor.start(job(folder))
+    ((failed, end),) = executor.collect()
+    assert failed.folder == run and b"in use" in end.stderr  # the fixture has it locked
+    assert [task.job.folder for task in executor._tasks.values()] == [other]
+    executor.kill()
+
+
 def test_a_sweep_on_ray(tmp_path):
     """One fails, one takes its worker with it, and the rest is done once."""
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -219,7 +289,7 @@ def test_a_sweep_on_ray(tmp_path):
 def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
     """The sweep leaves its token where no node looks."""
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    monkeypatch.setattr(on_ray, "SHARED", ".elsewhere.tmp")
+    monkeypatch.setattr(on_ray, "SHARED", ".elsewhere-")
     runs = tmp_path / "runs"
     loop = SweepLoop(cells(runs, 4), QUICK, RayExecutor(None, 2))
     loop.run()
