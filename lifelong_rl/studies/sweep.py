@@ -305,12 +305,10 @@ class SweepLoop:
 
     def _stop(self) -> None:
         """End all processes; those that have just finished count as finished."""
-        left = dict(self._running)
         try:
             self.executor.terminate()
-            while left:
-                for job, _ in self.executor.collect():
-                    del left[job.folder]
+            while self.executor.is_busy:  # it came anywhere: only the executor knows what is left
+                self.executor.collect()
                 time.sleep(self.executor.poll_seconds)
         finally:  # what is left after another Ctrl-C
             self.executor.kill()

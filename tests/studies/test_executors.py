@@ -560,6 +560,31 @@ def test_what_slurm_is_asked_for(slurm):
     assert states(loop) == ["to do"] * 3
 
 
+def test_ctrl_c_before_the_jobs_are_submitted_waits_for_none(slurm, monkeypatch):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    runs = slurm / "runs"
+    loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, Slurm.Options(), 2))
+    start = SlurmExecutor.start
+    started, looks = [], []
+
+    def press(executor, job):
+        start(executor, job)
+        started.append(job)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 5
+
+    monkeypatch.setattr(SlurmExecutor, "start", press)
+    monkeypatch.setattr("lifelong_rl.studies.sweep.time.sleep", look)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert states(loop) == ["to do"] * 3
+    assert not (slurm / "script").exists()
+
+
 def test_what_slurm_refuses_is_told_in_a_line(slurm):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     (slurm / "bin" / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2; exit 1\n")

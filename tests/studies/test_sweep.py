@@ -194,6 +194,33 @@ def test_ctrl_c_stops_the_cells_and_another_one_kills_them(tmp_path, action, tim
     assert watch.ended == 1
 
 
+def test_ctrl_c_while_ended_cells_are_looked_at_waits_for_none(tmp_path, monkeypatch):
+    class Both(LocalExecutor):
+        def collect(self):
+            ended = all(process.popen.poll() is not None for process in self._running)
+            return super().collect() if ended else []
+
+    class Press(SweepReporter):
+        def changed(self, entry):
+            if entry.state == "finished":
+                looks.append(0)
+                raise KeyboardInterrupt
+
+    def look(seconds):
+        looks.extend(looks[:1])
+        assert len(looks) < 5
+        sleep(seconds)
+
+    sleep, looks = time.sleep, []
+    monkeypatch.setattr("lifelong_rl.studies.sweep.time.sleep", look)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    sweep = SweepLoop(cells(runs, range(2)), QUICK, Both(2))
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(Press())
+    assert states(sweep) == ["finished"] * 2
+
+
 def test_damaged_results_fail_their_cell_alone(tmp_path):
     runs = tmp_path / "runs"
     first = loop(runs)

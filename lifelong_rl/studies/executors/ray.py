@@ -192,6 +192,11 @@ class RayExecutor(Executor):
         ended: End = end
         return ended
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether Ray has any in hand."""
+        return bool(self._tasks)
+
     def terminate(self) -> None:
         """Cancel all tasks: those that wait are dropped, and the others end their processes."""
         self._stopping = True

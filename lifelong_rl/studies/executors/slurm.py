@@ -101,7 +101,6 @@ class SlurmExecutor(Executor):
         self._device = device
         self._waiting: list[Job] = []
         self._jobs: dict[Path, tuple[Job, Any]] = {}
-        self._cancelled: list[tuple[Job, End]] = []
 
     def prepare(self, devices: Collection[str], cores: int) -> None:
         """Refuse devices that Slurm does not hand out."""
@@ -182,7 +181,7 @@ class SlurmExecutor(Executor):
 
     def collect(self) -> list[tuple[Job, End]]:
         """Find the jobs that have ended."""
-        ended, self._cancelled = self._cancelled, []
+        ended = []
         for job, submitted in list(self._jobs.values()):
             if submitted.done():
                 del self._jobs[job.folder]
@@ -197,12 +196,17 @@ class SlurmExecutor(Executor):
             return End(1, (told[-1] if told else "the job left no result").encode())
         return end
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any was submitted and has not ended."""
+        return bool(self._jobs)
+
     def terminate(self) -> None:
         """Cancel all jobs; Slurm tells only later that they have ended, so that counts as done."""
+        self._waiting = []
         for _, submitted in self._jobs.values():
             submitted.cancel(check=False)
         if self._options.cluster == "slurm":
-            self._cancelled += [(job, End(1, b"stopped")) for job, _ in self._jobs.values()]
             self._jobs = {}
 
     def kill(self) -> None:
