@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -469,6 +470,23 @@ def test_what_comes_of_a_job_in_scratch_is_kept_before_the_time_limit(tmp_path, 
     assert (run / "metrics.jsonl").read_text() == "one\ntwo\n"
     assert list((run.parent / "scratch").iterdir()) == []
     assert again[0].function.job == cell.job
+
+
+def test_a_warning_while_the_folder_on_the_node_is_removed_takes_nothing_away(
+    tmp_path, run, monkeypatch
+):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    cell = CellJob(job(run), str(tmp_path))
+    leave, warned = tempfile.TemporaryDirectory.__exit__, []
+
+    def warn(folder, *error):
+        leave(folder, *error)
+        warned.append(cell.checkpoint())
+
+    monkeypatch.setattr("lifelong_rl.studies.executors.slurm.lock_folder", lambda folder: Held())
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "__exit__", warn)
+    assert cell() == End(0) and warned
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["task-000", "task-001"]
 
 
 class Held:

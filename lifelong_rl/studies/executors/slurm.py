@@ -282,6 +282,7 @@ class CellJob:
         if self._there is not None and self._lock is not None:
             self._lock.check()
             land(pack(self._there), self.job.folder)
+            self._there = None  # it is being removed when a late signal comes
 
 
 def _split(word: str) -> tuple[str, str | bool]:
