@@ -86,6 +86,14 @@ def test_a_folder_travels_without_its_lock_and_what_is_unfinished(tmp_path, run)
     assert files(tmp_path / "there").items() <= files(run).items()
 
 
+def test_links_of_trackers_stay_where_they_are(tmp_path, run):
+    (run / "wandb").mkdir()
+    (run / "wandb" / "run.log").write_text("told")
+    (run / "wandb" / "debug.log").symlink_to(run / "wandb" / "run.log")
+    unpack(pack(run), tmp_path / "there")
+    assert [path.name for path in (tmp_path / "there" / "wandb").iterdir()] == ["run.log"]
+
+
 def test_what_lands_takes_the_place_of_what_was_there(tmp_path, run):
     there = tmp_path / "there"
     unpack(pack(run), there)

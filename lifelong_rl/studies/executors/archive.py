@@ -19,7 +19,9 @@ LAST = ("checkpoints", "results.json")
 
 
 def pack(folder: Path) -> bytes:
-    """A folder's files, without those that say who may write there.
+    """A folder's files, without those that say who may write there, and without links.
+
+    Links are no part of a run; trackers make some, to what is in the folder.
 
     Raises:
         UserError: There is more in it than `MOST_BYTES`.
@@ -27,7 +29,7 @@ def pack(folder: Path) -> bytes:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and _belongs(path.relative_to(folder))
+        if path.is_file() and not path.is_symlink() and _belongs(path.relative_to(folder))
     ]
     size = sum(path.stat().st_size for path in files)
     if size > MOST_BYTES:
