@@ -445,9 +445,11 @@ def _make_folder(cell: Cell) -> None:
 
 def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
-    names = RunFolder(cell.path, cell.setup.config).names_at_task_ends()
+    names = RunFolder(cell.path, cell.setup.config).checkpoint_names()
     done = CHECKPOINT.fullmatch(names[-1]) if names else None
-    return cell.setup.starts[int(done[1])] / cell.num_steps if done else 0.0
+    if done is None:
+        return 0.0
+    return (cell.setup.starts[int(done[1])] + int(done[2] or 0)) / cell.num_steps
 
 
 def _cores(config: RunConfig) -> int:
