@@ -66,13 +66,15 @@ class FolderLock:
         A folder that is gone is not looked into: what is about to be written will tell.
 
         Raises:
-            WriteError: Another process has taken it over.
+            WriteError: Another process has taken it over, or the disk does not tell.
         """
-        if self._is_ours() or not self._claim.parent.is_dir():
-            return
-        latest = _find_claim(self._claim.parent)
+        folder = self._claim.parent
+        with writing(folder):
+            if self._is_ours() or not folder.is_dir():
+                return
+            latest = _find_claim(folder)
         by = "its claim was removed" if latest is None else f"taken over by {latest.owner}"
-        raise WriteError(self._claim.parent, OSError(errno.ESTALE, f"the folder was lost: {by}"))
+        raise WriteError(folder, OSError(errno.ESTALE, f"the folder was lost: {by}"))
 
     def release(self) -> None:
         """Let others write to the folder."""
@@ -86,7 +88,7 @@ class FolderLock:
     def _is_ours(self) -> bool:
         try:
             return self._claim.read_bytes() == self._content
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _beat(self) -> None:

@@ -90,6 +90,20 @@ def test_a_halted_owner_loses_its_folder_and_is_told_before_it_writes(tmp_path, 
     assert claims(tmp_path) == []
 
 
+def test_a_claim_that_cannot_be_read_is_not_taken_for_a_lost_one(tmp_path, monkeypatch):
+    held = lock_folder(tmp_path)
+
+    def fail(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.Path, "read_bytes", fail)
+        with pytest.raises(lock.WriteError, match=f"cannot write {tmp_path}: Input/output error"):
+            held.check()
+    held.check()
+    held.release()
+
+
 def test_a_claim_is_touched_while_its_owner_lives(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
     held = lock_folder(tmp_path)
