@@ -449,6 +449,12 @@ class Tuner:
             known = trial.state in ("to do", "finished", "pruned", "failed")
             if trial.number != number or {*trial.params} != {*self.tuning.space} or not known:
                 raise UserError(f"cannot read {self._file}: trial {number} is none of this study")
+        told = tell_differences(trials[0].params, self.tuning.defaults) if trials else ""
+        if told:
+            raise UserError(
+                f"{self._file} is of a tuning from other defaults ({told}); give the study another "
+                "folder of runs"
+            )
         return trials
 
     def _make_folder(self) -> None:

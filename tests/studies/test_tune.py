@@ -279,9 +279,16 @@ def test_the_folder_of_another_tuning_is_refused(tmp_path):
             "average_performance",
             "method_options.samples 7, not 8",
         ),
+        (
+            STUDY.replace("samples: 7", "samples: 7, strength: 5"),
+            "average_performance",
+            r"method_options.strength 10000.0, not 5.0",
+        ),
         (STUDY.replace("[0, 1]", "[0, 2]"), "average_performance", r"seeds \[0, 1\], not \[0, 2"),
     ]:
-        with pytest.raises(UserError, match=f"is of another tuning .{told}"):
+        with pytest.raises(
+            UserError, match=f"is of (another tuning|a tuning from other defaults) .{told}"
+        ):
             tuner(tmp_path, text, metric)
     trials = tmp_path / "runs" / TRIALS
     content = trials.read_text()
