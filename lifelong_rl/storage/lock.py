@@ -38,6 +38,8 @@ HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """Without a touch, after which another machine's process counts as dead: longer than a file server
 may be away, and than clients of NFS keep what they know of a file (60 s)."""
+CLOCKS_SECONDS = 60.0
+"""By which the clocks of machines may differ."""
 TRIES = 5
 """To lock: `is_locked` holds a lock for a moment too."""
 OWNER: Shape = {"machine": Name, "host": Name, "pid": int, "token": Name}
@@ -149,7 +151,11 @@ def lock_folder(folder: Path) -> FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process writes to a folder; changes nothing there."""
+    """Whether a process writes to a folder; changes nothing there.
+
+    That another machine's has ended is told by this machine's clock, so late rather than early: who
+    is told so can take the folder over.
+    """
     try:
         descriptor = open_plain(folder / LOCK, os.O_RDONLY)
     except (OSError, NotPlainError):
@@ -166,7 +172,7 @@ def is_locked(folder: Path) -> bool:
         latest = _find_claim(folder)
     except OSError:
         return True
-    return latest is not None and not _is_dead(latest, time.time())
+    return latest is not None and not _is_dead(latest, time.time() - CLOCKS_SECONDS)
 
 
 def is_lock_file(name: str) -> bool:
