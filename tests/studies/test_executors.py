@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -205,6 +206,24 @@ def test_a_process_whose_wait_is_broken_off_ends(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         process.wait()
     assert process.popen.returncode == 5
+
+
+def test_a_warning_in_the_middle_of_a_look_is_obeyed(run, monkeypatch):
+    """Where a handler of signals is called, `Popen.poll` may have its lock."""
+    (run.parent / "plan.json").write_text(json.dumps({"run": "wait"}))
+    process = CellProcess(job(run))
+    looks = []
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 100
+        sleep(0.1)
+
+    sleep = time.sleep
+    monkeypatch.setattr("lifelong_rl.studies.executors.process.time.sleep", look)
+    with process.popen._waitpid_lock:
+        process.interrupt(signal.SIGTERM)
+    assert process.wait() == End(-signal.SIGTERM)
 
 
 # Ray
