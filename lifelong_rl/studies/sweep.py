@@ -37,9 +37,12 @@ LOOK_ELSEWHERE_SECONDS = 2.0
 MOST_LOST = 10
 """Times that a cell is started again after what ran it was lost."""
 STOPPED = tuple(
-    128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+    code
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+    for code in (128 + number, -number)
 )
-"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node."""
+"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node; negative if
+it had not begun its run."""
 
 State = Literal["to do", "queued", "running", "running elsewhere", "finished", "failed", "left out"]
 

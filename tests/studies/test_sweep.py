@@ -118,6 +118,18 @@ def test_failures_are_told_kept_from_spreading_and_tried_again(tmp_path):
     assert sorted(events(runs)[-4:]) == ["begin 0", "begin 1", "end 0", "end 1"]
 
 
+def test_a_cell_that_a_cluster_ends_before_it_has_begun_is_started_again(tmp_path):
+    class Queue(LocalExecutor):
+        queues = True
+
+    runs = tmp_path / "runs"
+    made = loop(runs, seeds=range(2), s0="terminated", s1="fail").entries
+    sweep = SweepLoop([entry.cell for entry in made], QUICK, Queue(1))
+    sweep.run()
+    assert states(sweep) == ["finished", "failed"]
+    assert [entry.lost for entry in sweep.entries] == [1, 0]
+
+
 def test_a_folder_with_another_run_fails_and_stays_as_it_is(tmp_path):
     runs = tmp_path / "runs"
     RunFolder.create(runs / "toy3-toy-finetune-seed1", RunConfig(sequence="toy3")).unlock()
