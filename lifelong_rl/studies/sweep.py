@@ -452,7 +452,9 @@ def _fraction_kept(cell: Cell) -> float:
     done = CHECKPOINT.fullmatch(names[-1]) if names else None
     if done is None:
         return 0.0
-    return (cell.setup.starts[int(done[1])] + int(done[2] or 0)) / cell.num_steps
+    starts = cell.setup.starts  # going on from a checkpoint that is none of this run is refused
+    step = starts[min(int(done[1]), len(starts) - 1)] + int(done[2] or 0)
+    return min(step / cell.num_steps, 1.0)
 
 
 def _cores(config: RunConfig) -> int:

@@ -274,7 +274,7 @@ class Tuner:
     ) -> None:
         """Go on until there are so many trials, those of before included.
 
-        What failed before is tried again first, one trial after the other.
+        What failed before is tried again first.
 
         Args:
             count: Trials, the first of which are the defaults.
@@ -284,8 +284,9 @@ class Tuner:
             reporter: Is told how it goes.
         """
         reporter = reporter or TuneReporter()
-        for trial in [trial for trial in self.trials[:count] if trial.state == "failed"]:
-            self._run_batch([trial], run_cells, reporter)
+        failed = [trial for trial in self.trials[:count] if trial.state == "failed"]
+        for first in range(0, len(failed), together):
+            self._run_batch(failed[first : first + together], run_cells, reporter)
         while True:
             batch = [trial for trial in self.trials[:count] if trial.state == "to do"][:together]
             while len(batch) < together and len(self.trials) < count:

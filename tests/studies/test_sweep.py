@@ -386,14 +386,15 @@ def test_what_a_start_took_is_read_from_the_manifest(tmp_path):
 
 
 def test_a_cell_to_do_is_as_far_as_its_last_checkpoint(tmp_path):
-    made = cells(tmp_path, range(3), steps_per_task=100)
-    for cell, last in zip(made[1:], ("task-001", "task-001-step-000000050"), strict=True):
+    made = cells(tmp_path, range(4), steps_per_task=100)
+    names = ("task-001", "task-001-step-000000050", "task-099")
+    for cell, last in zip(made[1:], names, strict=True):
         folder = RunFolder.create(cell.path, cell.setup.config)
         for name in ("task-000", "task-001", last):
             (folder.checkpoints / name).mkdir(parents=True, exist_ok=True)
         folder.unlock()
     sweep = SweepLoop(made, QUICK, LocalExecutor(1))
-    assert [entry.fraction for entry in sweep.entries] == pytest.approx([0, 1 / 3, 1 / 2])
+    assert [entry.fraction for entry in sweep.entries] == pytest.approx([0, 1 / 3, 1 / 2, 1])
 
 
 def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):

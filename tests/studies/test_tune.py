@@ -176,7 +176,7 @@ def test_what_failed_is_tried_again_when_it_is_called_again(tmp_path):
     assert [trial.state for trial in again.trials] == ["failed"] * 4
     cells = Cells()
     again.run(3, cells, together=2)
-    assert [len(batch) for batch in cells.batches] == [2] * 3
+    assert [len(batch) for batch in cells.batches] == [4, 2]
     assert [trial.state for trial in again.trials] == ["finished"] * 3 + ["failed"]
     assert again.trials[1].message == "" and again.best is not None
 
