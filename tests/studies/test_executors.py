@@ -499,6 +499,15 @@ def test_what_comes_of_a_job_in_scratch_is_kept_before_the_time_limit(tmp_path, 
     assert again[0].function.job == cell.job
 
 
+def test_a_folder_of_any_size_comes_back_from_a_nodes_own_disk(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(archive, "MOST_BYTES", 10)
+    monkeypatch.setattr("lifelong_rl.studies.executors.slurm.lock_folder", lambda folder: Held())
+    before = files(run)
+    assert CellJob(job(run), str(tmp_path))() == End(0)
+    after = files(run)
+    assert after.pop("results.json") and after == before
+
+
 def test_a_warning_while_the_folder_on_the_node_is_removed_takes_nothing_away(
     tmp_path, run, monkeypatch
 ):

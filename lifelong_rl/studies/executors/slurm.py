@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, DeclaredOptions, Positive
 from lifelong_rl.storage.lock import FolderLock, lock_folder
-from lifelong_rl.studies.executors.archive import land, pack, unpack
+from lifelong_rl.studies.executors.archive import copy, land_copy
 from lifelong_rl.studies.executors.executor import End, Executor, Job
 from lifelong_rl.studies.executors.process import CellProcess, with_this_python
 from lifelong_rl.text import one_line
@@ -268,7 +268,7 @@ class CellJob:
         try:
             with tempfile.TemporaryDirectory(prefix="lifelong-rl-", dir=place) as made:
                 there = Path(made) / job.folder.name
-                unpack(pack(job.folder), there)
+                copy(job.folder, there)
                 self._there = there
                 here = replace(job, command=(*job.command[:-1], str(there)), folder=there)
                 end = self._run(here)
@@ -281,7 +281,7 @@ class CellJob:
         """Put what was made in a folder of the node into that of the run."""
         if self._there is not None and self._lock is not None:
             self._lock.check()
-            land(pack(self._there), self.job.folder)
+            land_copy(self._there, self.job.folder)
             self._there = None  # it is being removed when a late signal comes
 
 
