@@ -137,7 +137,7 @@ def try_subject(name: str, folder: Path, scale: float, seed: int, tally: Tally) 
             tally.add("disk", filled.kind, filled)
     report("disk")
     for _ in several(15):
-        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             outcome = campaigns.signal_at_moment(reference, choose, signal_number)
             tally.add("signals", outcome.kind, outcome)
     report("signals")
@@ -307,9 +307,11 @@ is read.
 SIGNALS = """
 ## Signals, readers that go away, two at once
 
-Ctrl-C (SIGINT), SIGTERM and SIGHUP, at random moments: the run says how to go on, and does. Output
-that nobody reads any more does not stop a run. Of two processes that run or resume in one folder
-one does, and the other is told.
+Ctrl-C (SIGINT, exit code 130), SIGTERM (143), SIGHUP (129) and SIGUSR1 (138, a scheduler's warning
+before its time limit), at random moments: the run says how to go on, and does. Counts from before
+SIGUSR1 was tried at random moments too have no line for it; `tests/faults` sends it at set ones.
+Output that nobody reads any more does not stop a run. Of two processes that run or resume in one
+folder one does, and the other is told.
 """
 FUZZED = """
 ## Fuzzed inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,16 @@ import numpy as np
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.measurements import describe_run
 from lifelong_rl.runs.reporters import Reporter
-from lifelong_rl.storage.plain_file import refuse_link
+from lifelong_rl.storage.atomic import write_file, writing
+from lifelong_rl.storage.plain_file import read_bytes, refuse_link
 
 if TYPE_CHECKING:
     from lifelong_rl.runs.setup import Setup
 
 PROJECT = "lifelong-rl"
 """Where runs are put unless WANDB_PROJECT says otherwise."""
+ID = "id"
+"""File in the folder `wandb` that tells the run to Weights & Biases, also where it was moved to."""
 
 
 class WandbTracker(Reporter):
@@ -49,7 +53,7 @@ class WandbTracker(Reporter):
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             dir=str(path),
-            id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16],
+            id=_find_id(path),
             name=path.name,
             group=f"{config.sequence_name} {config.agent} {config.method}",
             mode=os.environ.get("WANDB_MODE", "offline"),
@@ -74,3 +78,17 @@ class WandbTracker(Reporter):
         """Write what is left."""
         if self._run is not None:
             self._run.finish()
+
+
+def _find_id(path: Path) -> str:
+    """The name of a run to Weights & Biases: made of its first folder, and kept in it."""
+    kept = path / "wandb" / ID
+    if kept.is_file():
+        told = read_bytes(kept).decode(errors="replace")
+        if re.fullmatch(r"[0-9a-f]{16}", told):
+            return told
+    made = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    with writing(kept):
+        kept.parent.mkdir(exist_ok=True)
+    write_file(kept, made.encode())
+    return made

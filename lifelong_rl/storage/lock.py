@@ -38,6 +38,8 @@ HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """Without a touch, after which another machine's process counts as dead: longer than a file server
 may be away, and than clients of NFS keep what they know of a file (60 s)."""
+CLOCKS_SECONDS = 60.0
+"""By which the clocks of machines may differ."""
 TRIES = 5
 """To lock: `is_locked` holds a lock for a moment too."""
 OWNER: Shape = {"machine": Name, "host": Name, "pid": int, "token": Name}
@@ -66,13 +68,15 @@ class FolderLock:
         A folder that is gone is not looked into: what is about to be written will tell.
 
         Raises:
-            WriteError: Another process has taken it over.
+            WriteError: Another process has taken it over, or the disk does not tell.
         """
-        if self._is_ours() or not self._claim.parent.is_dir():
-            return
-        latest = _find_claim(self._claim.parent)
+        folder = self._claim.parent
+        with writing(folder):
+            if self._is_ours() or not folder.is_dir():
+                return
+            latest = _find_claim(folder)
         by = "its claim was removed" if latest is None else f"taken over by {latest.owner}"
-        raise WriteError(self._claim.parent, OSError(errno.ESTALE, f"the folder was lost: {by}"))
+        raise WriteError(folder, OSError(errno.ESTALE, f"the folder was lost: {by}"))
 
     def release(self) -> None:
         """Let others write to the folder."""
@@ -86,7 +90,7 @@ class FolderLock:
     def _is_ours(self) -> bool:
         try:
             return self._claim.read_bytes() == self._content
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _beat(self) -> None:
@@ -147,7 +151,11 @@ def lock_folder(folder: Path) -> FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process writes to a folder; changes nothing there."""
+    """Whether a process writes to a folder; changes nothing there.
+
+    That another machine's has ended is told by this machine's clock, so late rather than early: who
+    is told so can take the folder over.
+    """
     try:
         descriptor = open_plain(folder / LOCK, os.O_RDONLY)
     except (OSError, NotPlainError):
@@ -164,7 +172,7 @@ def is_locked(folder: Path) -> bool:
         latest = _find_claim(folder)
     except OSError:
         return True
-    return latest is not None and not _is_dead(latest, time.time())
+    return latest is not None and not _is_dead(latest, time.time() - CLOCKS_SECONDS)
 
 
 def is_lock_file(name: str) -> bool:

@@ -37,9 +37,12 @@ LOOK_ELSEWHERE_SECONDS = 2.0
 MOST_LOST = 10
 """Times that a cell is started again after what ran it was lost."""
 STOPPED = tuple(
-    128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+    code
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+    for code in (128 + number, -number)
 )
-"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node."""
+"""Exit codes of a cell that was asked to end, such as by a cluster that needs the node; negative if
+it had not begun its run."""
 
 State = Literal["to do", "queued", "running", "running elsewhere", "finished", "failed", "left out"]
 
@@ -305,12 +308,10 @@ class SweepLoop:
 
     def _stop(self) -> None:
         """End all processes; those that have just finished count as finished."""
-        left = dict(self._running)
         try:
             self.executor.terminate()
-            while left:
-                for job, _ in self.executor.collect():
-                    del left[job.folder]
+            while self.executor.is_busy:  # it came anywhere: only the executor knows what is left
+                self.executor.collect()
                 time.sleep(self.executor.poll_seconds)
         finally:  # what is left after another Ctrl-C
             self.executor.kill()
@@ -447,9 +448,13 @@ def _make_folder(cell: Cell) -> None:
 
 def _fraction_kept(cell: Cell) -> float:
     """The part of a cell's steps that its checkpoints hold."""
-    names = RunFolder(cell.path, cell.setup.config).names_at_task_ends()
+    names = RunFolder(cell.path, cell.setup.config).checkpoint_names()
     done = CHECKPOINT.fullmatch(names[-1]) if names else None
-    return cell.setup.starts[int(done[1])] / cell.num_steps if done else 0.0
+    if done is None:
+        return 0.0
+    starts = cell.setup.starts  # going on from a checkpoint that is none of this run is refused
+    step = starts[min(int(done[1]), len(starts) - 1)] + int(done[2] or 0)
+    return min(step / cell.num_steps, 1.0)
 
 
 def _cores(config: RunConfig) -> int:

@@ -23,7 +23,7 @@ from lifelong_rl.runs.config import flatten, read_mapping, tell_differences
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.storage.atomic import write_file, write_json, writing
 from lifelong_rl.storage.json_file import Shape, parse_json, read_json
-from lifelong_rl.storage.lock import lock_folder
+from lifelong_rl.storage.lock import FolderLock, lock_folder
 from lifelong_rl.storage.plain_file import NotPlainError, read_bytes
 from lifelong_rl.storage.yaml_file import dump_yaml
 from lifelong_rl.studies.cell import STOP
@@ -239,6 +239,7 @@ class Tuner:
         self._seed = seed
         self._direction = METRICS[metric]
         self._file = tuning.runs / TRIALS
+        self._lock: FolderLock | None = None
         self.trials = self._read()
 
     @property
@@ -256,12 +257,13 @@ class Tuner:
             UserError: One does.
         """
         self._make_folder()
-        lock = lock_folder(self.tuning.runs)
+        self._lock = lock_folder(self.tuning.runs)
         try:
             self.trials = self._read()
             yield
         finally:
-            lock.release()
+            self._lock.release()
+            self._lock = None
 
     def run(
         self,
@@ -272,6 +274,8 @@ class Tuner:
     ) -> None:
         """Go on until there are so many trials, those of before included.
 
+        What failed before is tried again first.
+
         Args:
             count: Trials, the first of which are the defaults.
             run_cells: Runs the cells of some trials.
@@ -280,8 +284,11 @@ class Tuner:
             reporter: Is told how it goes.
         """
         reporter = reporter or TuneReporter()
+        failed = [trial for trial in self.trials[:count] if trial.state == "failed"]
+        for first in range(0, len(failed), together):
+            self._run_batch(failed[first : first + together], run_cells, reporter)
         while True:
-            batch = [trial for trial in self.trials if trial.state == "to do"][:together]
+            batch = [trial for trial in self.trials[:count] if trial.state == "to do"][:together]
             while len(batch) < together and len(self.trials) < count:
                 params = self._suggest()
                 if params is None:
@@ -400,11 +407,13 @@ class Tuner:
         for trial in batch:
             own = cells[trial.number]
             self._conclude(trial, own, [entries[c.path] for c in own if c.path in entries])
-            self._write()
+        self._write()  # at once: what is tried next goes by all of them
+        for trial in batch:
             reporter.end(trial)
 
     def _conclude(self, trial: Trial, cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
         self.note_progress(trial, cells)
+        trial.message = ""
         failed = [entry for entry in entries if entry.state != "finished"]
         if entries and not failed:
             values = [self._value(cell) for cell in cells]
@@ -449,6 +458,12 @@ class Tuner:
             known = trial.state in ("to do", "finished", "pruned", "failed")
             if trial.number != number or {*trial.params} != {*self.tuning.space} or not known:
                 raise UserError(f"cannot read {self._file}: trial {number} is none of this study")
+        told = tell_differences(trials[0].params, self.tuning.defaults) if trials else ""
+        if told:
+            raise UserError(
+                f"{self._file} is of a tuning from other defaults ({told}); give the study another "
+                "folder of runs"
+            )
         return trials
 
     def _make_folder(self) -> None:
@@ -457,6 +472,8 @@ class Tuner:
 
     def _write(self) -> None:
         self._make_folder()
+        if self._lock is not None:
+            self._lock.check()
         trials = [dataclasses.asdict(trial) for trial in self.trials]
         write_json(self._file, {"tuning": self._identity(), "trials": trials})
 

@@ -14,7 +14,14 @@ from toy_runs import run_toy, snapshot
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage import lock
-from lifelong_rl.storage.lock import CLAIM, STALE_SECONDS, is_lock_file, is_locked, lock_folder
+from lifelong_rl.storage.lock import (
+    CLAIM,
+    CLOCKS_SECONDS,
+    STALE_SECONDS,
+    is_lock_file,
+    is_locked,
+    lock_folder,
+)
 
 HERE = socket.gethostname()
 
@@ -75,8 +82,9 @@ def test_a_halted_owner_loses_its_folder_and_is_told_before_it_writes(tmp_path, 
     on("node2")
     with pytest.raises(UserError, match="in use"):
         lock_folder(tmp_path)
-    age(tmp_path, STALE_SECONDS + 1)
+    age(tmp_path, STALE_SECONDS + CLOCKS_SECONDS + 1)
     assert not is_locked(tmp_path)
+    age(tmp_path, STALE_SECONDS + 1)
     owner = lock_folder(tmp_path)
     assert claims(tmp_path) == [".claim-2"]
     owner.check()
@@ -88,6 +96,33 @@ def test_a_halted_owner_loses_its_folder_and_is_told_before_it_writes(tmp_path, 
     owner.check()
     owner.release()
     assert claims(tmp_path) == []
+
+
+def test_a_clock_that_is_ahead_lets_nobody_count_on_a_folder_too_early(tmp_path, on, monkeypatch):
+    on("node1")
+    lock_folder(tmp_path)
+    on("node2")
+    now = time.time
+    monkeypatch.setattr(lock.time, "time", lambda: now() + CLOCKS_SECONDS - 10)
+    claim = tmp_path / ".claim-1"
+    for ago, dead in ((STALE_SECONDS - 5, False), (STALE_SECONDS + 11, True)):
+        os.utime(claim, (now() - ago, now() - ago))
+        assert is_locked(tmp_path) is not dead
+    lock_folder(tmp_path).release()
+
+
+def test_a_claim_that_cannot_be_read_is_not_taken_for_a_lost_one(tmp_path, monkeypatch):
+    held = lock_folder(tmp_path)
+
+    def fail(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.Path, "read_bytes", fail)
+        with pytest.raises(lock.WriteError, match=f"cannot write {tmp_path}: Input/output error"):
+            held.check()
+    held.check()
+    held.release()
 
 
 def test_a_claim_is_touched_while_its_owner_lives(tmp_path, monkeypatch):

@@ -329,6 +329,9 @@ def test_weights_and_biases_is_told_what_the_file_holds(tmp_path, monkeypatch):
     assert len(fake.rows) - len(rows) == 4 and fake.finished == 1
     assert main(["resume", *PLUGIN, str(path), "--from", "task-002", "--quiet"]) == 0
     assert fake.inits[1]["id"] == given["id"] and fake.inits[1]["resume"] == "allow"
+    moved = path.rename(tmp_path / "moved")  # as when a cell works on a node's own disk
+    assert main(["resume", *PLUGIN, str(moved), "--from", "task-002", "--quiet"]) == 0
+    assert fake.inits[2]["id"] == given["id"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,11 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy_runs import CELL, QUICK, toy_cells, wait_until
@@ -20,6 +24,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.options import options_of
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.storage.atomic import remove_temporary
 from lifelong_rl.storage.lock import lock_folder
 from lifelong_rl.studies.executors import archive
 from lifelong_rl.studies.executors import ray as on_ray
@@ -82,6 +87,14 @@ def test_a_folder_travels_without_its_lock_and_what_is_unfinished(tmp_path, run)
     assert files(tmp_path / "there").items() <= files(run).items()
 
 
+def test_links_of_trackers_stay_where_they_are(tmp_path, run):
+    (run / "wandb").mkdir()
+    (run / "wandb" / "run.log").write_text("told")
+    (run / "wandb" / "debug.log").symlink_to(run / "wandb" / "run.log")
+    unpack(pack(run), tmp_path / "there")
+    assert [path.name for path in (tmp_path / "there" / "wandb").iterdir()] == ["run.log"]
+
+
 def test_what_lands_takes_the_place_of_what_was_there(tmp_path, run):
     there = tmp_path / "there"
     unpack(pack(run), there)
@@ -102,12 +115,12 @@ def test_a_landing_that_is_cut_short_leaves_a_run_that_begins_or_goes_on(
     unpack(pack(run), there)
     (there / "metrics.jsonl").write_text("one\ntwo\n")
     (there / "results.json").write_text("{}")
-    sent, replace = pack(there), os.replace
+    sent, put = pack(there), os.replace
 
     def cut(source, target, *, after=None):
         if Path(target) == run / after:
             raise OSError(5, "cut")
-        replace(source, target)
+        put(source, target)
 
     for after, kept in (("metrics.jsonl", False), ("checkpoints", False), ("results.json", True)):
         with monkeypatch.context() as patch:
@@ -154,15 +167,15 @@ VERSION = lifelong_rl.__version__
 
 
 def test_a_node_that_sees_the_folder_works_there(run):
-    (run / on_ray.SHARED).write_text("token")
+    (run.parent / ".shared-token.tmp").touch()
     assert run_on_node(job(run), {}, VERSION, "token", None) == (End(0), None)
-    assert (run / "results.json").exists() and not (run / on_ray.SHARED).exists()
+    assert (run / "results.json").exists()
 
 
 @pytest.mark.parametrize("there", [None, "of another sweep"])
 def test_a_node_that_does_not_see_it_asks_for_it_and_sends_it_back(run, there, tmp_path):
     if there:
-        (run / on_ray.SHARED).write_text(there)
+        (run.parent / f".shared-{there}.tmp").touch()
     assert run_on_node(job(run), {}, VERSION, "token", None) == (None, None)
     before = files(run)
     end, back = run_on_node(job(run), {}, VERSION, "token", pack(run))
@@ -195,7 +208,93 @@ def test_a_process_whose_wait_is_broken_off_ends(run, monkeypatch):
     assert process.popen.returncode == 5
 
 
+def test_a_warning_in_the_middle_of_a_look_is_obeyed(run, monkeypatch):
+    """Where a handler of signals is called, `Popen.poll` may have its lock."""
+    (run.parent / "plan.json").write_text(json.dumps({"run": "wait"}))
+    process = CellProcess(job(run))
+    looks = []
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 100
+        sleep(0.1)
+
+    sleep = time.sleep
+    monkeypatch.setattr("lifelong_rl.studies.executors.process.time.sleep", look)
+    with process.popen._waitpid_lock:
+        process.interrupt(signal.SIGTERM)
+    assert process.wait() == End(-signal.SIGTERM)
+
+
 # Ray
+
+
+class Refused(Exception):
+    """Stands for all that Ray raises."""
+
+
+class PretendRay:
+    """Runs a task when it is asked what came of it.
+
+    Args:
+        sees: Whether its nodes see the folders of the runs.
+    """
+
+    exceptions = SimpleNamespace(TaskCancelledError=Refused, RayTaskError=Refused, RayError=Refused)
+
+    def __init__(self, sees=True):
+        self.sees, self.asked = sees, []
+
+    def options(self, **_):
+        return self
+
+    def remote(self, *arguments):
+        self.asked.append(arguments)
+        return len(self.asked) - 1
+
+    def wait(self, refs, **_):
+        return refs, []
+
+    def get(self, ref):
+        return run_on_node(*self.asked[ref]) if self.sees else (None, None)
+
+    def cluster_resources(self):
+        return {"CPU": 2}
+
+    def shutdown(self): ...
+
+
+def pretend_executor(**given):
+    """An executor that has entered a pretended cluster."""
+    executor = RayExecutor(None, 2)
+    executor._ray = executor._run = PretendRay(**given)
+    return executor
+
+
+def test_two_sweeps_on_ray_have_the_same_cell_wait(run):
+    """Neither takes the nodes for ones that do not see the folder."""
+    first, second = (pretend_executor() for _ in range(2))
+    first.start(job(run))
+    second.start(job(run))
+    remove_temporary(run)  # as whoever locks the folder does
+    assert [end for _, end in first.collect()] == [End(0)]
+    assert [end for _, end in second.collect()] == [End(0)]
+    assert len(list(run.parent.glob(".shared-*"))) == 2
+    for executor in (first, second):
+        executor.kill()
+    assert not list(run.parent.glob(".shared-*"))
+
+
+def test_a_folder_that_cannot_be_sent_fails_its_cell_alone(run, tmp_path):
+    executor = pretend_executor(sees=False)
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder in (run, other):
+        executor.start(job(folder))
+    ((failed, end),) = executor.collect()
+    assert failed.folder == run and b"in use" in end.stderr  # the fixture has it locked
+    assert [task.job.folder for task in executor._tasks.values()] == [other]
+    executor.kill()
 
 
 def test_a_sweep_on_ray(tmp_path):
@@ -218,7 +317,7 @@ def test_a_sweep_on_ray(tmp_path):
 def test_nodes_that_do_not_see_the_folder(tmp_path, monkeypatch):
     """The sweep leaves its token where no node looks."""
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    monkeypatch.setattr(on_ray, "SHARED", ".elsewhere.tmp")
+    monkeypatch.setattr(on_ray, "SHARED", ".elsewhere-")
     runs = tmp_path / "runs"
     loop = SweepLoop(cells(runs, 4), QUICK, RayExecutor(None, 2))
     loop.run()
@@ -400,6 +499,32 @@ def test_what_comes_of_a_job_in_scratch_is_kept_before_the_time_limit(tmp_path, 
     assert again[0].function.job == cell.job
 
 
+def test_a_folder_of_any_size_comes_back_from_a_nodes_own_disk(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(archive, "MOST_BYTES", 10)
+    monkeypatch.setattr("lifelong_rl.studies.executors.slurm.lock_folder", lambda folder: Held())
+    before = files(run)
+    assert CellJob(job(run), str(tmp_path))() == End(0)
+    after = files(run)
+    assert after.pop("results.json") and after == before
+
+
+def test_a_warning_while_the_folder_on_the_node_is_removed_takes_nothing_away(
+    tmp_path, run, monkeypatch
+):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    cell = CellJob(job(run), str(tmp_path))
+    leave, warned = tempfile.TemporaryDirectory.__exit__, []
+
+    def warn(folder, *error):
+        leave(folder, *error)
+        warned.append(cell.checkpoint())
+
+    monkeypatch.setattr("lifelong_rl.studies.executors.slurm.lock_folder", lambda folder: Held())
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "__exit__", warn)
+    assert cell() == End(0) and warned
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["task-000", "task-001"]
+
+
 class Held:
     """A lock that is held already."""
 
@@ -426,6 +551,11 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
+def on_two_cores(cell):
+    config = replace(cell.setup.config, num_threads=2)
+    return replace(cell, setup=replace(cell.setup, config=config))
+
+
 def test_what_slurm_is_asked_for(slurm):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     options = Slurm.Options.of(
@@ -441,7 +571,8 @@ def test_what_slurm_is_asked_for(slurm):
         },
     )
     runs = slurm / "runs"
-    loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, options, 2))
+    made = [on_two_cores(cell) for cell in cells(runs, 3)]
+    loop = SweepLoop(made, QUICK, SlurmExecutor(runs, options, 2))
     loop.executor.poll_seconds = 0.01
 
     class Stop:
@@ -481,6 +612,31 @@ def test_what_slurm_is_asked_for(slurm):
         "77_2",
     }
     assert states(loop) == ["to do"] * 3
+
+
+def test_ctrl_c_before_the_jobs_are_submitted_waits_for_none(slurm, monkeypatch):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    runs = slurm / "runs"
+    loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, Slurm.Options(), 2))
+    start = SlurmExecutor.start
+    started, looks = [], []
+
+    def press(executor, job):
+        start(executor, job)
+        started.append(job)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 5
+
+    monkeypatch.setattr(SlurmExecutor, "start", press)
+    monkeypatch.setattr("lifelong_rl.studies.sweep.time.sleep", look)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert states(loop) == ["to do"] * 3
+    assert not (slurm / "script").exists()
 
 
 def test_what_slurm_refuses_is_told_in_a_line(slurm):

@@ -118,6 +118,18 @@ def test_failures_are_told_kept_from_spreading_and_tried_again(tmp_path):
     assert sorted(events(runs)[-4:]) == ["begin 0", "begin 1", "end 0", "end 1"]
 
 
+def test_a_cell_that_a_cluster_ends_before_it_has_begun_is_started_again(tmp_path):
+    class Queue(LocalExecutor):
+        queues = True
+
+    runs = tmp_path / "runs"
+    made = loop(runs, seeds=range(2), s0="terminated", s1="fail").entries
+    sweep = SweepLoop([entry.cell for entry in made], QUICK, Queue(1))
+    sweep.run()
+    assert states(sweep) == ["finished", "failed"]
+    assert [entry.lost for entry in sweep.entries] == [1, 0]
+
+
 def test_a_folder_with_another_run_fails_and_stays_as_it_is(tmp_path):
     runs = tmp_path / "runs"
     RunFolder.create(runs / "toy3-toy-finetune-seed1", RunConfig(sequence="toy3")).unlock()
@@ -192,6 +204,33 @@ def test_ctrl_c_stops_the_cells_and_another_one_kills_them(tmp_path, action, tim
     assert [process.poll() for process in processes] == [end, end]
     assert os.getpgid(0) not in groups  # to which a terminal sends Ctrl-C
     assert watch.ended == 1
+
+
+def test_ctrl_c_while_ended_cells_are_looked_at_waits_for_none(tmp_path, monkeypatch):
+    class Both(LocalExecutor):
+        def collect(self):
+            ended = all(process.popen.poll() is not None for process in self._running)
+            return super().collect() if ended else []
+
+    class Press(SweepReporter):
+        def changed(self, entry):
+            if entry.state == "finished":
+                looks.append(0)
+                raise KeyboardInterrupt
+
+    def look(seconds):
+        looks.extend(looks[:1])
+        assert len(looks) < 5
+        sleep(seconds)
+
+    sleep, looks = time.sleep, []
+    monkeypatch.setattr("lifelong_rl.studies.sweep.time.sleep", look)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    sweep = SweepLoop(cells(runs, range(2)), QUICK, Both(2))
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(Press())
+    assert states(sweep) == ["finished"] * 2
 
 
 def test_damaged_results_fail_their_cell_alone(tmp_path):
@@ -344,6 +383,18 @@ def test_what_a_start_took_is_read_from_the_manifest(tmp_path):
     again = loop(tmp_path / "runs", range(4))
     assert [entry.startup for entry in again.entries] == [5.0, 8.0, None, None]
     assert Estimate(again.entries).seconds(again.entries[0].cell) == 66.5
+
+
+def test_a_cell_to_do_is_as_far_as_its_last_checkpoint(tmp_path):
+    made = cells(tmp_path, range(4), steps_per_task=100)
+    names = ("task-001", "task-001-step-000000050", "task-099")
+    for cell, last in zip(made[1:], names, strict=True):
+        folder = RunFolder.create(cell.path, cell.setup.config)
+        for name in ("task-000", "task-001", last):
+            (folder.checkpoints / name).mkdir(parents=True, exist_ok=True)
+        folder.unlock()
+    sweep = SweepLoop(made, QUICK, LocalExecutor(1))
+    assert [entry.fraction for entry in sweep.entries] == pytest.approx([0, 1 / 3, 1 / 2, 1])
 
 
 def test_the_fraction_is_that_of_the_last_whole_line(tmp_path):

@@ -8,9 +8,10 @@ from toy_results import make_results
 from lifelong_rl.errors import UserError
 from lifelong_rl.runs.config import read_config
 from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.storage.atomic import WriteError
 from lifelong_rl.studies.cell import STOP
 from lifelong_rl.studies.sweep import Entry
-from lifelong_rl.studies.tune import LOOK_SECONDS, METRICS, TRIALS, Tuner, read_tuning
+from lifelong_rl.studies.tune import LOOK_SECONDS, METRICS, TRIALS, Tuner, TuneReporter, read_tuning
 
 pytest.importorskip("optuna")
 
@@ -167,6 +168,58 @@ def test_trials_that_fail_are_told_and_do_not_end_it(tmp_path):
     assert nothing.best is None
 
 
+def test_what_failed_is_tried_again_when_it_is_called_again(tmp_path):
+    first = tuner(tmp_path)
+    first.run(4, Cells(lambda cell: "the disk was full"))
+    assert first.best is None
+    again = tuner(tmp_path)
+    assert [trial.state for trial in again.trials] == ["failed"] * 4
+    cells = Cells()
+    again.run(3, cells, together=2)
+    assert [len(batch) for batch in cells.batches] == [4, 2]
+    assert [trial.state for trial in again.trials] == ["finished"] * 3 + ["failed"]
+    assert again.trials[1].message == "" and again.best is not None
+
+
+def test_fewer_trials_than_there_are_run_no_more(tmp_path):
+    stopped = tuner(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(4, Cells(stop_at=7))
+    cells = Cells()
+    again = tuner(tmp_path)
+    again.run(3, cells)
+    assert cells.ran == [] and again.trials[3].state == "to do"
+
+
+def test_a_stop_between_trials_that_ran_together_changes_nothing(tmp_path):
+    class Stop(TuneReporter):
+        def end(self, trial):
+            if trial.number == 6:
+                raise KeyboardInterrupt
+
+    whole = tuner(tmp_path / "a")
+    whole.run(12, Cells(), together=2)
+    stopped = tuner(tmp_path / "b")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(12, Cells(), together=2, reporter=Stop())
+    again = tuner(tmp_path / "b")
+    again.run(12, Cells(), together=2)
+    assert again.trials == whole.trials
+
+
+def test_a_tuning_whose_folder_was_taken_over_writes_nothing_more(tmp_path):
+    tuning = tuner(tmp_path)
+    tuning.run(1, Cells())
+    file = tmp_path / "runs" / TRIALS
+    before = file.read_bytes()
+    with tuning.locked():
+        (claim,) = file.parent.glob(".claim-*")
+        claim.rename(claim.with_name(".claim-9"))  # as another machine leaves it
+        with pytest.raises(WriteError, match="the folder was lost"):
+            tuning.run(2, Cells())
+    assert file.read_bytes() == before
+
+
 def log_tasks(cell, values):
     """What a cell has logged after so many tasks."""
     lines = [{"type": "evaluation", "step": 0, "task": None, "values": {}}]
@@ -279,9 +332,16 @@ def test_the_folder_of_another_tuning_is_refused(tmp_path):
             "average_performance",
             "method_options.samples 7, not 8",
         ),
+        (
+            STUDY.replace("samples: 7", "samples: 7, strength: 5"),
+            "average_performance",
+            r"method_options.strength 10000.0, not 5.0",
+        ),
         (STUDY.replace("[0, 1]", "[0, 2]"), "average_performance", r"seeds \[0, 1\], not \[0, 2"),
     ]:
-        with pytest.raises(UserError, match=f"is of another tuning .{told}"):
+        with pytest.raises(
+            UserError, match=f"is of (another tuning|a tuning from other defaults) .{told}"
+        ):
             tuner(tmp_path, text, metric)
     trials = tmp_path / "runs" / TRIALS
     content = trials.read_text()

@@ -4,8 +4,9 @@ By default it writes results at once. "fail" writes two lines to stderr, "die" i
 fills a pipe before it finishes, "damage" writes
 results that no run writes, "wait" goes on until it is stopped and "stubborn" until it is
 killed; "until stdin" ends with 5 once its stdin is closed. The first time, "orphan" kills what
-has started it and goes on until its stdin is closed, and "until warned" goes on until USR1. What it
-did is in runs/events, and in runs/devices what it was told to run on.
+has started it and goes on until its stdin is closed, "until warned" goes on until USR1, and
+"terminated" ends by SIGTERM as a process does that has not begun. What it did is in runs/events,
+and in runs/devices what it was told to run on.
 """
 
 import json
@@ -49,11 +50,13 @@ if action == "until stdin":
     sys.stdin.read()
     note("closed")
     sys.exit(5)
-if action in ("orphan", "until warned") and not (path / "again").exists():
+if action in ("orphan", "until warned", "terminated") and not (path / "again").exists():
     (path / "again").touch()
     if action == "orphan":
         os.kill(os.getppid(), signal.SIGKILL)
         sys.stdin.read()
+    elif action == "terminated":
+        os.kill(os.getpid(), signal.SIGTERM)
     else:
         signal.sigwait([signal.SIGUSR1])
         note("warned")

@@ -1,4 +1,4 @@
-"""The folder of a run as one archive, for machines that do not share a file system."""
+"""The folder of a run elsewhere: an archive for another machine, or a copy on another disk."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ LAST = ("checkpoints", "results.json")
 
 
 def pack(folder: Path) -> bytes:
-    """A folder's files, without those that say who may write there.
+    """A folder's files, without those that say who may write there, and without links.
+
+    Links are no part of a run; trackers make some, to what is in the folder.
 
     Raises:
         UserError: There is more in it than `MOST_BYTES`.
     """
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and _belongs(path.relative_to(folder))
-    ]
+    files = _list_files(folder)
     size = sum(path.stat().st_size for path in files)
     if size > MOST_BYTES:
         raise UserError(
@@ -70,10 +68,46 @@ def land(archive: bytes, folder: Path) -> None:
     Raises:
         UserError: As `unpack`; the folder is as it was then.
     """
+    landing = _make_room(folder)
+    unpack(archive, landing)
+    _settle(landing, folder)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Write the files of one folder into another, as `unpack` does with what `pack` makes of them.
+
+    Raises:
+        UserError: The disk refused.
+    """
+    for path in _list_files(source):
+        there = folder / path.relative_to(source)
+        with writing(there):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes()
+        write_file(there, content)
+
+
+def land_copy(source: Path, folder: Path) -> None:
+    """Put the files of a folder on another disk in the place of those of a run, as `land` does.
+
+    Raises:
+        UserError: The disk refused; the folder is as it was then.
+    """
+    landing = _make_room(folder)
+    copy(source, landing)
+    _settle(landing, folder)
+
+
+def _make_room(folder: Path) -> Path:
+    """Where what comes lies until all of it is there."""
     landing = folder / f"landing{TEMPORARY}"
     if landing.exists():
         remove_folder(landing)
-    unpack(archive, landing)
+    return landing
+
+
+def _settle(landing: Path, folder: Path) -> None:
+    """Put what has come in the place of what was there."""
     with writing(folder):
         if (folder / LAST[0]).exists():
             remove_folder(folder / LAST[0])
@@ -84,6 +118,15 @@ def land(archive: bytes, folder: Path) -> None:
             if (landing / name).exists():
                 os.replace(landing / name, folder / name)
         landing.rmdir()
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """What of a folder goes elsewhere."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and _belongs(path.relative_to(folder))
+    ]
 
 
 def _belongs(path: Path) -> bool:

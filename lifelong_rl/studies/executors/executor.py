@@ -101,6 +101,11 @@ class Executor(ABC):
     def collect(self) -> list[tuple[Job, End]]:
         """Processes that have ended since the last call."""
 
+    @property
+    @abstractmethod
+    def is_busy(self) -> bool:
+        """Whether there are processes whose end `collect` has not told yet."""
+
     @abstractmethod
     def terminate(self) -> None:
         """Ask all processes to end."""

@@ -61,6 +61,11 @@ class LocalExecutor(Executor):
                 ended.append((process.job, End(code, process.stderr)))
         return ended
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any is left."""
+        return bool(self._running)
+
     def terminate(self) -> None:
         """Send SIGTERM to all."""
         for process in self._running:

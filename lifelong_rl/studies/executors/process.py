@@ -67,10 +67,19 @@ class CellProcess:
     def interrupt(self, number: int) -> None:
         """Send a signal that asks it to keep what it can, and wait until it has ended.
 
-        It may be called by a handler of signals, in the middle of `wait`.
+        It may be called by a handler of signals, in the middle of `wait`: also where that has the
+        lock within `Popen.poll`, which then never tells of the end.
         """
         self.popen.send_signal(number)
-        self._read_to_end()
+        while self.popen.returncode is None:
+            try:
+                pid, status = os.waitpid(self.popen.pid, os.WNOHANG)
+            except ChildProcessError:  # `poll` was faster
+                break
+            if pid:
+                self.popen.returncode = os.waitstatus_to_exitcode(status)
+            self.read()
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Close the pipes."""

@@ -25,8 +25,10 @@ from lifelong_rl.studies.executors.executor import End, Executor, Job
 from lifelong_rl.studies.executors.process import CellProcess, with_this_python
 from lifelong_rl.text import one_line
 
-SHARED = f".shared{TEMPORARY}"
-"""File in the folder of a run by which a node knows that it sees the same folder."""
+SHARED = ".shared-"
+"""What the name of a file beside the folders of the runs begins with, by which a node knows that it
+sees the same ones; the token of one sweep follows. It is in none of them: these are for whoever has
+locked them."""
 RESOURCES_SECONDS = 2.0
 """Between two looks at what the cluster has."""
 QUEUED = 2
@@ -64,6 +66,8 @@ class RayExecutor(Executor):
         self._per_device = per_device
         self._tasks: dict[Any, _Task] = {}
         self._shared = True
+        self._token = uuid4().hex
+        self._marks: set[Path] = set()
         self._stopping = False
         self._looked = 0.0
         self._places = 0
@@ -116,10 +120,12 @@ class RayExecutor(Executor):
         self._submit(_Task(job))
 
     def _submit(self, task: _Task) -> None:
-        job = task.job
-        sent, token = None, uuid4().hex
+        job, sent = task.job, None
         if self._shared:
-            (job.folder / SHARED).write_text(token, encoding="utf-8")
+            mark = job.folder.with_name(f"{SHARED}{self._token}{TEMPORARY}")
+            if mark not in self._marks:
+                mark.touch()
+                self._marks.add(mark)
         else:
             task.lock = lock_folder(job.folder)
             try:
@@ -130,7 +136,8 @@ class RayExecutor(Executor):
         variables = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         share = 0 if job.device == "cpu" else 1 / self._per_device
         run = self._run.options(num_cpus=job.cores, num_gpus=share, name=job.folder.name)
-        self._tasks[run.remote(job, variables, lifelong_rl.__version__, token, sent)] = task
+        ref = run.remote(job, variables, lifelong_rl.__version__, self._token, sent)
+        self._tasks[ref] = task
 
     def collect(self) -> list[tuple[Job, End]]:
         """Ask Ray which tasks have ended."""
@@ -151,7 +158,10 @@ class RayExecutor(Executor):
                 ended.append((task.job, End(1, b"stopped")))
             elif end is None:  # the node does not see the folder
                 self._shared = False
-                self._submit(task)
+                try:
+                    self._submit(task)
+                except (UserError, OSError) as error:  # in other hands meanwhile, or too large
+                    ended.append((task.job, End(1, str(error).encode())))
             else:
                 ended.append((task.job, end))
         return ended
@@ -177,10 +187,15 @@ class RayExecutor(Executor):
             try:
                 task.lock.check()
                 land(archive, task.job.folder)
-            except UserError as error:
+            except (UserError, OSError) as error:
                 return End(1, str(error).encode())
         ended: End = end
         return ended
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether Ray has any in hand."""
+        return bool(self._tasks)
 
     def terminate(self) -> None:
         """Cancel all tasks: those that wait are dropped, and the others end their processes."""
@@ -193,6 +208,10 @@ class RayExecutor(Executor):
         for task in self._tasks.values():
             task.release()
         self._tasks = {}
+        for mark in self._marks:
+            with suppress(OSError):
+                mark.unlink()
+        self._marks = set()
         self._ray.shutdown()
 
     def __str__(self) -> str:
@@ -228,7 +247,8 @@ def run_on_node(
         job: What is run.
         variables: Of the environment, beside those of the node.
         version: Of this package, where the sweep runs.
-        token: What the file `SHARED` holds, where the node sees the folder of the run.
+        token: Of the sweep; where the node sees the folder of the run, it sees a file beside it
+            with this in its name, see `SHARED`.
         sent: The folder as an archive, to be unpacked here.
 
     Returns:
@@ -253,7 +273,7 @@ def _run_here_or_there(
     """`run_on_node`, with errors."""
     job = with_this_python(job)
     if sent is None:
-        if not _sees(job.folder, token):
+        if not os.path.isfile(job.folder.with_name(f"{SHARED}{token}{TEMPORARY}")):
             return None, None
         return CellProcess(job, variables).wait(), None
     with tempfile.TemporaryDirectory(prefix="lifelong-rl-") as place:
@@ -261,14 +281,6 @@ def _run_here_or_there(
         unpack(sent, folder)
         here = replace(job, command=(*job.command[:-1], str(folder)), folder=folder)
         return CellProcess(here, variables).wait(), pack(folder)
-
-
-def _sees(folder: Path, token: str) -> bool:
-    with suppress(OSError, UnicodeDecodeError):
-        if (folder / SHARED).read_text(encoding="utf-8") == token:
-            (folder / SHARED).unlink()
-            return True
-    return False
 
 
 def _refuse_silent(address: str) -> None:

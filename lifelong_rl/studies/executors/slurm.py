@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, DeclaredOptions, Positive
 from lifelong_rl.storage.lock import FolderLock, lock_folder
-from lifelong_rl.studies.executors.archive import land, pack, unpack
+from lifelong_rl.studies.executors.archive import copy, land_copy
 from lifelong_rl.studies.executors.executor import End, Executor, Job
 from lifelong_rl.studies.executors.process import CellProcess, with_this_python
 from lifelong_rl.text import one_line
@@ -101,7 +101,6 @@ class SlurmExecutor(Executor):
         self._device = device
         self._waiting: list[Job] = []
         self._jobs: dict[Path, tuple[Job, Any]] = {}
-        self._cancelled: list[tuple[Job, End]] = []
 
     def prepare(self, devices: Collection[str], cores: int) -> None:
         """Refuse devices that Slurm does not hand out."""
@@ -182,7 +181,7 @@ class SlurmExecutor(Executor):
 
     def collect(self) -> list[tuple[Job, End]]:
         """Find the jobs that have ended."""
-        ended, self._cancelled = self._cancelled, []
+        ended = []
         for job, submitted in list(self._jobs.values()):
             if submitted.done():
                 del self._jobs[job.folder]
@@ -197,12 +196,17 @@ class SlurmExecutor(Executor):
             return End(1, (told[-1] if told else "the job left no result").encode())
         return end
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any was submitted and has not ended."""
+        return bool(self._jobs)
+
     def terminate(self) -> None:
         """Cancel all jobs; Slurm tells only later that they have ended, so that counts as done."""
+        self._waiting = []
         for _, submitted in self._jobs.values():
             submitted.cancel(check=False)
         if self._options.cluster == "slurm":
-            self._cancelled += [(job, End(1, b"stopped")) for job, _ in self._jobs.values()]
             self._jobs = {}
 
     def kill(self) -> None:
@@ -264,7 +268,7 @@ class CellJob:
         try:
             with tempfile.TemporaryDirectory(prefix="lifelong-rl-", dir=place) as made:
                 there = Path(made) / job.folder.name
-                unpack(pack(job.folder), there)
+                copy(job.folder, there)
                 self._there = there
                 here = replace(job, command=(*job.command[:-1], str(there)), folder=there)
                 end = self._run(here)
@@ -277,7 +281,8 @@ class CellJob:
         """Put what was made in a folder of the node into that of the run."""
         if self._there is not None and self._lock is not None:
             self._lock.check()
-            land(pack(self._there), self.job.folder)
+            land_copy(self._there, self.job.folder)
+            self._there = None  # it is being removed when a late signal comes
 
 
 def _split(word: str) -> tuple[str, str | bool]:
