@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import lifelong_rl
-from lifelong_rl.cli.options import Command, Number, OptionalPath, Repeated
+from lifelong_rl.cli.cells import CellCommand
+from lifelong_rl.cli.options import OptionalPath
 from lifelong_rl.errors import UserError
-from lifelong_rl.options import Count, Seed, Whole, check_options
-from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.options import Count, Seed, Whole
 from lifelong_rl.runs.endings import RunStopped, raise_when_stopped, stopping_exit_code
 from lifelong_rl.storage.plain_file import read_bytes
 
@@ -30,7 +30,7 @@ FOUND_BY = "Found by:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(Command):
+class Tune(CellCommand):
     """Search for options of an agent and a method, and judge the best with fresh seeds.
 
     The study has one sequence, agent and method, and a `space` of what may be tried. Its cells are
@@ -46,12 +46,6 @@ class Tune(Command):
         out: The settings file, which `lifelong-rl run --config` reads; by default best.yaml in the
             folder of the cells.
         seed: Decides what is tried.
-        runs: Folder of the cells; by default what the file says.
-        processes: Cells at a time, one core each; by default as many as there are cores.
-        device: What all cells learn on, in place of what the file says; see
-            `lifelong-rl sweep --help`.
-        per_device: Cells at a time on each GPU, which share it; by default one.
-        plugin: Module to import first; those that the file names must be named here too.
         quiet: Print only the summary at the end.
     """
 
@@ -61,11 +55,6 @@ class Tune(Command):
     judge: Whole = 5
     out: OptionalPath = None
     seed: Seed = 0
-    runs: OptionalPath = None
-    processes: Annotated[Count | None, Number] = None
-    device: Repeated = ()
-    per_device: Annotated[Count | None, Number] = None
-    plugin: Repeated = ()
     quiet: bool = False
 
     def __call__(self) -> int:
@@ -75,8 +64,11 @@ class Tune(Command):
 
         from lifelong_rl.studies.tune import Tuner, TuneReporter, read_tuning
 
-        for name in self.device:
-            check_options(RunConfig, {"device": name}, "")
+        self.refuse_options_of_others()
+        if self.executor != "local" and self.processes is None:
+            raise UserError(
+                f"with --executor {self.executor} say how many cells run at a time: --processes N"
+            )
         torch.set_num_threads(1)
         processes = cpu_count() if self.processes is None else self.processes
         tuning = read_tuning(self.study, self.runs, self.plugin)
@@ -87,14 +79,15 @@ class Tune(Command):
         try:
             with raise_when_stopped(), tuner.locked():
                 together = max(processes // len(tuning.cells), 1)
-                tuner.run(self.trials, self._runner(processes), together, reporter)
+                runner = self._runner(tuning.runs)
+                tuner.run(self.trials, runner, together, reporter)
                 best = tuner.best
                 if best is None:
                     failed = tuner.trials[-1] if tuner.trials else None
                     why = f": {failed.message}" if failed is not None else ""
                     print(f"no trial finished{why}\ntry again: {self._again()}")
                     return 1
-                judged = self._judge(tuner, best, processes)
+                judged = self._judge(tuner, best, runner)
                 tuner.write_settings(out, best, self._describe(tuner, best, judged))
         except KeyboardInterrupt as error:
             raise RunStopped(
@@ -106,16 +99,13 @@ class Tune(Command):
         print(f"use them: {shlex.join(['lifelong-rl', 'run', '--config', str(out)])}")
         return 0
 
-    def _runner(self, processes: int) -> Any:
+    def _runner(self, runs: Path) -> Any:
         """What runs cells, on the machinery of a sweep."""
-        from lifelong_rl.studies.executors.local import LocalExecutor
         from lifelong_rl.studies.sweep import CELL, SweepLoop
 
         def run_cells(cells: Sequence[Cell], reporter: SweepReporter) -> Sequence[Entry]:
-            command = [*CELL, *self._plugins()]
-            per_device = 1 if self.per_device is None else self.per_device
-            executor = LocalExecutor(processes, self.device, per_device)
-            loop = SweepLoop(cells, command, executor)
+            command = [*CELL, *self.words("plugin")]
+            loop = SweepLoop(cells, command, self.make_executor(runs))
             for entry in loop.entries_in("left out"):
                 raise UserError(entry.message)
             loop.run(reporter)
@@ -123,7 +113,7 @@ class Tune(Command):
 
         return run_cells
 
-    def _judge(self, tuner: Tuner, best: Trial, processes: int) -> list[str]:
+    def _judge(self, tuner: Tuner, best: Trial, runner: Any) -> list[str]:
         """What the best trial and the defaults come to with fresh seeds, a line each."""
         import numpy as np
 
@@ -134,7 +124,7 @@ class Tune(Command):
         first = max(tuner.tuning.seeds) + 1
         seeds = list(range(first, first + self.judge))
         compared = [tuner.trials[0], *([best] if best.number else [])]
-        values = np.array(tuner.judge(compared, seeds, self._runner(processes)))
+        values = np.array(tuner.judge(compared, seeds, runner))
 
         def told(scores: np.ndarray, sign: str = "") -> str:
             mean = f"{scores.mean():{sign}.3f}"
@@ -176,20 +166,15 @@ class Tune(Command):
         words += ["--trials", str(self.trials)]
         if self.seed:
             words += ["--seed", str(self.seed)]
-        return shlex.join([*words, *self._plugins()])
+        return shlex.join([*words, *self.words("plugin")])
 
     def _again(self) -> str:
         """The command that goes on with this."""
         words = [self._command()]
-        for name in ("judge", "out", "runs", "processes", "per_device"):
+        for name in ("judge", "out"):
             if getattr(self, name) != getattr(type(self), name):
-                value = str(getattr(self, name))
-                words.append(shlex.join([f"--{name.replace('_', '-')}", value]))
-        words += [shlex.join(["--device", device]) for device in self.device]
-        return " ".join(words)
-
-    def _plugins(self) -> list[str]:
-        return [word for module in self.plugin for word in ("--plugin", module)]
+                words.append(shlex.join([f"--{name}", str(getattr(self, name))]))
+        return " ".join([*words, *map(shlex.quote, self.words_of_executor())])
 
 
 def _refuse_other(out: Path) -> None:

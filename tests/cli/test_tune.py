@@ -67,6 +67,28 @@ def test_a_tuning_from_its_study_to_settings_that_run_reads(quick, capsys):
     assert lines[0].split() == ["trial", "average_performance", "state", "options"]
 
 
+def test_a_tuning_goes_through_an_executor_as_a_sweep_does(quick, capsys, tmp_path):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    slurm = ("--executor", "slurm", "--slurm", "cluster=local", f"scratch={tmp_path}")
+    code, _, error = tune(capsys, "--trials", "2", *slurm)
+    assert code == 2 and "with --executor slurm say how many cells run at a time" in error
+    assert not Path("found").exists()
+    code, lines, _ = tune(capsys, "--trials", "2", "--judge", "0", "--processes", "2", *slurm)
+    assert code == 0 and lines[-1] == "use them: lifelong-rl run --config found/best.yaml"
+    trials = json.loads(Path("found/trials.json").read_text())["trials"]
+    assert len(trials) == 2
+    assert len([*Path("found").glob("*-trial*/results.json")]) == 2
+
+
+def test_what_an_executor_has_no_use_for_is_refused(quick, capsys):
+    for words, message in (
+        (("--address", "auto"), "--address is for --executor ray"),
+        (("--slurm", "partition=cpu"), "--slurm is for --executor slurm"),
+    ):
+        code, _, error = tune(capsys, *words)
+        assert code == 2 and message in error
+
+
 def test_a_tuning_of_which_nothing_finishes_says_why(quick, capsys):
     Path("found").mkdir()
     plan = {f"toy3-toy-ewc-seed0-trial00{n}": "fail" for n in range(2)}
