@@ -773,8 +773,10 @@ def test_the_page_shows_tasks_and_changes_that_work() -> None:
     assert [task.dims() for task in tasks] == [(11, 2), (4, 1)]
     (factors,) = [value for value in told if "id" not in value]
     make("gym:HalfCheetah-v5", 1).change_model(factors)
-    (command,) = re.findall(r'--sequence "(.*)" --agent', PAGE)
-    assert [GymTask.parse(name).measure for name in command.split(",")] == ["score", "score"]
+    commands = re.findall(r'--sequence "(.*)" --agent', PAGE)
+    assert len(commands) == 2
+    for name in ",".join(commands).split(","):
+        assert GymTask.parse(name).measure == "score"
 
 
 def test_the_page_has_the_ranges_that_ship() -> None:
