@@ -137,10 +137,7 @@ class Sequence:
         """
         from lifelong_rl.envs.vec_env import JointVecEnv
 
-        counts = [
-            max(1, len(range(task_id, num_envs, self.num_tasks)))
-            for task_id in range(self.num_tasks)
-        ]
+        counts = spread(num_envs, self.num_tasks)
         env = JointVecEnv(
             [
                 self.make_env(
@@ -169,6 +166,11 @@ class Sequence:
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
         return {name: get_task(name).revision() for name in self.tasks}
+
+
+def spread(num_envs: int, count: int) -> list[int]:
+    """Return how many environments each of so many tasks has, evenly and at least one."""
+    return [max(1, len(range(k, num_envs, count))) for k in range(count)]
 
 
 ARM3 = SEQUENCES.register("arm3")(

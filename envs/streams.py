@@ -49,6 +49,7 @@ from lifelong_rl.envs.datasets import Store, make_anew
 from lifelong_rl.envs.gym_tasks import LABEL, LABELS, GymTask
 from lifelong_rl.envs.model_changes import check_factors
 from lifelong_rl.envs.sequences import Sequence as TaskSequence
+from lifelong_rl.envs.sequences import spread
 from lifelong_rl.envs.tasks import TASKS
 from lifelong_rl.errors import UserError, lookup
 from lifelong_rl.registry import SEQUENCE_MAKERS
@@ -134,7 +135,7 @@ class SuiteTask:
     @property
     def offers(self) -> tuple[Trait, ...]:
         """What agents can learn of it."""
-        return self._sequence().offers
+        return TaskSequence(self.name, (self.name,), "").offers
 
     def with_store(self, store: Store) -> SuiteTask:
         """Return the same task with another store."""
@@ -170,9 +171,6 @@ class SuiteTask:
         if seed is not None:
             env.seed(seed)
         return env
-
-    def _sequence(self) -> TaskSequence:
-        return TaskSequence(self.name, (self.name,), "")
 
 
 @dataclass(frozen=True)
@@ -297,7 +295,23 @@ class Stream:
     @cached_property
     def heads(self) -> tuple[int, ...]:
         """The head that each task is learned with."""
-        return self._heads()
+        if self.task_free:
+            return (0,) * self.num_tasks
+        heads: dict[str, int] = {}
+        current = count = 0
+        for number, stage in enumerate(self.stages, 1):
+            for label in stage.labels:
+                if stage.announced or number == 1:
+                    if label not in heads:
+                        heads[label], count = count, count + 1
+                elif heads.setdefault(label, current) != current:
+                    raise UserError(
+                        f"phase {number} of the stream '{self.name}' is not announced, so it goes "
+                        f"on with the head of the phase before, and '{label}' has another; "
+                        "announce it, or give it another label"
+                    )
+            current = heads[stage.labels[0]]
+        return tuple(heads[label] for label in self.placed)
 
     @cached_property
     def num_heads(self) -> int:
@@ -475,25 +489,6 @@ class Stream:
         """Return the tasks' versions by label."""
         return {label: placed.version for label, placed in self.placed.items()}
 
-    def _heads(self) -> tuple[int, ...]:
-        if self.task_free:
-            return (0,) * self.num_tasks
-        heads: dict[str, int] = {}
-        current = count = 0
-        for number, stage in enumerate(self.stages, 1):
-            for label in stage.labels:
-                if stage.announced or number == 1:
-                    if label not in heads:
-                        heads[label], count = count, count + 1
-                elif heads.setdefault(label, current) != current:
-                    raise UserError(
-                        f"phase {number} of the stream '{self.name}' is not announced, so it goes "
-                        f"on with the head of the phase before, and '{label}' has another; "
-                        "announce it, or give it another label"
-                    )
-            current = heads[stage.labels[0]]
-        return tuple(heads[label] for label in self.placed)
-
     @cached_property
     def _dims(self) -> tuple[int, int]:
         sizes = [placed.task.dims() for placed in self.placed.values()]
@@ -550,8 +545,7 @@ class Stream:
         from lifelong_rl.envs.vec_env import JointVecEnv
 
         parts = []
-        for k, label in enumerate(labels):
-            count = max(1, len(range(k, num_envs, len(labels))))
+        for label, count in zip(labels, spread(num_envs, len(labels)), strict=True):
             threads = min(num_threads, count)
             parts.append(self._make(label, count, threads, None, observation))
         env = JointVecEnv(parts)

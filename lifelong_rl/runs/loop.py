@@ -92,8 +92,8 @@ class SequenceLoop:
                 self._env, state["agent"] if state is not None and at_its_end else None
             )
             lengths = [setup.starts[b[-1] + 1] - setup.starts[b[0]] for b in setup.blocks]
-            for steps in sorted(set(lengths)) if hasattr(self._agent, "check_steps") else ():
-                cast(Any, self._agent).check_steps(steps)
+            if hasattr(self._agent, "check_steps"):
+                self._agent.check_steps(min(lengths))  # the longer ones learn more
             self._memory = check_memory(
                 self._agent,
                 setup.agent_name,

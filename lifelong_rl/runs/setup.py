@@ -211,10 +211,11 @@ class Setup:
 
     def _refuse_several(self, method: str) -> str | None:
         """Why a method cannot learn the tasks of a phase together; None if it can."""
-        if self.interleaves or getattr(METHODS.get(method), "learns_several", True):
+        if self.interleaves:
             return None
         for number, phase in enumerate(self.phases, 1):
-            if len({head_of(self.sequence, task) for task in phase.tasks}) > 1:
+            several = len({head_of(self.sequence, task) for task in phase.tasks}) > 1
+            if several and METHODS.declared(method, "learns_several") is False:
                 return (
                     f"the method '{method}' gives each task a part of the networks, and of the "
                     f"tasks of phase {number} of '{self.config.sequence_name}' only the first "
