@@ -6,13 +6,19 @@ import copy
 
 import pytest
 import torch
+from tiny_learners import SMALL_METHOD, Run
 from torch import nn
 
 from lifelong_rl.continual import make
+from lifelong_rl.continual.initial import redraw
 from lifelong_rl.continual.l2_init import L2Init
+from lifelong_rl.continual.shrink_and_perturb import ShrinkAndPerturb
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
 from lifelong_rl.learning.parameters import flatten
+
+RENEWING = ["shrink-and-perturb"]
+KEEPING = ["l2-init", *RENEWING]
 
 
 def named(component):
@@ -88,7 +94,116 @@ def test_l2_init_brings_back_what_the_loss_does_not_need(classifier):
     assert (weight[0, 5] - start).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("name", ["l2-init"])
+def test_initial_values_drawn_anew():
+    """Each axis in a new order: orthogonal weights stay so, and every value is there once."""
+    torch.manual_seed(0)
+    weight = torch.stack([nn.init.orthogonal_(torch.empty(6, 6)) for _ in range(2)])
+    fresh = redraw(weight)
+    assert not torch.equal(fresh, weight)
+    assert torch.equal(fresh.flatten().sort()[0], weight.flatten().sort()[0])
+    torch.testing.assert_close(fresh @ fresh.mT, torch.eye(6).expand(2, 6, 6))
+    counts = torch.zeros(3, 3)
+    for _ in range(3000):
+        counts[torch.arange(3), redraw(torch.arange(3.0)).long()] += 1
+    assert (counts / 3000 - 1 / 3).abs().max() < 0.04, "any value comes anywhere"
+
+
+@pytest.mark.parametrize("num_tasks", [1, 3])
+def test_shrink_and_perturb_at_a_switch(classifier, num_tasks):
+    """λ θ + γ ε, with ε in the layer's initial values; not before the first task."""
+    method = ShrinkAndPerturb(shrink=0.5, perturb=0.25)
+    learner = classifier(method, num_tasks=num_tasks)
+    (component,) = learner.components.values()
+    initial = named(component)
+    method.begin_task(learner, 0)
+    assert all(torch.equal(value, initial[key]) for key, value in named(component).items())
+    learner.learn_task(0, None, steps=3)
+    learned = named(component)
+    method.begin_task(learner, num_tasks - 1)  # under one head the same task again
+    for key, value in named(component).items():
+        if num_tasks > 1 and key.startswith("heads"):
+            assert torch.equal(value, learned[key])
+            continue
+        noise = (value - 0.5 * learned[key]) / 0.25
+        torch.testing.assert_close(noise.flatten().sort()[0], initial[key].flatten().sort()[0])
+        assert key != "hidden.0.weight" or (noise - initial[key]).abs().max() > 0.1
+
+
+def test_shrink_and_perturb_after_every_second_step(classifier):
+    """With a factor alone, the naive loop: two steps of Adam, which keeps its moments, and × λ."""
+    method = ShrinkAndPerturb(shrink=0.9, perturb=0.0, every=2)
+    learner = classifier(method, num_tasks=1)
+    (component,) = learner.components.values()
+    network = copy.deepcopy(component.module)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    data = learner.tasks[0]
+    torch.manual_seed(0)
+    batches = torch.randint(256, (9, 32)).tolist()
+    for count, rows in enumerate(batches):
+        if count in (0, 5):
+            method.begin_task(learner, 0)  # where it does nothing
+        gradient_step(component, {key: value[rows] for key, value in data.items()}, method)
+    for count, rows in enumerate(batches, 1):
+        logits = network(data["inputs"][rows])[0]
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, data["labels"][rows]).backward()
+        optimizer.step()
+        if count % 2 == 0:
+            with torch.no_grad():
+                for p in network.parameters():
+                    p *= 0.9
+    torch.testing.assert_close(flatten(named(component)), flatten(network.state_dict()))
+
+
+@pytest.mark.parametrize("learner", ["sac", "td3", "offline-rl"])
+def test_components_tell_what_follows_them(learner):
+    agent = Run(learner, "finetune").agent
+    assert agent.components["critic"].followers == (agent.critic_target,)
+    of_actor = () if learner == "sac" else (agent.actor_target,)
+    assert agent.components["actor"].followers == of_actor
+
+
+def test_targets_are_shrunk_and_perturbed_alike():
+    run = Run("td3", "shrink-and-perturb")
+    run.learn(0)
+    pairs = [
+        (run.agent.critic, run.agent.critic_target),
+        (run.agent.actor, run.agent.actor_target),
+    ]
+    before = [
+        flatten(dict(a.named_parameters())) - flatten(dict(b.named_parameters())) for a, b in pairs
+    ]
+    heads = [
+        [n.startswith("network.heads") for n, p in a.named_parameters() for _ in p.flatten()]
+        for a, _ in pairs
+    ]
+    run.begin(1)
+    for (a, b), gap, of_head in zip(pairs, before, heads, strict=True):
+        now = flatten(dict(a.named_parameters())) - flatten(dict(b.named_parameters()))
+        factor = torch.where(torch.tensor(of_head), 1.0, 0.4)
+        assert gap.abs().max() > 1e-3
+        torch.testing.assert_close(now, factor * gap, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("learner", ["sac", "td3", "ppo"])
+@pytest.mark.parametrize("name", RENEWING)
+def test_counted_steps_go_on_within_a_task(monkeypatch, name, learner):
+    """They are counted through the tasks, and no graph is in use when parameters change."""
+    monkeypatch.setitem(SMALL_METHOD, "every", 3)
+    first = Run(learner, name)
+    first.learn(0)
+    through = Run(learner, name, task_id=1, state=first.saved())
+    through.learn(1)
+    within = Run(learner, name, task_id=1)
+    within.go_on(1, through.halfway)
+    assert within.saved() == through.saved()
+    monkeypatch.delitem(SMALL_METHOD, "every")
+    at_switches = Run(learner, name)
+    at_switches.learn(0)
+    assert not torch.equal(at_switches.parameters(), first.parameters())
+
+
+@pytest.mark.parametrize("name", KEEPING)
 def test_saved_and_loaded_method_continues_identically(classifier, name):
     """A third task with the method, with one that was saved and loaded, and with a new one."""
     method, loaded, new = (make(name) for _ in range(3))
@@ -108,7 +223,7 @@ def test_saved_and_loaded_method_continues_identically(classifier, name):
     assert not torch.equal(found[0], found[2]), "the state matters"
 
 
-@pytest.mark.parametrize("name", ["l2-init"])
+@pytest.mark.parametrize("name", KEEPING)
 def test_frozen_parameters_stay(classifier, name):
     """As the columns of old tasks do under a method that gives each task its own."""
     method = make(f"single-task+{name}")
@@ -121,7 +236,7 @@ def test_frozen_parameters_stay(classifier, name):
         assert torch.equal(first[key], value) == (not key.startswith("columns.1."))
 
 
-@pytest.mark.parametrize("name", ["l2-init"])
+@pytest.mark.parametrize("name", KEEPING)
 def test_a_component_without_networks_is_refused(predictor, stream_learner, distributions, name):
     component = predictor(nn.Linear(3, 2), distributions["unit_normal"])
     with pytest.raises(UserError, match="cannot act on 'predictor'"):

@@ -260,6 +260,11 @@ def test_methods_that_have_to_be_told_are_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "'ewc' has to be told where a task ends" in error and " finetune or " in error
     assert not (tmp_path / "run").exists()
+    assert run(tmp_path, FREE, "--method", "shrink-and-perturb")[0] == 2
+    assert "'shrink-and-perturb' has to be told" in capsys.readouterr().err
+    counts = ("--method", "shrink-and-perturb", "--method-options", "every=5")
+    (tmp_path / "counts").mkdir()
+    assert run(tmp_path / "counts", FREE, *counts)[0] == 0
     told = FREE + "assume_switch_every: 40\n"
     assert run(tmp_path, told, "--method", "ewc")[0] == 0
 
