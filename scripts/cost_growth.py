@@ -167,6 +167,7 @@ EXPECTED = {
     "l2": Expected("constant", "constant", "constant", "the last parameters"),
     "l2-init": Expected("constant", "constant", "constant", "the initial parameters"),
     "shrink-and-perturb": Expected("constant", "constant", "constant", "the initial parameters"),
+    "reset": Expected("constant", "constant", "constant", "the initial parameters"),
     "ewc": Expected("constant", "constant", "constant", ONE_SUM),
     "mas": Expected("constant", "constant", "constant", ONE_SUM),
     "si": Expected("constant", "constant", "constant", ONE_SUM),

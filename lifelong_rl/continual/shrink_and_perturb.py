@@ -20,7 +20,7 @@ class ShrinkAndPerturb(Renewing):
     values of the layer in a new random order. Biases and normalisation are part of it, as there.
 
     Of several heads none is changed, which belong to one task each, nor is what a component has
-    beside its networks, such as an image encoder. Critics' targets get the same factor and the same
+    beside its networks, such as an image encoder. Target networks get the same factor and the same
     noise. The optimizer keeps its moments: at a switch the agent forgets them by default, and
     within a task Adam would not work without them.
 

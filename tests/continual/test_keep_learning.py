@@ -12,12 +12,13 @@ from torch import nn
 from lifelong_rl.continual import make
 from lifelong_rl.continual.initial import redraw
 from lifelong_rl.continual.l2_init import L2Init
+from lifelong_rl.continual.reset import Reset
 from lifelong_rl.continual.shrink_and_perturb import ShrinkAndPerturb
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
 from lifelong_rl.learning.parameters import flatten
 
-RENEWING = ["shrink-and-perturb"]
+RENEWING = ["shrink-and-perturb", "reset"]
 KEEPING = ["l2-init", *RENEWING]
 
 
@@ -183,6 +184,50 @@ def test_targets_are_shrunk_and_perturbed_alike():
         factor = torch.where(torch.tensor(of_head), 1.0, 0.4)
         assert gap.abs().max() > 1e-3
         torch.testing.assert_close(now, factor * gap, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_tasks", [1, 3])
+@pytest.mark.parametrize("part", ["heads", "last-layers", "all"])
+def test_what_a_reset_changes(classifier, part, num_tasks):
+    """The part has initial values again and no moments; the rest is as it was learned."""
+    method = Reset(part=part)
+    learner = classifier(method, num_tasks=num_tasks)
+    (component,) = learner.components.values()
+    initial = named(component)
+    learner.learn_task(0, method, steps=5)
+    torch._foreach_add_([p.data for p in component.module.parameters()], 0.01)  # dead units too
+    learned = named(component)
+    torch.manual_seed(2)  # for another order of the two biases of a head
+    method.begin_task(learner, 0)  # the task comes again
+    begins = {"heads": ("heads",), "last-layers": ("hidden.1", "heads"), "all": ("h",)}[part]
+    for key, parameter in component.module.named_parameters():
+        if not key.startswith(begins):
+            assert torch.equal(parameter, learned[key])
+            assert component.optimizer.state[parameter]["exp_avg"].abs().max() > 0
+            continue
+        assert parameter not in component.optimizer.state
+        changed, kept = parameter.detach(), parameter[:, :0]
+        if part == "heads" and num_tasks > 1:
+            changed, kept = parameter.detach()[:, :2], parameter[:, 2:]
+            assert torch.equal(kept, learned[key][:, 2:])
+        assert torch.isin(changed, initial[key]).all()
+        assert changed.unique().numel() == changed.numel()
+        assert not torch.isin(changed, learned[key]).any()
+
+
+def test_targets_are_reset_to_the_same_values():
+    run = Run("td3", "reset")
+    run.learn(0)
+    pairs = [
+        (run.agent.critic, run.agent.critic_target),
+        (run.agent.actor, run.agent.actor_target),
+    ]
+    learned = [flatten(dict(network.named_parameters())).detach() for network, _ in pairs]
+    run.begin(1)
+    for (network, target), before in zip(pairs, learned, strict=True):
+        now = flatten(dict(network.named_parameters()))
+        assert (now - before).abs().max() > 1e-2
+        assert torch.equal(now, flatten(dict(target.named_parameters())))
 
 
 @pytest.mark.parametrize("learner", ["sac", "td3", "ppo"])
