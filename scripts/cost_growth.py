@@ -168,6 +168,7 @@ EXPECTED = {
     "l2-init": Expected("constant", "constant", "constant", "the initial parameters"),
     "shrink-and-perturb": Expected("constant", "constant", "constant", "the initial parameters"),
     "reset": Expected("constant", "constant", "constant", "the initial parameters"),
+    "c-chain": Expected("constant", "constant", "constant", "keeps nothing of old tasks"),
     "ewc": Expected("constant", "constant", "constant", ONE_SUM),
     "mas": Expected("constant", "constant", "constant", ONE_SUM),
     "si": Expected("constant", "constant", "constant", ONE_SUM),

@@ -8,8 +8,10 @@ import pytest
 import torch
 from tiny_learners import SMALL_METHOD, Run
 from torch import nn
+from torch.distributions import kl_divergence
 
 from lifelong_rl.continual import make
+from lifelong_rl.continual.c_chain import CChain
 from lifelong_rl.continual.initial import redraw
 from lifelong_rl.continual.l2_init import L2Init
 from lifelong_rl.continual.reset import Reset
@@ -228,6 +230,83 @@ def test_targets_are_reset_to_the_same_values():
         now = flatten(dict(network.named_parameters()))
         assert (now - before).abs().max() > 1e-2
         assert torch.equal(now, flatten(dict(target.named_parameters())))
+
+
+def test_naive_c_chain_agrees(classifier):
+    """Churn of the step before, on the rows of the batch before that; λ from running means."""
+    method = CChain(share=2.0, window=4)
+    learner = classifier(method, num_tasks=1)
+    (component,) = learner.components.values()
+    network = copy.deepcopy(component.module)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    data = learner.tasks[0]
+    batches = torch.randint(256, (12, 32), generator=torch.Generator().manual_seed(3))
+    method.begin_task(learner, 0)
+    penalties = []
+    for rows in batches:
+        batch = {key: value[rows] for key, value in data.items()}
+        penalties.append(gradient_step(component, batch, method).get("penalty"))
+
+    networks, mean_loss, mean_churn = [], None, None
+    for step, rows in enumerate(batches):
+        networks.append(copy.deepcopy(network))
+        own = nn.functional.cross_entropy(network(data["inputs"][rows])[0], data["labels"][rows])
+        loss = own
+        if step >= 2:
+            reference = data["inputs"][batches[step - 2]]
+            before = networks[step - 1](reference)[0].log_softmax(dim=1).detach()
+            now = network(reference)[0].log_softmax(dim=1)
+            churn = ((now - before) ** 2).mean()
+            mean_churn = (
+                churn.item()
+                if mean_churn is None
+                else (mean_churn + (churn.item() - mean_churn) / 4)
+            )
+            penalty = 2 * mean_loss / (mean_churn + 1e-8) * churn
+            assert penalties[step] == pytest.approx(penalty.item(), rel=1e-3)
+            loss = loss + penalty
+        else:
+            assert penalties[step] is None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        mean_loss = own.item() if mean_loss is None else mean_loss + (own.item() - mean_loss) / 4
+    torch.testing.assert_close(
+        flatten(named(component)), flatten(network.state_dict()), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_c_chain_reduces_churn(classifier):
+    """What steps change of the predictions on rows of no batch."""
+
+    def mean_churn(method):
+        learner = classifier(method, num_tasks=1)
+        (component,) = learner.components.values()
+        data, others = learner.tasks[0], {k: v[128:] for k, v in learner.tasks[0].items()}
+        generator = torch.Generator().manual_seed(0)
+        found = []
+        for step in range(150):
+            rows = torch.randint(128, (16,), generator=generator)
+            before = component.predict(others)
+            gradient_step(component, {k: v[rows] for k, v in data.items()}, method)
+            if step >= 50:
+                found.append(kl_divergence(before, component.predict(others)).mean().item())
+        return sum(found) / len(found)
+
+    assert mean_churn(CChain(share=1.0)) < 0.8 * mean_churn(None)
+
+
+def test_c_chain_compares_no_rows_of_two_tasks(classifier):
+    method = CChain()
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    learner.learn_task(0, method, steps=5)
+    assert method.task_state()["references"] and method.state_dict() == {}
+    method.begin_task(learner, 1)
+    assert method.task_state() == {"batches": {}, "references": {}, "means": {}}
+    for step in range(3):
+        penalty = gradient_step(component, learner.tasks[1], method).get("penalty")
+        assert (penalty is not None) == (step == 2)
 
 
 @pytest.mark.parametrize("learner", ["sac", "td3", "ppo"])

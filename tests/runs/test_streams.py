@@ -269,6 +269,24 @@ def test_methods_that_have_to_be_told_are_refused(tmp_path, capsys):
     assert run(tmp_path, told, "--method", "ewc")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "acts"),
+    [
+        ("l2-init", {}, True),
+        ("c-chain", {}, True),
+        ("reset", {}, False),
+        ("reset", {"every": 5}, True),
+        ("l2-init+reset", {"reset.every": 5}, True),
+        ("l2-init+reset", {"l2-init.strength": 5}, False),
+    ],
+)
+def test_which_methods_act_where_nothing_is_announced(method, options, acts):
+    free = {"phases": [{"env": "reach"}, {"env": "push"}], "task_free": True}
+    sequence = f"stream:{json.dumps(free)}"
+    config = RunConfig(sequence=sequence, method=method, method_options=options)
+    assert (prepare(config).refusal is None) == acts
+
+
 @pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
 def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
     """The second task of a phase would not be learned."""
