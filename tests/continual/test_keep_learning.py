@@ -17,7 +17,7 @@ from lifelong_rl.continual.l2_init import L2Init
 from lifelong_rl.continual.reset import Reset
 from lifelong_rl.continual.shrink_and_perturb import ShrinkAndPerturb
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import gradient_step
+from lifelong_rl.learning import StepRecord, gradient_step
 from lifelong_rl.learning.parameters import flatten
 
 RENEWING = ["shrink-and-perturb", "reset"]
@@ -296,6 +296,15 @@ def test_c_chain_reduces_churn(classifier):
     assert mean_churn(CChain(share=1.0)) < 0.8 * mean_churn(None)
 
 
+def test_c_chain_takes_the_size_of_a_loss_below_zero(classifier):
+    """As an actor's loss is, which is minus the values."""
+    method = CChain()
+    (component,) = classifier(method).components.values()
+    for loss in (-3.0, 3.0):
+        method.after_step(component, StepRecord({}, loss, {}, {}))
+    assert method.task_state()["means"] == {"predictor": {"loss": 3.0}}
+
+
 def test_c_chain_compares_no_rows_of_two_tasks(classifier):
     method = CChain()
     learner = classifier(method)
@@ -314,6 +323,7 @@ def test_c_chain_compares_no_rows_of_two_tasks(classifier):
 def test_counted_steps_go_on_within_a_task(monkeypatch, name, learner):
     """They are counted through the tasks, and no graph is in use when parameters change."""
     monkeypatch.setitem(SMALL_METHOD, "every", 3)
+    monkeypatch.setitem(SMALL_METHOD, "part", "heads" if learner == "td3" else "all")
     first = Run(learner, name)
     first.learn(0)
     through = Run(learner, name, task_id=1, state=first.saved())
