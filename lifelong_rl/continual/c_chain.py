@@ -28,8 +28,8 @@ class CChain(ContinualMethod):
 
     Methods are not shown the learner's buffer. The reference rows are therefore those of an earlier
     batch of the same component: neither of the batch of the step whose churn it is, nor of the one
-    that is stepped on now. Learners draw their batches independently, so now and then a row is in
-    both; PPO goes through a rollout without drawing a row twice.
+    that is stepped on now. Learners draw batches independently of each other, so a row may be in
+    two by chance; PPO draws none twice within an epoch.
 
     Departures: log standard deviations count, which the authors' code leaves out, and λ is adapted
     from the third step on, where that begins with a constant. PPO's component predicts its policy
