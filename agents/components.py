@@ -29,6 +29,7 @@ class AgentComponent:
     Attributes:
         reads: What `predict` reads in a batch beside the task.
         inputs: All that it reads.
+        followers: See `lifelong_rl.learning.protocols.Component`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class AgentComponent:
     reads: ClassVar[tuple[str, ...]] = ("observations",)
     replayable = True
     module: nn.Module
+    followers: tuple[nn.Module, ...] = ()
 
     def __init__(self, module: nn.Module, optimizer: Optimizer, *, num_tasks: int) -> None:
         self.module = module
@@ -86,6 +88,7 @@ class TwinCritic(AgentComponent, ABC):
     ) -> None:
         super().__init__(module, optimizer, num_tasks=num_tasks)
         self.target = target
+        self.followers = (target,)
         self.gamma = gamma
 
     @abstractmethod

@@ -143,6 +143,7 @@ class OfflineRL(SupervisedLearner):
             critic=self.critic,
             alpha=self.options.alpha,
         )
+        self._actor_component.followers = (self.actor_target,)
         self._critic_component = TD3Critic(
             self.critic,
             make_optimizer(self.critic.parameters()),

@@ -143,6 +143,7 @@ class TD3(OffPolicyLearner, sb3.TD3):
         self._actor_component = TD3Actor(
             self.actor, self.actor.optimizer, num_tasks=self.num_tasks, critic=self.critic
         )
+        self._actor_component.followers = (self.actor_target,)
         self._critic_component = TD3Critic(
             self.critic,
             self.critic.optimizer,

@@ -172,7 +172,7 @@ def test_a_file_is_enough_and_is_imported_when_it_is_asked_for(elsewhere: str) -
         assert table.get(name) is table[name]
         assert f"{elsewhere}.{folder}.{module}" in sys.modules
     assert isinstance(continual.make("shrink"), METHODS["shrink"])
-    assert METHODS.names()[:2] == ["agem", "clone"]  # what ships with the project comes first
+    assert METHODS.names()[:2] == ["agem", "c-chain"]  # what ships with the project comes first
 
 
 @pytest.mark.parametrize("way", ["module", "path", "table", "variable"])

@@ -211,6 +211,14 @@ class ContinualMethod:
         )
 
     @property
+    def acts_untold(self) -> bool:
+        """Whether it acts in a stream that announces nothing, with the options that it has.
+
+        `needs_boundaries` says whether it does with all options.
+        """
+        return not self.needs_boundaries
+
+    @property
     def transforms_gradients(self) -> bool:
         """Whether `transform_gradient` is to be called; true where a method overrides it."""
         return type(self).transform_gradient is not ContinualMethod.transform_gradient

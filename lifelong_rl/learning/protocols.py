@@ -68,6 +68,9 @@ class Component(Objective, Protocol):
     `loss` and `predict` are functions of the batch and of the current values of `module`'s
     parameters. They may draw random numbers (from torch's global generator) but must not branch on
     values of the batch, so that `torch.func.vmap` can take per-sample gradients through them.
+
+    It may have an attribute `followers`, modules like `module` that follow it slowly, such as the
+    target of a critic: a method that makes parameters anew does the same with theirs.
     """
 
     @property

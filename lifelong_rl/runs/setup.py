@@ -202,6 +202,9 @@ class Setup:
         """Why a method cannot learn a stream that announces nothing; None if it can."""
         if METHODS.declared(method, "needs_boundaries") is False:
             return None
+        options = split_options(self.config.method, self.config.method_options)[method]
+        if continual.make(method, **options).acts_untold:
+            return None
         others = [n for n in METHODS.names() if METHODS.declared(n, "needs_boundaries") is False]
         return (
             f"the method '{method}' has to be told where a task ends, and the stream "

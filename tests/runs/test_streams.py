@@ -258,10 +258,33 @@ def test_methods_that_have_to_be_told_are_refused(tmp_path, capsys):
     code, _ = run(tmp_path, FREE, "--method", "ewc")
     assert code == 2
     error = capsys.readouterr().err
-    assert "'ewc' has to be told where a task ends" in error and "choose finetune" in error
+    assert "'ewc' has to be told where a task ends" in error and " finetune or " in error
     assert not (tmp_path / "run").exists()
+    assert run(tmp_path, FREE, "--method", "shrink-and-perturb")[0] == 2
+    assert "'shrink-and-perturb' has to be told" in capsys.readouterr().err
+    counts = ("--method", "shrink-and-perturb", "--method-options", "every=5")
+    (tmp_path / "counts").mkdir()
+    assert run(tmp_path / "counts", FREE, *counts)[0] == 0
     told = FREE + "assume_switch_every: 40\n"
     assert run(tmp_path, told, "--method", "ewc")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "acts"),
+    [
+        ("l2-init", {}, True),
+        ("c-chain", {}, True),
+        ("reset", {}, False),
+        ("reset", {"every": 5}, True),
+        ("l2-init+reset", {"reset.every": 5}, True),
+        ("l2-init+reset", {"l2-init.strength": 5}, False),
+    ],
+)
+def test_which_methods_act_where_nothing_is_announced(method, options, acts):
+    free = {"phases": [{"env": "reach"}, {"env": "push"}], "task_free": True}
+    sequence = f"stream:{json.dumps(free)}"
+    config = RunConfig(sequence=sequence, method=method, method_options=options)
+    assert (prepare(config).refusal is None) == acts
 
 
 @pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
