@@ -173,6 +173,7 @@ EXPECTED = {
     "generative-replay": Expected(
         "constant", "constant", "constant", "the last parameters and one generator of all tasks"
     ),
+    "redo": Expected("constant", "constant", "constant", "keeps a count of updates"),
     "replay": Expected("constant", "linear", "linear", COPIED),
     "clone": Expected("constant", "linear", "linear", COPIED),
     "agem": Expected("constant", "linear", "linear", f"one reference gradient; {COPIED}"),
