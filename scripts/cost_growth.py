@@ -173,6 +173,9 @@ EXPECTED = {
     "generative-replay": Expected(
         "constant", "constant", "constant", "the last parameters and one generator of all tasks"
     ),
+    "continual-backprop": Expected(
+        "constant", "constant", "constant", "running averages of the units"
+    ),
     "redo": Expected("constant", "constant", "constant", "keeps a count of updates"),
     "replay": Expected("constant", "linear", "linear", COPIED),
     "clone": Expected("constant", "linear", "linear", COPIED),

@@ -88,6 +88,16 @@ def features_of(
     return found
 
 
+def hidden_layers(network: MultiHeadMLP) -> list[StackedLinear]:
+    """The hidden layers of a network."""
+    return [cast(StackedLinear, layer) for layer in network.hidden]
+
+
+def fed_layers(network: MultiHeadMLP) -> list[StackedLinear]:
+    """For each hidden layer the one that reads it, the last of them all heads."""
+    return [*hidden_layers(network)[1:], network.heads]
+
+
 @torch.no_grad()
 def recycle(
     network: MultiHeadMLP,
@@ -112,8 +122,7 @@ def recycle(
     """
     if not any([bool(chosen.any()) for chosen in units]):
         return
-    hidden = [cast(StackedLinear, layer) for layer in network.hidden]
-    fed = [*hidden[1:], network.heads]
+    hidden, fed = hidden_layers(network), fed_layers(network)
     if means is not None:  # first, with all weights as they were
         for above, chosen, mean in zip(fed, units, means, strict=True):
             lost = torch.where(chosen, mean, 0).unsqueeze(2)

@@ -10,6 +10,12 @@ from tiny_learners import SMALL_AGENT, Run
 
 from lifelong_rl import agents
 from lifelong_rl.continual import make
+from lifelong_rl.continual.continual_backprop import (
+    ContinualBackprop,
+    account,
+    new_record,
+    replace_units,
+)
 from lifelong_rl.continual.packnet import PackNet
 from lifelong_rl.continual.recycling import features_of, recycle
 from lifelong_rl.continual.redo import ReDo
@@ -210,7 +216,7 @@ def test_new_units_learn_again(classifier):
     assert accuracies["finetune"] < 0.6 and accuracies["redo"] > 0.9
 
 
-RECYCLING = ["redo"]
+RECYCLING = ["redo", "continual-backprop"]
 
 
 @pytest.mark.parametrize("name", RECYCLING)
@@ -254,3 +260,82 @@ def test_networks_that_other_methods_make_are_refused(classifier, name):
 @pytest.mark.parametrize("name", RECYCLING)
 def test_no_boundaries_are_needed(name):
     assert make(name).needs_boundaries is False
+
+
+def test_utilities_and_choices_are_those_of_algorithm_1():
+    """Unit by unit, in Python's numbers: eq. 1, ages, what is owed, and who is replaced."""
+    decay, rate, maturity, copies, units = 0.9, 0.07, 3, 2, 5
+    generator = torch.Generator().manual_seed(1)
+    utility = [[0.0] * units for _ in range(copies)]
+    activation = [[0.0] * units for _ in range(copies)]
+    age = [[0] * units for _ in range(copies)]
+    owed = [0.0] * copies
+    record, replaced = None, 0
+    for _ in range(60):
+        features = torch.randn(copies, 4, units, generator=generator, dtype=torch.float64)
+        outgoing = torch.randn(copies, 3, units, generator=generator, dtype=torch.float64)
+        record = account(record or new_record(features), features, outgoing, decay)
+        record, due = replace_units(record, rate=rate, maturity=maturity, decay=decay)
+        for c in range(copies):
+            for i in range(units):
+                h, w = features[c, :, i].tolist(), outgoing[c, :, i].tolist()
+                gain = sum(map(abs, h)) / 4 * sum(map(abs, w))
+                age[c][i] += 1
+                utility[c][i] = decay * utility[c][i] + (1 - decay) * gain
+                activation[c][i] = decay * activation[c][i] + (1 - decay) * sum(h) / 4
+            mature = [i for i in range(units) if age[c][i] > maturity]
+            owed[c] += rate * len(mature)
+            expected = []
+            while owed[c] >= 1:
+                worst = min(mature, key=lambda i: utility[c][i] / (1 - decay ** age[c][i]))
+                mature.remove(worst)
+                expected.append(worst)
+                owed[c] -= 1
+            assert due[c].nonzero().flatten().tolist() == sorted(expected)
+            replaced += len(expected)
+            for i in expected:
+                utility[c][i], activation[c][i], age[c][i] = 0.0, 0.0, 0
+        for found, known in zip(record, (utility, activation, age, owed), strict=True):
+            torch.testing.assert_close(found.double(), torch.tensor(known, dtype=torch.float64))
+    assert replaced > 20
+
+
+def test_a_constant_unit_is_replaced_without_a_change_of_any_output(classifier):
+    """Its average is what it always is, and goes into the biases of all heads."""
+    method = ContinualBackprop(replacement_rate=0.02, maturity=2)
+    learner = classifier(method, hidden=(16,))
+    (component,) = learner.components.values()
+    network = component.module
+    batch = {key: value[:32] for key, value in learner.tasks[0].items()}
+    with torch.no_grad():
+        network.hidden[0].bias.fill_(1.0)  # no unit is silent
+        network.hidden[0].weight[0, 3] = 0
+        network.hidden[0].bias[0, 3] = 2.5
+        network.heads.weight[0, :, 3] = torch.tensor([1e-2, -1e-2] * 3)
+        for group in component.optimizer.param_groups:
+            group["lr"] = 0.0
+    task = torch.arange(32) % 3
+    with torch.no_grad():
+        output, bias = network(batch["inputs"], task), network.heads.bias.clone()
+    # from the third update on 16 units are mature, and a fiftieth of that, 0.32, is owed each time
+    for update in range(1, 8):
+        gradient_step(component, batch, method)
+        replaced = bool((network.heads.weight[0, :, 3] == 0).all())
+        assert replaced == (update >= 6), update
+        with torch.no_grad():
+            torch.testing.assert_close(network(batch["inputs"], task), output)
+    expected = bias + 2.5 * torch.tensor([[1e-2, -1e-2] * 3])
+    torch.testing.assert_close(network.heads.bias.detach(), expected)
+    age = method.state_dict()["predictor"]["0.0"]["age"]
+    assert age[0, 3] == 1 and (age == 7).sum() == 15
+
+
+def test_no_mature_unit_is_no_replacement(classifier):
+    method = ContinualBackprop(replacement_rate=1.0, maturity=5)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    batch = {key: value[:32] for key, value in learner.tasks[0].items()}
+    for update in range(1, 7):
+        gradient_step(component, batch, method)
+        age = method.state_dict()["predictor"]["0.0"]["age"]
+        assert (age == (0 if update == 6 else update)).all()

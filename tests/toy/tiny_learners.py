@@ -41,6 +41,7 @@ SMALL_METHOD = {
 }
 """Options of methods that have them."""
 SMALL_OPTIONS: dict[str, dict[str, Any]] = {
+    "continual-backprop": {"replacement_rate": 0.1, "maturity": 1},
     "redo": {"period": 2, "threshold": 0.7},
 }
 """Options of single methods, without which they would do nothing in so few updates."""
