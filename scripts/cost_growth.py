@@ -176,6 +176,7 @@ EXPECTED = {
     "continual-backprop": Expected(
         "constant", "constant", "constant", "running averages of the units"
     ),
+    "parseval": Expected("constant", "constant", "constant", "keeps nothing"),
     "redo": Expected("constant", "constant", "constant", "keeps a count of updates"),
     "replay": Expected("constant", "linear", "linear", COPIED),
     "clone": Expected("constant", "linear", "linear", COPIED),
