@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lifelong_rl.continual.recycling import Recycling, features_of, fed_layers, recycle
+from lifelong_rl.continual.recycling import (
+    Recycling,
+    features_of,
+    fed_layers,
+    magnitudes,
+    of_features,
+    recycle,
+)
 from lifelong_rl.learning.protocols import Batch, Component, StateTree
 from lifelong_rl.options import Scope, Share, ShareBelowOne, Whole
 from lifelong_rl.registry import METHODS
@@ -70,9 +77,10 @@ class ContinualBackprop(Recycling):
             chosen, means = [], []
             for depth, (each, fed) in enumerate(zip(features, fed_layers(network), strict=True)):
                 key = f"{index}.{depth}"
-                record = layers.get(key) or new_record(each)
+                record = layers.get(key) or new_record(each, network.spec.hidden[depth])
                 record = account(record, each, fed.weight.detach(), self.options.decay)
-                means.append(record.activation / correction(record, self.options.decay))
+                past = of_features(correction(record, self.options.decay), each.shape[2])
+                means.append(record.activation / past)
                 layers[key], units = replace_units(
                     record,
                     rate=self.options.replacement_rate,
@@ -103,7 +111,8 @@ class UnitRecord(NamedTuple):
 
     Attributes:
         utility: Running average of the contributions, from 0, (copies, units).
-        activation: That of h itself, (copies, units).
+        activation: That of activations themselves, (copies, features), of which a unit may have
+            several (CReLU).
         age: Updates since a unit was made, (copies, units) of int64.
         owed: Units to be replaced, with a fraction, (copies,).
     """
@@ -114,10 +123,10 @@ class UnitRecord(NamedTuple):
     owed: Tensor
 
 
-def new_record(features: Tensor) -> UnitRecord:
-    """That of units of which nothing is known, given their activations (copies, n, units)."""
+def new_record(features: Tensor, units: int) -> UnitRecord:
+    """That of units of which nothing is known, given their activations (copies, n, features)."""
     nothing = torch.zeros_like(features[:, 0])
-    return UnitRecord(nothing, nothing, nothing.long(), nothing[:, 0])
+    return UnitRecord(nothing[:, :units], nothing, nothing[:, :units].long(), nothing[:, 0])
 
 
 def account(record: UnitRecord, features: Tensor, outgoing: Tensor, decay: float) -> UnitRecord:
@@ -125,13 +134,14 @@ def account(record: UnitRecord, features: Tensor, outgoing: Tensor, decay: float
 
     Args:
         record: Before it.
-        features: Activations h on its batch, (copies, n, units).
-        outgoing: The weights that read them, (copies, out, units).
+        features: Activations h on its batch, (copies, n, features).
+        outgoing: The weights that read them, (copies, out, features).
         decay: η.
     """
-    contribution = features.abs().mean(dim=1) * outgoing.abs().sum(dim=1)
+    contribution = (features.abs().mean(dim=1) * outgoing.abs().sum(dim=1)).unsqueeze(1)
+    of_units = magnitudes(contribution, record.utility.shape[1]).squeeze(1)
     return record._replace(
-        utility=decay * record.utility + (1 - decay) * contribution,
+        utility=decay * record.utility + (1 - decay) * of_units,
         activation=decay * record.activation + (1 - decay) * features.mean(dim=1),
         age=record.age + 1,
     )
@@ -165,7 +175,9 @@ def replace_units(
     return (
         UnitRecord(
             utility=record.utility.masked_fill(due, 0),
-            activation=record.activation.masked_fill(due, 0),
+            activation=record.activation.masked_fill(
+                of_features(due, record.activation.shape[1]), 0
+            ),
             age=record.age.masked_fill(due, 0),
             owed=owed - count,
         ),

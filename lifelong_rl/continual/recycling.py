@@ -70,7 +70,7 @@ class Recycling(ContinualMethod):
 def features_of(
     component: Component, networks: Sequence[MultiHeadMLP], batch: Batch
 ) -> list[list[Tensor]]:
-    """Activations of each network's hidden layers, (copies, n, units) each.
+    """Activations of each network's hidden layers, (copies, n, features) each.
 
     Those while the component predicts or, where a network has no part in that (a value function
     beside the policy), while it computes its loss.
@@ -86,6 +86,25 @@ def features_of(
         if not all(found):
             component.loss(batch)
     return found
+
+
+def magnitudes(features: Tensor, units: int) -> Tensor:
+    """|h| of each unit, the sum of its activations' where it has several (CReLU).
+
+    Args:
+        features: Activations, (copies, n, width * units), one of each unit after the other.
+        units: Number of units.
+
+    Returns:
+        (copies, n, units).
+    """
+    size = features.abs()
+    return size.view(*size.shape[:2], -1, units).sum(dim=2)
+
+
+def of_features(units: Tensor, features: int) -> Tensor:
+    """What holds of units (copies, units), for each of their activations, (copies, features)."""
+    return units.repeat(1, features // units.shape[1])
 
 
 def hidden_layers(network: MultiHeadMLP) -> list[StackedLinear]:
@@ -117,15 +136,16 @@ def recycle(
         units: Which ones, (copies, units) of bool for each hidden layer.
         optimizer: Its moments of these weights are set to zero. Counts of steps, which torch keeps
             for whole tensors, stay.
-        means: The units' average activations, (copies, units) for each hidden layer: these times
-            their outgoing weights go into the biases that they feed. None for nothing.
+        means: Average activations, (copies, features) for each hidden layer: those of the units
+            times their outgoing weights go into the biases that they feed. None for nothing.
     """
     if not any([bool(chosen.any()) for chosen in units]):
         return
     hidden, fed = hidden_layers(network), fed_layers(network)
+    outgoing = [of_features(c, above.weight.shape[2]) for c, above in zip(units, fed, strict=True)]
     if means is not None:  # first, with all weights as they were
-        for above, chosen, mean in zip(fed, units, means, strict=True):
-            lost = torch.where(chosen, mean, 0).unsqueeze(2)
+        for above, cut, mean in zip(fed, outgoing, means, strict=True):
+            lost = torch.where(cut, mean, 0).unsqueeze(2)
             above.bias.add_(torch.bmm(above.weight, lost).squeeze(2))
     for depth, (layer, chosen) in enumerate(zip(hidden, units, strict=True)):
         bound = 1 / math.sqrt(layer.weight.shape[2])
@@ -133,13 +153,14 @@ def recycle(
             fresh = torch.empty_like(parameter).uniform_(-bound, bound)
             parameter.copy_(torch.where(mask, fresh, parameter))
             _forget(optimizer, parameter, mask)
-        if depth == 0 and network.norm is not None:
+        norm = network.norm_after(depth)
+        if norm is not None:
             mask = chosen.unsqueeze(1)
-            for parameter, value in ((network.norm.weight, 1.0), (network.norm.bias, 0.0)):
+            for parameter, value in ((norm.weight, 1.0), (norm.bias, 0.0)):
                 parameter.masked_fill_(mask, value)
                 _forget(optimizer, parameter, mask)
-    for above, chosen in zip(fed, units, strict=True):
-        mask = chosen.unsqueeze(1)
+    for above, cut in zip(fed, outgoing, strict=True):
+        mask = cut.unsqueeze(1)
         above.weight.masked_fill_(mask, 0)
         _forget(optimizer, above.weight, mask)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lifelong_rl.continual.recycling import Recycling, features_of, recycle
+from lifelong_rl.continual.recycling import Recycling, features_of, magnitudes, recycle
 from lifelong_rl.learning.protocols import Batch, Component, StateTree
 from lifelong_rl.networks.features import dormant_units
 from lifelong_rl.options import Count, NonNegative, Scope
@@ -64,7 +64,10 @@ class ReDo(Recycling):
             for network, features in zip(
                 networks, features_of(component, networks, batch), strict=True
             ):
-                units = [dormant_units(each, self.options.threshold) for each in features]
+                units = [
+                    dormant_units(magnitudes(each, width), self.options.threshold)
+                    for each, width in zip(features, network.spec.hidden, strict=True)
+                ]
                 recycle(network, units, component.optimizer)
         return batch
 

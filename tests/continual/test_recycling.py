@@ -17,12 +17,13 @@ from lifelong_rl.continual.continual_backprop import (
     replace_units,
 )
 from lifelong_rl.continual.packnet import PackNet
-from lifelong_rl.continual.recycling import features_of, recycle
+from lifelong_rl.continual.recycling import features_of, magnitudes, recycle
 from lifelong_rl.continual.redo import ReDo
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.networks.activations import CReLU
 from lifelong_rl.networks.features import dormant_units, recorded_features
 
 
@@ -62,6 +63,42 @@ def masks(network):
         above = "heads.weight" if depth == 1 else "hidden.1.weight"
         outgoing[above][copy, :, unit] = True
     return incoming, outgoing
+
+
+def test_a_unit_of_two_activations_is_recycled_as_a_whole():
+    """CReLU, and LayerNorm after every layer: both activations' weights, and the unit's norm."""
+    network, used, inputs, task = trained("every", activation=CReLU)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    with recorded_features(network) as features:
+        network(inputs, task)
+    means = [each.mean(dim=1) for each in features]
+    recycle(network, UNITS, used, means)
+    cut = (network.heads.weight == 0).all(dim=1)
+    assert cut[0].sum() == 0 and cut[1].nonzero().flatten().tolist() == [2, 6]
+    cut = (network.hidden[1].weight == 0).all(dim=1)
+    assert [each.nonzero().flatten().tolist() for each in cut] == [[1, 6], [3, 8]]
+    lost = before["heads.weight"][1, :, [2, 6]] @ means[1][1, [2, 6]]
+    torch.testing.assert_close(network.heads.bias[1], before["heads.bias"][1] + lost)
+    for depth, units in enumerate(UNITS):
+        norm = network.norms[depth]
+        new = units.unsqueeze(1)
+        assert (norm.weight[new] == 1).all() and (norm.bias[new] == 0).all()
+        assert torch.equal(norm.weight[~new], before[f"norms.{depth}.weight"][~new])
+        assert (used.state[norm.weight]["exp_avg"][new] == 0).all()
+    assert (used.state[network.heads.weight]["exp_avg_sq"][1, :, [2, 6]] == 0).all()
+
+
+def test_magnitudes_and_utilities_of_two_activations():
+    features = torch.tensor([[[1.0, 0.0, 0.0, 2.0], [0.0, 4.0, 3.0, 0.0]]])  # x: 1, −2; −3, 4
+    assert magnitudes(features, 2).tolist() == [[[1, 2], [3, 4]]]
+    outgoing = torch.tensor([[[1.0, -2.0, 3.0, -4.0]]])
+    record = account(new_record(features, 2), features, outgoing, decay=0.0)
+    # of unit 0 the means 0.5 and 1.5 times 1 and 3, of unit 1 the means 2 and 1 times 2 and 4
+    assert record.utility.tolist() == [[5, 8]]
+    assert record.activation.tolist() == [[0.5, 2.0, 1.5, 1.0]]
+    record, due = replace_units(record, rate=0.5, maturity=0, decay=0.0)
+    assert due.tolist() == [[True, False]]
+    assert record.activation.tolist() == [[0, 2, 0, 1]]
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, FusedAdam])
@@ -274,7 +311,7 @@ def test_utilities_and_choices_are_those_of_algorithm_1():
     for _ in range(60):
         features = torch.randn(copies, 4, units, generator=generator, dtype=torch.float64)
         outgoing = torch.randn(copies, 3, units, generator=generator, dtype=torch.float64)
-        record = account(record or new_record(features), features, outgoing, decay)
+        record = account(record or new_record(features, units), features, outgoing, decay)
         record, due = replace_units(record, rate=rate, maturity=maturity, decay=decay)
         for c in range(copies):
             for i in range(units):
