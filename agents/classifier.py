@@ -19,6 +19,7 @@ from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, split_batch, split_task
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.networks.spec import TaskNetwork
 from lifelong_rl.options import Count
 from lifelong_rl.registry import AGENTS
@@ -87,6 +88,7 @@ class Classifier(SupervisedLearner):
             hidden=self.options.hidden,
             outputs=(int(env.action_space.n),),
             num_tasks=self.num_tasks,
+            activation=ACTIVATIONS[self.options.activation],
             layer_norm=self.options.layer_norm,
         )
         return NetworkBuilder(self.method)("policy", spec)

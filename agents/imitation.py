@@ -26,6 +26,7 @@ from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.learning import Batch, Component, split_task
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Positive
 
 
@@ -82,6 +83,7 @@ class ImitationLearner(SupervisedLearner):
             hidden=self.options.hidden,
             outputs=actions.shape * 2,
             num_tasks=self.num_tasks,
+            activation=ACTIVATIONS[self.options.activation],
             layer_norm=self.options.layer_norm,
         )
         mask = make_mask(action_dims_of(env, self.num_tasks), spec.outputs[0])

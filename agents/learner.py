@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, Objective, StateTree, UpdateClock
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Experience, Pause, Progress
-from lifelong_rl.options import Count, DeclaredOptions, Layers, Positive
+from lifelong_rl.options import Activation, Count, DeclaredOptions, Layers, Positive
 
 
 class TaskLearner(ABC):
@@ -52,7 +52,10 @@ class TaskLearner(ABC):
         Attributes:
             hidden: Units of each hidden layer (untuned: half the units of Haarnoja et al. 2018b,
                 for a CPU).
-            layer_norm: LayerNorm and tanh after the first layer (Wolczyk et al. 2021, appendix A).
+            activation: What follows each hidden layer (Haarnoja et al. 2018b). With 'crelu' a unit
+                has two activations, and the next layer reads twice as many.
+            layer_norm: LayerNorm and tanh after the first layer (Wolczyk et al. 2021, appendix A);
+                'every' is LayerNorm before each activation.
             learning_rate: Of all optimizers (Wolczyk et al. 2021, in their implementation).
             batch_size: Rows in an update (measured, see docs/settings.md; 256 in Haarnoja
                 et al. 2018b).
@@ -61,7 +64,8 @@ class TaskLearner(ABC):
         """
 
         hidden: Layers = (128, 128)
-        layer_norm: bool = True
+        activation: Activation = "relu"
+        layer_norm: bool | Literal["every"] = True
         learning_rate: Positive = 1e-3
         batch_size: Count = 160
         reset_optimizers: bool = True

@@ -35,6 +35,7 @@ from lifelong_rl.errors import NonFiniteError, UserError
 from lifelong_rl.learning import Batch, StateTree, split_batch, split_task
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Count, OptionError, Positive, PositiveShare, Share, Whole
 from lifelong_rl.vision.eyes import Eyes
 
@@ -118,7 +119,11 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
                 allowed = f"at least {num_envs}, a transition of each environment"
                 raise OptionError("buffer_size", self.owner(), allowed, self.buffer_size)
             return {
-                "policy_kwargs": {"net_arch": list(self.hidden), "layer_norm": self.layer_norm},
+                "policy_kwargs": {
+                    "net_arch": list(self.hidden),
+                    "activation_fn": ACTIVATIONS[self.activation],
+                    "layer_norm": self.layer_norm,
+                },
                 **{name: getattr(self, name) for name in AS_THEY_ARE},
             }
 

@@ -29,6 +29,7 @@ from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, gradient_step, split_batch, split_task
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Count, NonNegative, PositiveShare, Share
 from lifelong_rl.registry import AGENTS
 
@@ -167,6 +168,7 @@ class OfflineRL(SupervisedLearner):
                 hidden=self.options.hidden,
                 outputs=actions.shape * 2,
                 num_tasks=self.num_tasks,
+                activation=ACTIVATIONS[self.options.activation],
                 layer_norm=self.options.layer_norm,
             ),
             action_dims_of(env, self.num_tasks),

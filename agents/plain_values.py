@@ -19,6 +19,7 @@ from stable_baselines3.common.type_aliases import TrainFreq
 from torch import nn
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.networks.activations import CReLU
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
 
@@ -30,6 +31,7 @@ Plain = Any
 
 CLASSES: Mapping[str, type] = {
     **{f"torch.nn.{name}": getattr(nn, name) for name in nn.modules.activation.__all__},
+    "lifelong_rl.networks.activations.CReLU": CReLU,
     **{
         f"torch.optim.{name}": kind
         for name, kind in vars(torch.optim).items()

@@ -30,6 +30,7 @@ from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Adam, Role, split_task
 from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.spec import NormPlacement
 
 DEFAULT_ARCH = [256, 256]  # that of Stable-Baselines3
 
@@ -45,7 +46,7 @@ class _TaskNetworks(BasePolicy):
         net_arch: Units of the hidden layers, of both or by "pi" and "qf".
         n_critics: Independent action-value functions.
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
-        layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
+        layer_norm: See `NetworkSpec`.
         build_network: Makes each component's network.
         optimizer_class: Of each component's optimizer.
         action_dims: Leading entries of an action that count in each task; None for all.
@@ -65,7 +66,7 @@ class _TaskNetworks(BasePolicy):
         net_arch: list[int] | dict[str, list[int]] = DEFAULT_ARCH,
         n_critics: int = 2,
         num_tasks: int = 1,
-        layer_norm: bool = False,
+        layer_norm: NormPlacement = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
         optimizer_class: type[Optimizer] = Adam,
         action_dims: tuple[int, ...] | None = None,

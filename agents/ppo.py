@@ -29,7 +29,8 @@ from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, StateTree, gradient_step, split_batch
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
-from lifelong_rl.options import Count, OptionError, Positive, Share
+from lifelong_rl.networks.activations import ACTIVATIONS
+from lifelong_rl.options import Activation, Count, OptionError, Positive, Share
 from lifelong_rl.registry import AGENTS
 
 
@@ -63,6 +64,7 @@ class PPO(ContinualLearner, sb3.PPO):
 
         Attributes:
             hidden: Units of each hidden layer, of the policy and of the value (untuned: as SAC's).
+            activation: What follows each hidden layer (Stable-Baselines3's default).
             rollout_steps: Steps of each environment between updates (untuned: an episode of most
                 tasks).
             batch_size: Rows in an update; it must divide those of a rollout (untuned: a quarter of
@@ -80,6 +82,7 @@ class PPO(ContinualLearner, sb3.PPO):
                 many as `replay` keeps).
         """
 
+        activation: Activation = "tanh"
         rollout_steps: Count = 50
         batch_size: Annotated[int, Ge(2)] = 200
         epochs: Count = 10
@@ -148,6 +151,7 @@ class PPO(ContinualLearner, sb3.PPO):
             reset_optimizers=chosen.reset_optimizers,
             policy_kwargs={
                 "net_arch": {"pi": hidden, "vf": hidden},
+                "activation_fn": ACTIVATIONS[chosen.activation],
                 "layer_norm": chosen.layer_norm,
                 "log_std_init": chosen.log_std_init,
             },

@@ -25,6 +25,7 @@ from lifelong_rl.agents.network_builder import BUILD_PLAINLY, BuildNetwork
 from lifelong_rl.learning import Adam, Role, split_task
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.mlp import StackedLinear
+from lifelong_rl.networks.spec import NormPlacement
 
 
 class ContinualPPOPolicy(ActorCriticPolicy):
@@ -38,7 +39,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         lr_schedule: Learning rate by the remaining share of training.
         net_arch: Units of the hidden layers, of both or by "pi" and "vf".
         num_tasks: Length of the task one-hot at the end of the observation; 1 for none.
-        layer_norm: LayerNorm and tanh after the first layer, as in Continual World.
+        layer_norm: See `NetworkSpec`.
         build_network: Makes the network of the policy and that of the value.
         optimizer_class: Of the one optimizer of both.
         optimizer_kwargs: What it is made with; by default that of Stable-Baselines3's Adam.
@@ -56,7 +57,7 @@ class ContinualPPOPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         num_tasks: int = 1,
-        layer_norm: bool = False,
+        layer_norm: NormPlacement = False,
         build_network: BuildNetwork = BUILD_PLAINLY,
         optimizer_class: type[Optimizer] = Adam,
         optimizer_kwargs: dict[str, Any] | None = None,

@@ -94,6 +94,8 @@ Device = Annotated[
 """What tensors are computed on; see `lifelong_rl.learning.devices.open_device`."""
 Layers = Annotated[tuple[Count, ...], Len(1)]
 """The units of each hidden layer."""
+Activation = Literal["relu", "tanh", "crelu"]
+"""What follows the hidden layers of an agent's networks; see `lifelong_rl.networks.activations`."""
 Scope = Literal["policy", "value", "both"]
 """Which networks a continual method acts on: those that the agent is evaluated by ("policy"), those
 that only help learning ("value"), or both."""

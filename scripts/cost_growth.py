@@ -177,6 +177,11 @@ EXPECTED = {
     "generative-replay": Expected(
         "constant", "constant", "constant", "the last parameters and one generator of all tasks"
     ),
+    "continual-backprop": Expected(
+        "constant", "constant", "constant", "running averages of the units"
+    ),
+    "parseval": Expected("constant", "constant", "constant", "keeps nothing"),
+    "redo": Expected("constant", "constant", "constant", "keeps a count of updates"),
     "replay": Expected("constant", "linear", "linear", COPIED),
     "clone": Expected("constant", "linear", "linear", COPIED),
     "agem": Expected("constant", "linear", "linear", f"one reference gradient; {COPIED}"),

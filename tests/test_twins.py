@@ -124,6 +124,7 @@ def test_options_of_the_same_name_have_the_same_default() -> None:
     options = {name: dict(set_up(name).config.agent_options) for name in LADDER}
     shared = {
         "hidden",
+        "activation",
         "layer_norm",
         "learning_rate",
         "batch_size",

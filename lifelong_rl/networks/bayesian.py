@@ -60,8 +60,9 @@ class BayesianMLP(MultiHeadMLP):
             BayesianLinear(cast(StackedLinear, layer), std) for layer in self.hidden
         )
         self.heads = BayesianLinear(self.heads, std)
-        if self.norm is not None:
-            self.norm.requires_grad_(False)
+        for norm in (self.norm, *self.norms):
+            if norm is not None:
+                norm.requires_grad_(False)
 
     @property
     def head_size(self) -> int:

@@ -57,10 +57,11 @@ class EncodedMLP(MultiHeadMLP):
         super().__init__(spec)
         self.encodings = nn.ModuleList(
             FeatureEncoding(spec.num_tasks, units, depth)
-            for depth, units in enumerate(spec.hidden[:-1])
+            for depth, units in enumerate(spec.features[:-1])
         )
-        if self.norm is not None:
-            self.norm.requires_grad_(False)
+        for norm in (self.norm, *self.norms):
+            if norm is not None:
+                norm.requires_grad_(False)
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""

@@ -10,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from lifelong_rl.errors import UserError
+from lifelong_rl.networks.activations import width_of
 from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
 from lifelong_rl.networks.progressive import choose_outputs, tasks_present
 from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork
@@ -28,10 +30,18 @@ class ExpandableMLP(TaskNetwork):
     Args:
         spec: The shape, as it is for the first task.
         growth: Units that each later task may add to each hidden layer.
+
+    Raises:
+        UserError: A unit has several activations, or every layer has LayerNorm.
     """
 
     def __init__(self, spec: NetworkSpec, growth: int) -> None:
         super().__init__()
+        if spec.layer_norm == "every" or width_of(spec.activation) > 1:
+            raise UserError(
+                "den adds units one by one to layers without LayerNorm of their own, each with one "
+                "activation: leave layer_norm at true or false, and activation at relu or tanh"
+            )
         self.spec = spec
         self.growth = growth
         room = growth * (spec.num_tasks - 1)

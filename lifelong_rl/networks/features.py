@@ -40,8 +40,8 @@ def recorded_features(module: nn.Module) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def dormant_share(features: Tensor, threshold: float = 0.025) -> float:
-    """The share of units that hardly do anything, beside the others of their layer.
+def dormant_units(features: Tensor, threshold: float = 0.025) -> Tensor:
+    """The units that hardly do anything, beside the others of their layer.
 
     A unit is dormant if the mean of |h| over rows is at most `threshold` times the mean over all
     units of its layer.
@@ -50,12 +50,20 @@ def dormant_share(features: Tensor, threshold: float = 0.025) -> float:
         features: Activations h, (copies, n, units).
         threshold: τ.
 
+    Returns:
+        (copies, units) of bool.
+
     References:
         Sokar et al. 2023, The dormant neuron phenomenon in deep reinforcement learning,
         definition 3.1.
     """
     score = features.abs().mean(dim=1)
-    return float((score <= threshold * score.mean(dim=1, keepdim=True)).float().mean())
+    return score <= threshold * score.mean(dim=1, keepdim=True)
+
+
+def dormant_share(features: Tensor, threshold: float = 0.025) -> float:
+    """The share of units that are dormant; see `dormant_units`."""
+    return float(dormant_units(features, threshold).float().mean())
 
 
 def srank(features: Tensor, delta: float = 0.01) -> float:

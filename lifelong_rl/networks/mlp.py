@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,18 +107,25 @@ class MultiHeadMLP(TaskNetwork):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        widths = (spec.input_dim, *spec.hidden)
+        shapes = [*zip((spec.input_dim, *spec.features), spec.hidden, strict=False)]
+        read = spec.features[-1] if spec.hidden else spec.input_dim
         hidden, heads = [], []
         for _ in range(spec.copies):
-            hidden.append([nn.Linear(a, b) for a, b in pairwise(widths)])
+            hidden.append([nn.Linear(a, b) for a, b in shapes])
             heads.append(
-                [nn.Linear(widths[-1], out) for _ in range(spec.num_tasks) for out in spec.outputs]
+                [nn.Linear(read, out) for _ in range(spec.num_tasks) for out in spec.outputs]
             )
         self.hidden = nn.ModuleList(
             StackedLinear([[copy[depth]] for copy in hidden]) for depth in range(len(spec.hidden))
         )
         self.heads = StackedLinear(heads)
-        self.norm = StackedLayerNorm(spec.copies, widths[1]) if spec.layer_norm else None
+        self.norm = (
+            StackedLayerNorm(spec.copies, spec.hidden[0]) if spec.layer_norm is True else None
+        )
+        self.norms = nn.ModuleList(
+            StackedLayerNorm(spec.copies, units)
+            for units in (spec.hidden if spec.layer_norm == "every" else ())
+        )
         self.activation: Callable[[Tensor], Tensor] = spec.activation()
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
@@ -145,7 +151,13 @@ class MultiHeadMLP(TaskNetwork):
         if depth == 0 and self.norm is not None:
             normal: Tensor = self.norm(x)
             return normal.tanh_()
-        return self.activation(x)
+        return self.activation(self.norms[depth](x) if len(self.norms) else x)
+
+    def norm_after(self, depth: int) -> StackedLayerNorm | None:
+        """The LayerNorm between hidden layer `depth` and its activation, if there is one."""
+        if len(self.norms):
+            return cast(StackedLayerNorm, self.norms[depth])
+        return self.norm if depth == 0 else None
 
     @property
     def traceable(self) -> bool:
@@ -154,6 +166,8 @@ class MultiHeadMLP(TaskNetwork):
         They do not where a part is another than this class makes it, is used twice, or has hooks.
         """
         if type(self) is not MultiHeadMLP or type(self.activation) is not nn.ReLU:
+            return False
+        if len(self.norms):
             return False
         layers, heads, norm = self._parts
         if is_hooked(self) or (norm is not None and type(norm) is not StackedLayerNorm):

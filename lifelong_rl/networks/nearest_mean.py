@@ -34,7 +34,7 @@ class NearestMeanMLP(TaskNetwork):
             raise UserError("icarl classifies: it is for agents that learn classes")
         self.spec = spec
         self.network = MultiHeadMLP(spec)
-        shape = (spec.num_tasks, spec.output_dim, spec.hidden[-1])
+        shape = (spec.num_tasks, spec.output_dim, spec.features[-1])
         self.register_buffer("means", torch.zeros(shape))
         self.register_buffer("known", torch.zeros(spec.num_tasks, dtype=torch.bool))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from lifelong_rl.networks.activations import width_of
 from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
 from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork, tasks_of_rows
 
@@ -37,7 +37,8 @@ class Lateral(nn.Module):
             [[nn.Linear(earlier * in_dim, adapter_dim)] for _ in range(spec.copies)]
         )
         self.activation = spec.activation()
-        self.output = nn.Parameter(torch.zeros(spec.copies, adapter_dim, out_dim))
+        width = width_of(spec.activation)
+        self.output = nn.Parameter(torch.zeros(spec.copies, width * adapter_dim, out_dim))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Map the earlier columns' (copies, n, in_dim) to (copies, n, out_dim)."""
@@ -67,7 +68,6 @@ class ProgressiveMLP(TaskNetwork):
     def __init__(self, spec: NetworkSpec, adapter_dim: int) -> None:
         super().__init__()
         self.spec = spec
-        widths = (*spec.hidden, spec.output_dim)
         self.columns = nn.ModuleList()
         self.laterals = nn.ModuleList()
         for earlier in range(spec.num_tasks):
@@ -75,7 +75,9 @@ class ProgressiveMLP(TaskNetwork):
             self.laterals.append(
                 nn.ModuleList(
                     Lateral(spec, earlier, a, adapter_dim, b)
-                    for a, b in pairwise(widths)
+                    for a, b in zip(
+                        spec.features, (*spec.hidden[1:], spec.output_dim), strict=False
+                    )
                     if earlier
                 )
             )

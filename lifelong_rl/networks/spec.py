@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lifelong_rl.errors import UserError
+from lifelong_rl.networks.activations import width_of
+
+NormPlacement = bool | Literal["every"]
+"""Where a network has LayerNorm; see `NetworkSpec.layer_norm`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class NetworkSpec:
             chosen row by row.
         activation: Follows each hidden layer.
         layer_norm: Put LayerNorm and tanh after the first layer in place of the activation, as
-            Continual World does (Wolczyk et al. 2021, appendix A).
+            Continual World does (Wolczyk et al. 2021, appendix A); or LayerNorm before the
+            activation of every hidden layer.
         copies: Independent networks evaluated together (twin critics: 2).
     """
 
@@ -33,13 +39,22 @@ class NetworkSpec:
     outputs: tuple[int, ...]
     num_tasks: int = 1
     activation: type[nn.Module] = nn.ReLU
-    layer_norm: bool = False
+    layer_norm: NormPlacement = False
     copies: int = 1
 
     @property
     def output_dim(self) -> int:
         """Entries of an output row."""
         return sum(self.outputs)
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Activations of each hidden layer."""
+        width = width_of(self.activation)
+        return tuple(
+            units if depth == 0 and self.layer_norm is True else width * units
+            for depth, units in enumerate(self.hidden)
+        )
 
 
 class TaskNetwork(nn.Module):

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.networks.activations import CReLU
 from lifelong_rl.networks.mlp import StackedLayerNorm, StackedLinear
 from lifelong_rl.networks.spec import one_task, rows_of_task
 
@@ -199,3 +201,62 @@ def test_only_networks_with_formulae_are_traceable(kind: type[nn.Module]) -> Non
     assert MultiHeadMLP(spec).traceable
     assert not Other(spec).traceable
     assert not MultiHeadMLP(replace(spec, activation=kind)).traceable
+
+
+CRELU = {"activation": CReLU}
+EVERY = {"layer_norm": "every"}
+VARIANTS = {
+    "crelu": CRELU,
+    "every": EVERY,
+    "crelu, first": CRELU | {"layer_norm": True},
+    "crelu, every": CRELU | EVERY,
+}
+
+
+def by_hand(network: MultiHeadMLP, inputs: torch.Tensor, copy: int) -> torch.Tensor:
+    """All heads of a copy: layer by layer with torch's own functions."""
+    spec, x = network.spec, inputs
+    for depth, layer in enumerate(network.hidden):
+        x = F.linear(x, layer.weight[copy], layer.bias[copy])
+        norm = network.norm_after(depth)
+        if norm is not None:
+            x = F.layer_norm(x, x.shape[-1:], norm.weight[copy, 0], norm.bias[copy, 0])
+        if depth == 0 and spec.layer_norm is True:
+            x = x.tanh()
+        elif spec.activation is CReLU:
+            x = torch.cat([x.clamp(min=0), (-x).clamp(min=0)], dim=1)
+        else:
+            x = x.clamp(min=0)
+    return F.linear(x, network.heads.weight[copy], network.heads.bias[copy])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_activations_and_norms_of_every_layer(variant: str) -> None:
+    torch.manual_seed(0)
+    network = MultiHeadMLP(NetworkSpec(4, (8, 6), (3,), num_tasks=2, copies=2, **VARIANTS[variant]))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    inputs, task = torch.randn(5, 4), torch.tensor([1, 0, 1, 1, 0])
+    output = network(inputs, task)
+    for copy in range(2):
+        heads = by_hand(network, inputs, copy).view(5, 2, 3)
+        torch.testing.assert_close(output[copy], heads[torch.arange(5), task])
+    with torch.no_grad():  # where ReLU networks go by the formulae
+        assert torch.equal(network(inputs, task), output)
+    assert not network.traceable
+    wide = 2 if variant in ("crelu", "crelu, every") else 1
+    assert network.hidden[1].weight.shape == (2, 6, 8 * wide)
+    assert network.heads.weight.shape == (2, 6, 12 if "crelu" in variant else 6)
+    assert len(network.norms) == (2 if variant.endswith("every") else 0)
+
+
+def test_what_was_there_before_has_the_parameters_that_it_had() -> None:
+    names = dict(MultiHeadMLP(NetworkSpec(4, (8, 6), (3,), layer_norm=True)).named_parameters())
+    assert list(names) == [
+        *(f"hidden.{depth}.{kind}" for depth in (0, 1) for kind in ("weight", "bias")),
+        *("heads.weight", "heads.bias", "norm.weight", "norm.bias"),
+    ]
+
+
+def test_crelu_is_one_part_and_the_other() -> None:
+    assert CReLU()(torch.tensor([1.0, -2.0, 0.0])).tolist() == [1, 0, 0, 0, 2, 0]

@@ -40,6 +40,11 @@ SMALL_METHOD = {
     "latent": 2,
 }
 """Options of methods that have them."""
+SMALL_OPTIONS: dict[str, dict[str, Any]] = {
+    "continual-backprop": {"replacement_rate": 0.1, "maturity": 1},
+    "redo": {"period": 2, "threshold": 0.7},
+}
+"""Options of single methods, without which they would do nothing in so few updates."""
 SMALL_AGENT: dict[str, dict[str, Any]] = {
     "sac": {
         "batch_size": 16,
@@ -258,4 +263,4 @@ class Run:
 def make(name: str) -> ContinualMethod:
     known = options_of(METHODS.get(name))
     options = {option: value for option, value in SMALL_METHOD.items() if option in known}
-    return continual.make(name, **options)
+    return continual.make(name, **options | SMALL_OPTIONS.get(name, {}))
