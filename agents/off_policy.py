@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
@@ -27,12 +26,18 @@ from lifelong_rl.agents.buffers import (
     stream,
     unpack_buffer,
 )
-from lifelong_rl.agents.learner import ContinualLearner
+from lifelong_rl.agents.exploration import ExploringLearner
 from lifelong_rl.agents.saving import EXPERIENCE
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import Batch, StateTree, split_batch, split_task
+from lifelong_rl.learning import (
+    Batch,
+    StateTree,
+    gradient_step,
+    split_batch,
+    split_task,
+)
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.networks.activations import ACTIVATIONS
@@ -49,6 +54,9 @@ AS_THEY_ARE = (
     "updates_per_step",
     "reset_buffer",
     "reset_optimizers",
+    "explore",
+    "explore_steps",
+    "max_grad_norm",
 )
 """Options that are arguments of the constructor of the same name."""
 _NO_BUFFER_FILES = (
@@ -57,7 +65,7 @@ _NO_BUFFER_FILES = (
 )
 
 
-class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
+class OffPolicyLearner(ExploringLearner):
     """An off-policy algorithm of Stable-Baselines3 whose `train` is replaced.
 
     Args:
@@ -68,8 +76,9 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         reset_buffer: Empty the replay buffer at a task switch.
         updates_per_step: Updates for each environment step, in place of Stable-Baselines3's
             `gradient_steps`; fractions of an update are owed to later steps.
+        max_grad_norm: Bound of the norm of each gradient; None for none.
         eyes: What the agent sees with, if the environments show pictures.
-        **arguments: As for `ContinualLearner` and Stable-Baselines3's algorithm.
+        **arguments: As for `ExploringLearner`.
 
     The resets are those of Continual World (Wolczyk et al. 2021, section 4).
 
@@ -78,7 +87,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(ContinualLearner.Options):
+    class Options(ExploringLearner.Options):
         """Options of every off-policy learner.
 
         Attributes:
@@ -91,12 +100,20 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
                 2018b, table 1).
             buffer_size: Transitions kept for replay, at least one of each environment (Haarnoja et
                 al. 2018b, table 1).
-            learning_starts: Random environment steps at the beginning of each task (untuned: ten
-                episodes).
+            learning_starts: Environment steps at the beginning of each task without updates, in
+                which `explore` acts (untuned: ten episodes).
             updates_per_step: Updates for each environment step; they are done after a step of all
                 environments together, and fractions of an update are owed to later steps (untuned:
                 half of the one of Haarnoja et al. 2018b, for a CPU).
             reset_buffer: Empty the replay buffer at a task switch (as Continual World).
+            explore: What acts in the first steps of a task: random actions (as Continual World); or
+                best-old-head, each head that has learned a task for an episode and then the one
+                that has returned most there (Wolczyk et al. 2022), with random actions in the
+                first task.
+            explore_steps: Environment steps at the beginning of each task in which `explore` acts;
+                null for as many as `learning_starts`.
+            max_grad_norm: Bound of the 2-norm of each gradient, after the method has changed it;
+                null for none (as Haarnoja et al. 2018b; Wolczyk et al. 2022 take 0.1).
         """
 
         gamma: Share = 0.97
@@ -105,6 +122,9 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         learning_starts: Whole = 500
         updates_per_step: Positive = 0.5
         reset_buffer: bool = True
+        explore: Literal["random", "best-old-head"] = "random"
+        explore_steps: Whole | None = None
+        max_grad_norm: Positive | None = None
 
         def as_arguments(self, num_envs: int) -> dict[str, Any]:
             """What the constructor takes of these.
@@ -137,6 +157,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         *,
         reset_buffer: bool = True,
         updates_per_step: float | None = None,
+        max_grad_norm: float | None = None,
         eyes: Eyes | None = None,
         **arguments: Any,
     ) -> None:
@@ -145,6 +166,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         self.reset_buffer = reset_buffer
         self._task_steps = 0  # of all environments together, since the task began
         self._updates_per_step = updates_per_step
+        self.max_grad_norm = max_grad_norm
         self._updates_owed = 0.0
         policy_kwargs = dict(arguments.pop("policy_kwargs", None) or {})
         if not policy_kwargs.keys() & {"optimizer_class", "optimizer_kwargs"}:
@@ -206,18 +228,19 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
         super().set_env(env, force_reset)
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if all steps of a task of so many would be random."""
+        """Raise UserError if a task of so many steps would have no update."""
         if steps <= self.learning_starts:
             raise UserError(
-                f"{steps} steps per task are not more than the {self.learning_starts} random ones "
-                "that a task begins with (agent option learning_starts): nothing would be learned"
+                f"{steps} steps per task are not more than the {self.learning_starts} without an "
+                "update that a task begins with (agent option learning_starts): nothing would be "
+                "learned"
             )
 
     def learn_task(self, steps: int, progress: Progress, pause: Pause = no_pause) -> None:
         """Learn the current task for `steps` environment steps.
 
         Raises:
-            UserError: All of them would be random.
+            UserError: There would be no update.
         """
         self.check_steps(steps)
         self._learn(steps, progress, pause)
@@ -314,6 +337,13 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     def _train(self, gradient_steps: int, batch_size: int) -> None:
         """Update everything `gradient_steps` times."""
 
+    def _step(
+        self, name: str, objective: Any, batch: Batch, method: ContinualMethod | None = None
+    ) -> None:
+        """Do a gradient step, and record what it measured."""
+        found = gradient_step(objective, batch, method, max_grad_norm=self.max_grad_norm)
+        self._record(name, found)
+
     def _sample_batch(self, batch_size: int) -> Batch:
         sampled = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         batch = {name: value for name, value in sampled._asdict().items() if value is not None}
@@ -326,7 +356,7 @@ class OffPolicyLearner(ContinualLearner, OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Explore as Stable-Baselines3 does, in the entries of actions that count."""
+        """Explore, in the entries of actions that count."""
         actions, stored = super()._sample_action(learning_starts, action_noise, n_envs)
         mask = self.policy.actor.mask
         if mask is None:

@@ -28,7 +28,7 @@ from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Objective, StateTree, gradient_step
+from lifelong_rl.learning import Objective, StateTree
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.options import Count, Matches, NonNegative, PositiveShare
 from lifelong_rl.registry import AGENTS
@@ -198,11 +198,11 @@ class SAC(OffPolicyLearner, sb3.SAC):
             acts = self._n_updates % self.policy_delay == 0
             batch = self._sample_batch(batch_size)
             on_policy = actor.sample(batch) if acts else {}
-            self._record("critic", gradient_step(critic, batch, self.method))
+            self._step("critic", critic, batch, self.method)
             if acts:
-                self._record("actor", gradient_step(actor, batch | on_policy, self.method))
+                self._step("actor", actor, batch | on_policy, self.method)
                 if self._entropy is not None:
-                    self._record("entropy", gradient_step(self._entropy, batch | on_policy))
+                    self._step("entropy", self._entropy, batch | on_policy)
             if step % self.target_update_interval == 0:
                 self._targets.update(self.tau)
 

@@ -24,7 +24,7 @@ from lifelong_rl.agents.policies import ContinualTD3Policy
 from lifelong_rl.agents.targets import TargetNetworks
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual import ContinualMethod
-from lifelong_rl.learning import Batch, gradient_step
+from lifelong_rl.learning import Batch
 from lifelong_rl.learning.protocols import Gradient
 from lifelong_rl.options import Count, NonNegative
 from lifelong_rl.registry import AGENTS
@@ -130,9 +130,9 @@ class TD3(OffPolicyLearner, sb3.TD3):
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self._sample_batch(batch_size)
-            self._record("critic", gradient_step(critic, batch, self.method))
+            self._step("critic", critic, batch, self.method)
             if self._n_updates % self.policy_delay == 0:
-                self._record("actor", gradient_step(actor, batch, self.method))
+                self._step("actor", actor, batch, self.method)
                 self._targets.update(self.tau)
 
     def _setup_model(self) -> None:

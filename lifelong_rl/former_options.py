@@ -12,7 +12,19 @@ WITHOUT_EFFECT = {"finetune": ("scope",), "joint": ("scope",), "l2": ("samples",
 """Options that decided nothing, or decide nothing now, by method: they are left out."""
 BEFORE = {"ewc": {"floor": 0.0}, "mas": {"floor": 0.0}}
 """Options that came later, by method: what a run did that did not have them."""
-BEFORE_OF_AGENTS = {"sac": {"policy_delay": 1}}
+NETWORKS: dict[str, Any] = {"activation": "relu"}
+OFF_POLICY: dict[str, Any] = {
+    **NETWORKS,
+    "explore": "random",
+    "explore_steps": None,
+    "max_grad_norm": None,
+}
+BEFORE_OF_AGENTS: dict[str, dict[str, Any]] = {
+    "sac": {"policy_delay": 1, **OFF_POLICY},
+    "td3": OFF_POLICY,
+    "ppo": {"activation": "tanh"},
+    **dict.fromkeys(("bc", "bc-stream", "offline-rl", "classifier"), NETWORKS),
+}
 """The same, by agent."""
 RETRAINS = ("packnet", "den")
 RETRAINED, FORMER_RETRAINED = "retrain_updates", 500

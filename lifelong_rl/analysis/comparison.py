@@ -176,13 +176,14 @@ def _score(
 
 
 def reference_runs(group: Group, groups: Sequence[Group]) -> Sequence[Run] | None:
-    """Runs that learn each task alone in the group's regime; None unless one group does that."""
-    alone = [
-        other.runs
-        for other in groups
-        if other.method == "single-task" and other.agent_label == group.agent_label
-    ]
-    return alone[0] if len(alone) == 1 else None
+    """Runs that learn each task alone, with the group's learner; None unless one group does that.
+
+    Those with the same options of the learner, or where there are none, those with others.
+    """
+    alone = [one for one in groups if one.method == "single-task" and one.agent == group.agent]
+    alike = [one for one in alone if one.agent_label == group.agent_label]
+    found = alike or alone
+    return found[0].runs if len(found) == 1 else None
 
 
 def _describe_group(one: ScoredGroup, scored: Sequence[ScoredGroup]) -> dict[str, Any]:
@@ -344,6 +345,7 @@ def _notes(scored: Sequence[ScoredGroup]) -> Iterator[str]:
         yield f"{few} of {count} groups have fewer than {MINIMUM_RUNS} runs: no intervals"
     if rough:
         yield f"{rough} of {count} groups have fewer than {ADVISED_RUNS} runs: rough intervals"
+    alone = [one for one in scored if one.group.method == "single-task"]
     without = dict.fromkeys(
         one.group.agent_label for one in scored if "forward_transfer_auc" not in one.scores
     )
@@ -352,6 +354,19 @@ def _notes(scored: Sequence[ScoredGroup]) -> Iterator[str]:
             "transfer is to tasks not yet begun (GEM's); for that of areas single-task runs are "
             f"missing: {', '.join(without)}"
         )
+    for one in alone:
+        others = dict.fromkeys(
+            other.group.agent_label
+            for other in scored
+            if "forward_transfer_auc" in other.scores
+            and other.group.agent == one.group.agent
+            and other.group.agent_label not in {each.group.agent_label for each in alone}
+        )
+        if others:
+            yield (
+                f"transfer and plasticity are relative to single-task runs of "
+                f"{one.group.agent_label}, also those of {', '.join(others)}"
+            )
     with_gap = {one.group.method for one, _ in _pairs(scored)}
     in_both = dict.fromkeys(
         one.group.method

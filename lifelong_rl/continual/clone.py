@@ -28,6 +28,9 @@ class Clone(ContinualMethod):
     over the old tasks. For values, predicted as Normal(Q, 1), that is half a squared error. Only
     `predict` is asked, so this serves learners whose loss does not hold for old rows.
 
+    The paper's ClonEx also begins tasks with old heads and clips gradients, which are options of
+    off-policy agents, `explore` and `max_grad_norm`; the preset `clonex` has all three.
+
     References:
         Wolczyk et al. 2022, Disentangling transfer in continual reinforcement learning.
     """

@@ -213,10 +213,10 @@ def test_fractions_of_an_update_are_owed_to_later_steps() -> None:
     assert agent._n_updates == 8
 
 
-def test_a_task_of_random_steps_only_is_refused() -> None:
+def test_a_task_without_an_update_is_refused() -> None:
     agent = build(learning_starts=80)
     agent.begin_task(0, toys(0))
-    with pytest.raises(UserError, match="80 steps per task are not more than the 80 random ones"):
+    with pytest.raises(UserError, match="80 steps per task are not more than the 80 without an up"):
         agent.learn_task(80, lambda done: None)
 
 

@@ -228,6 +228,20 @@ def test_pictures_of_a_row_are_shifted_alike_and_nothing_else_changes() -> None:
     assert len(seen) > 25  # of 49, in 64 draws
 
 
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+def test_old_heads_explore_by_sight(kind: str) -> None:
+    agent = build("sac", given=eyes(kind), explore="best-old-head", explore_steps=24)
+    learn(agent, 0)
+    with torch.no_grad():
+        heads = agent.actor.network.heads
+        heads.weight.zero_()
+        heads.bias.copy_(torch.tensor([[0.5493, -20, -0.5493, -20]]))  # tanh is a half
+    learn(agent, 1, steps=28)
+    actions = agent.replay_buffer.actions[:7, :, 0]
+    assert np.allclose(actions[:6], 0.5, atol=1e-3) and (actions[6] < 0).all()
+    assert agent.replay_buffer.tasks == {1}
+
+
 def test_what_is_encoded_at_the_door_is_what_the_networks_would_encode() -> None:
     shown = observations(5)
     frozen, learned = sight_of(eyes("frozen")), sight_of(eyes("finetuned"))

@@ -56,6 +56,30 @@ def test_the_actor_of_a_former_folder_is_updated_as_often_as_its_critics(tmp_pat
     assert config.agent_options["updates_per_step"] == fields["agent_options"]["updates_per_step"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "came"),
+    [
+        ("sac", {"activation", "explore", "explore_steps", "max_grad_norm"}),
+        ("td3", {"activation", "explore", "explore_steps", "max_grad_norm"}),
+        ("ppo", {"activation"}),
+        ("bc", {"activation"}),
+        ("bc-stream", {"activation"}),
+        ("offline-rl", {"activation"}),
+        ("classifier", {"activation"}),
+    ],
+)
+def test_agents_of_a_former_folder_do_what_there_was_no_choice_of(
+    agent: str, came: set[str], tmp_path: Path
+) -> None:
+    sequence = "split-digits" if agent == "classifier" else "arm3"
+    identity = prepare(RunConfig(agent=agent, sequence=sequence)).identity
+    options = identity["agent_options"]
+    assert came <= options.keys()
+    former = {name: value for name, value in options.items() if name not in came}
+    save_checkpoint(tmp_path / "checkpoint", {}, {**identity, "agent_options": former})
+    assert load_checkpoint(tmp_path / "checkpoint", identity) == {}
+
+
 def test_curves_of_a_former_folder_have_the_episodes_of_its_matrix(tmp_path: Path) -> None:
     fields = prepare(RunConfig(eval_episodes=30)).config.as_dict()
     assert fields.pop("curve_episodes") == 12

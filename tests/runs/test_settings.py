@@ -40,6 +40,18 @@ def test_the_preset_of_continual_world_is_the_papers_setting() -> None:
     assert math.log(initial) == pytest.approx(1.0, abs=1e-8)
 
 
+def test_clonex_is_clone_with_old_heads_that_explore_and_bounded_gradients() -> None:
+    setup, plain = read("clonex"), prepare(RunConfig(method="clone"))
+    options = dict(setup.config.agent_options)
+    assert options.pop("explore") == "best-old-head"
+    assert options.pop("max_grad_norm") == 0.1
+    # a round of episodes to try heads in, and one for the best
+    assert options.pop("explore_steps") == 2 * setup.config.num_envs * 50
+    assert {n: plain.config.agent_options[n] for n in options} == options
+    assert setup.config.method_options == plain.config.method_options
+    assert setup.config.method == "clone" and setup.config.agent == "sac"
+
+
 def test_a_file_of_the_name_goes_before_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

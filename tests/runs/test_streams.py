@@ -287,6 +287,16 @@ def test_which_methods_act_where_nothing_is_announced(method, options, acts):
     assert (prepare(config).refusal is None) == acts
 
 
+def test_no_old_head_explores_where_nothing_is_announced():
+    free = {"phases": [{"env": "reach"}, {"env": "push"}], "task_free": True}
+    options = {"explore": "best-old-head"}
+    setup = prepare(RunConfig(sequence=f"stream:{json.dumps(free)}", agent_options=options))
+    refused = pytest.raises(UserError, match="there is one head only")
+    with closing(setup.make_env(0)) as env, refused as refusal:
+        setup.build_agent(env)
+    assert "\n" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
 def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
     """The second task of a phase would not be learned."""
@@ -301,7 +311,7 @@ def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, cap
 def test_too_short_a_phase_is_refused_before_the_first_begins(tmp_path, capsys):
     code, path = run(tmp_path, AGAIN.replace("steps: 96", "steps: 12"))
     assert code == 2 and not path.exists()
-    assert "12 steps per task are not more than the 16 random ones" in capsys.readouterr().err
+    assert "12 steps per task are not more than the 16 without an update" in capsys.readouterr().err
 
 
 def test_changes_of_what_is_not_there_are_refused_before_the_first_phase(tmp_path, capsys):
