@@ -77,7 +77,12 @@ INTRODUCTIONS = {
     "`lifelong-rl list sac` prints what stands here on a terminal.",
     "methods": "Chosen by `--method`, several joined by `+`; options are given by "
     "`--method-options NAME=VALUE ...`. `lifelong-rl list ewc` prints what stands here on a "
-    "terminal, `lifelong-rl list methods` which methods work with which agents.",
+    "terminal, `lifelong-rl list methods` which methods work with which agents.\n\n"
+    "Methods that learn a world model and plan or train in it are not among them, for now. They "
+    "would take a model of the next observation and reward as a component beside actor and critic, "
+    "with predictions that methods can protect like those of any other; learners that roll it out "
+    "and learn from what it imagines; the sequence's evaluation of the model beside that of the "
+    "policy; and a supervised twin that learns the same model from recorded steps.",
     "objectives": "What encoders are pretrained by: `lifelong-rl pretrain --objective NAME`; "
     "options are given by `--options NAME=VALUE ...`.",
     "encoder-methods": "Against forgetting in an encoder that learns one task after another: "

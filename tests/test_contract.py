@@ -6,7 +6,8 @@ tested here without another line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,20 @@ import torch
 from tiny_learners import NUM_TASKS, OBS_DIM, PER_TASK, SMALL_AGENT, Run
 
 from lifelong_rl.compatibility import find_refusal
-from lifelong_rl.continual import METHODS
+from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.errors import UserError
+from lifelong_rl.learning import Batch, Component
+from lifelong_rl.learning.method import HOOKS
+from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.registry import AGENTS
 
 KEEPS_ALL = {"perfect-memory"}
 """Methods whose memory has no bound, which is their point."""
+AS_FINE_TUNING = {
+    "finetune": "it is what the others are set against",
+    "joint": "it has the run itself bring all tasks at once: see tests/runs/test_joint.py",
+}
+"""Methods that learn the very parameters that fine-tuning does in the runs here, and why."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -97,9 +106,56 @@ def test_contract(method: str, learner: str) -> None:
     assert set(memory_sizes(through.method.state_dict())) <= {PER_TASK}
 
 
+@pytest.mark.parametrize("learner", SMALL_AGENT)
+@pytest.mark.parametrize("method", METHODS.names())
+def test_it_changes_what_fine_tuning_learns(method: str, learner: str) -> None:
+    """What a method draws is kept from the learner: other random numbers are no change."""
+    if find_refusal(METHODS, method, AGENTS, learner) is not None:
+        return  # as `test_contract` proves
+    learned, plain = learn_apart(learner, method), learn_apart(learner, "finetune")
+    same = learned.shape == plain.shape and torch.equal(learned, plain)
+    assert same == (method in AS_FINE_TUNING)
+
+
+@cache
+def learn_apart(learner: str, method: str) -> torch.Tensor:
+    """All parameters after both tasks, with the learner's random numbers as without a method."""
+    run = Run(learner, method)
+    for hook in (name for name in HOOKS if name != "build_network"):
+        setattr(run.method, hook, apart(getattr(run.method, hook)))
+    run.learn(0)
+    run.learn(1)
+    return run.parameters()
+
+
+def apart(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook, with all global generators afterwards as they were."""
+
+    def called(*given: Any) -> Any:
+        with preserved_generators():
+            return hook(*given)
+
+    return called
+
+
 def test_the_learners_are_all_there() -> None:
     ours = {name for name in AGENTS if AGENTS.get(name).__module__.startswith("lifelong_rl.")}
     assert ours == set(SMALL_AGENT)
+
+
+def test_other_random_numbers_alone_would_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Draws(ContinualMethod):
+        def extend_batch(self, component: Component, batch: Batch) -> Batch:
+            torch.rand(3)
+            return batch
+
+    expected = learn_apart("bc", "finetune")
+    monkeypatch.setattr("tiny_learners.make", lambda name: Draws())
+    assert torch.equal(learn_apart.__wrapped__("bc", "draws"), expected)
+    drawn = Run("bc", "draws")
+    drawn.learn(0)
+    drawn.learn(1)
+    assert not torch.equal(drawn.parameters(), expected)
 
 
 def test_without_a_bound_the_memory_would_not_pass() -> None:

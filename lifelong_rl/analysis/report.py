@@ -26,6 +26,7 @@ from lifelong_rl.analysis.statistics import (
     resample,
     supports_interval,
 )
+from lifelong_rl.analysis.unlearned import describe_unlearned
 from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, compute_metrics
 
@@ -59,8 +60,9 @@ def make_report(
 
     Returns:
         The comparison (see `compare`) with more in it. Each section has "statistic" (what its
-        tables show: the mean where no group has enough runs for an interval), "findings"
-        (sentences), "improvement" and "clips"; each group has "matrix" (mean over runs),
+        tables show: the mean where no group has enough runs for an interval), "findings" and
+        "unlearned" (sentences: the latter on each task that a run did not learn, and what moved
+        meanwhile), "improvement" and "clips"; each group has "matrix" (mean over runs),
         "runs_by_seed", "curves", "profiles" and "command". "origin" tells what all runs were
         made with.
     """
@@ -77,6 +79,7 @@ def make_report(
         section["improvement"] = _improvement(paired, groups, scores, reps, generator)
         section["clips"] = [clip for group in groups for run in group.runs for clip in _clips(run)]
         section["findings"] = describe_findings(section)
+        section["unlearned"] = describe_unlearned(groups)
     report["origin"] = describe_origin(runs)
     return report
 

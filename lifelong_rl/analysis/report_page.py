@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -26,6 +26,7 @@ from lifelong_rl.analysis.tables import (
     make_tables,
     name_section,
 )
+from lifelong_rl.analysis.unlearned import READING
 from lifelong_rl.storage.plain_file import NotPlainError, read_bytes, refuse_link
 
 SCORES = {
@@ -45,6 +46,10 @@ COSTS = {
     "extra_parameters": "more parameters than fine-tuning",
     "parameters": "parameters",
 }
+HELD_AS_TEXT = ("clips", "findings", "unlearned")
+"""Of a section, what the figures do not need."""
+OPEN = 6
+"""So many sentences on tasks that were not learned are shown at once; more are folded away."""
 CLIP_BYTES = 3_000_000
 """Of clips in a page; those after are named instead. In the page they take a third more."""
 POLICY = (
@@ -68,7 +73,7 @@ def make_report_page(report: Mapping[str, Any]) -> str:
     body += render_end(report["left_out"])
     data = {
         "sections": [
-            {key: value for key, value in section.items() if key not in ("clips", "findings")}
+            {key: value for key, value in section.items() if key not in HELD_AS_TEXT}
             for section in sections
         ],
         "scores": SCORES,
@@ -133,6 +138,7 @@ def _section(section: Mapping[str, Any], number: int) -> Iterator[str]:
     yield '<ul class="findings">'
     yield from (f"<li>{escape(sentence)}</li>" for sentence in section["findings"])
     yield "</ul>"
+    yield from _unlearned(section["unlearned"])
     yield render_list([*describe_section(section), *section["notes"]])
     yield f'<div class="controls section" data-section="{number}"></div>'
     yield '<div class="figures">'
@@ -149,6 +155,17 @@ def _section(section: Mapping[str, Any], number: int) -> Iterator[str]:
     yield from tables[:shown]
     yield f"<details><summary>The matrices, and every run</summary>{''.join(tables[shown:])}"
     yield "</details>"
+
+
+def _unlearned(sentences: Sequence[str]) -> Iterator[str]:
+    """What moved while tasks were not learned, and how to read that."""
+    if not sentences:
+        return
+    opened = " open" if len(sentences) <= OPEN else ""
+    yield f"<details{opened}><summary>Tasks that were not learned, and what moved</summary>"
+    yield '<ul class="unlearned">'
+    yield from (f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    yield f'</ul><p class="soft">{escape(READING)}</p></details>'
 
 
 def _plots(section: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,9 @@ from lifelong_rl.cli.options import OptionalPath
 from lifelong_rl.cli.reading import ReadingCommand
 from lifelong_rl.errors import UserError
 
+PRINTED = 6
+"""Sentences on tasks that were not learned; the page has them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report(ReadingCommand):
@@ -43,7 +46,8 @@ class Report(ReadingCommand):
         report = make_report(runs, left_out, mix=self.mix, reps=self.reps, seed=self.seed)
         for section in report["sections"]:
             print(name_section(section))
-            print("".join(f"  {sentence}\n" for sentence in section["findings"]))
+            sentences = [*section["findings"], *section["unlearned"][:PRINTED]]
+            print("".join(f"  {sentence}\n" for sentence in sentences))
         for note in report["settings"]["notes"]:
             print(f"note: {note}")
         for one in report["left_out"]:

@@ -40,6 +40,27 @@ def recorded_features(module: nn.Module) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
+@contextmanager
+def evaluated_networks(module: nn.Module) -> Iterator[list[MultiHeadMLP]]:
+    """Record which `MultiHeadMLP`s of a network are evaluated.
+
+    Yields:
+        A list of them in the order in which their heads are: the last is the one whose features
+        `recorded_features` keeps.
+    """
+    found: list[MultiHeadMLP] = []
+    handles = [
+        part.heads.register_forward_pre_hook(lambda *_, part=part: found.append(part))
+        for part in module.modules()
+        if isinstance(part, MultiHeadMLP)
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def dormant_units(features: Tensor, threshold: float = 0.025) -> Tensor:
     """The units that hardly do anything, beside the others of their layer.
 
@@ -79,6 +100,15 @@ def srank(features: Tensor, delta: float = 0.01) -> float:
         Kumar et al. 2021, Implicit under-parameterization inhibits data-efficient deep
         reinforcement learning, section 3.
     """
-    values = torch.linalg.svdvals(features)
+    return float(srank_of(torch.linalg.svdvals(features), delta).mean())
+
+
+def srank_of(values: Tensor, delta: float = 0.01) -> Tensor:
+    """The srank of matrices whose singular values are known, (matrices,).
+
+    Args:
+        values: Of each, descending, (matrices, k).
+        delta: See `srank`.
+    """
     share = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    return float((1 + (share < 1 - delta).sum(dim=1)).float().mean())
+    return (1 + (share < 1 - delta).sum(dim=1)).float()

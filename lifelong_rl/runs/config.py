@@ -73,8 +73,8 @@ class RunConfig:
         threads: Threads of each torch operation; results may depend on their number.
         device: What the networks learn on: cpu; cuda, or cuda:N, an NVIDIA or ROCm GPU; mps, an
             Apple GPU; or auto, the first GPU, and the CPU where there is none.
-        diagnostics: Log why it forgets: angles between gradients of tasks, dormant units, srank,
-            norms.
+        diagnostics: Log why it forgets or stops learning: angles between gradients of tasks,
+            dormant units, ranks, norms, churn, curvature.
         checkpoint_minutes: From one checkpoint within a task to the next, at least; they cost at
             most a twentieth of the time. 0 for checkpoints at the ends of tasks only.
         track: Trackers that follow the run beside metrics.jsonl: tensorboard, and wandb (Weights &

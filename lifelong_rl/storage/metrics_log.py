@@ -38,6 +38,15 @@ LAYOUT = {
         "norms of the weights": ["diagnostics/.*/weight_norm"],
         "norms of the gradients": ["diagnostics/.*/gradient_norm"],
     },
+    "why it stops learning": {
+        "dormant units of each layer": ["diagnostics/.*/dormant_units/.*"],
+        "magnitude of each layer's weights": ["diagnostics/.*/weight_magnitude/.*"],
+        "stable rank of each layer's weights": ["diagnostics/.*/stable_rank/.*"],
+        "norm of each layer's gradient": ["diagnostics/.*/gradient_norm/.*"],
+        "churn": ["diagnostics/.*/churn"],
+        "curvature": ["diagnostics/.*/curvature"],
+        "directions of curvature": ["diagnostics/.*/curvature_rank"],
+    },
     "training and cost": {
         "losses": ["train/.*loss.*"],
         "steps per second": ["train/steps_per_second"],

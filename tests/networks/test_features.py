@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
-from lifelong_rl.networks.features import dormant_share, recorded_features, srank
+from lifelong_rl.networks.features import (
+    dormant_share,
+    evaluated_networks,
+    recorded_features,
+    srank,
+    srank_of,
+)
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.progressive import ProgressiveMLP
 
@@ -73,3 +79,18 @@ def test_masked_networks_are_seen_through_their_mask() -> None:
         network(torch.randn(7, 3), torch.tensor([0] * 7))
     bias = network.network.hidden[0].bias  # all that is left of the first layer
     torch.testing.assert_close(features[0], torch.relu(bias).unsqueeze(1).expand(2, 7, 5))  # type: ignore[arg-type, union-attr]
+
+
+def test_the_network_that_is_evaluated_last_is_the_one_whose_features_are_kept() -> None:
+    torch.manual_seed(0)
+    network = ProgressiveMLP(SPEC, adapter_dim=3)
+    with evaluated_networks(network) as evaluated, recorded_features(network) as features:
+        network(torch.randn(7, 3), torch.tensor([1] * 7))
+    assert evaluated == [network.task_modules(1)[0]]
+    network(torch.randn(7, 3), torch.tensor([0] * 7))
+    assert len(evaluated) == 1 and len(features) == 2  # no hook is left
+
+
+def test_srank_of_singular_values() -> None:
+    values = torch.tensor([[60.0, 38.0, 1.0, 0.6, 0.4], [1.0, 1.0, 1.0, 1.0, 1.0]])
+    assert srank_of(values, delta=0.011).tolist() == [3, 5]

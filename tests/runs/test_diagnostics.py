@@ -12,10 +12,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent, Normal
 
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+from lifelong_rl.networks.expandable import ExpandableMLP
+from lifelong_rl.runs.churn import UPDATES
 from lifelong_rl.runs.config import RunConfig
-from lifelong_rl.runs.diagnostics import Diagnostics, gradient_cosine
+from lifelong_rl.runs.diagnostics import (
+    CURVATURE_ROWS,
+    ROWS,
+    Diagnostics,
+    gradient_cosine,
+    measure_curvature,
+    measure_layers,
+)
 from lifelong_rl.runs.loop import SequenceLoop
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import prepare
@@ -76,11 +86,17 @@ def test_norms_and_cosines_of_known_gradients() -> None:
 class HiddenTug(Tug):
     """With a hidden layer, so that there are features."""
 
-    def __init__(self) -> None:
-        self.module = MultiHeadMLP(NetworkSpec(input_dim=2, hidden=(8,), outputs=(1,)))
+    def __init__(self, **shape: Any) -> None:
+        spec = {"input_dim": 2, "hidden": (8,), "outputs": (1,), **shape}
+        self.module = MultiHeadMLP(NetworkSpec(**spec))
+        self.optimizer = torch.optim.SGD(self.module.parameters(), lr=0.1)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.predict(batch).square().mean()
+        return self.predict(batch).mean.square().mean()
+
+    def predict(self, batch: dict[str, Tensor]) -> Any:
+        outputs = self.module(batch["target"], batch.get("task"))[0]
+        return Independent(Normal(outputs, 1.0), 1)
 
 
 def test_the_ranks_of_runs_and_of_encoders_have_names_of_their_own() -> None:
@@ -142,6 +158,90 @@ def test_a_loss_of_frozen_parameters_has_no_gradient() -> None:
     assert found["policy/gradient_cosine/frozen"] == 0.0
 
 
+def test_layers_by_hand() -> None:
+    """Two rows of task 1, whose head is the second; 2 h of the first unit, none of the others."""
+    component: Any = HiddenTug(hidden=(3,), num_tasks=2)
+    layer, heads = component.module.hidden[0], component.module.heads
+    with torch.no_grad():
+        for values in (layer.weight, layer.bias, heads.weight, heads.bias):
+            values.zero_()
+        layer.weight[0, 0, 0] = 2.0
+        layer.weight[0, 1, 1] = -1.0  # silent on these rows
+        heads.weight[0, 0] = 100.0  # that of another task
+        heads.weight[0, 1, 0] = 3.0
+    rows = {"target": torch.tensor([[1.0, 0.0], [2.0, 0.0]]), "task": torch.tensor([1, 1])}
+    component.loss(rows).backward()
+    gradients = {name: value.grad for name, value in component.module.named_parameters()}
+    found = measure_layers(component.module, component, gradients, rows)
+    # outputs 6 and 12, so slopes of the mean square 6 and 12; by unit 0, of which 2 and 4 is read,
+    # its head's weight and bias, and three times as much by its own weight and bias
+    assert found == pytest.approx(
+        {
+            "stable_rank/layer_1": (4 + 1) / 4,
+            "weight_magnitude/layer_1": 3 / 6,
+            "weight_magnitude/head": 1.0,
+            "gradient_norm/layer_1": 3 * ((6 + 24) ** 2 + (6 + 12) ** 2) ** 0.5,
+            "gradient_norm/head": ((12 + 48) ** 2 + (6 + 12) ** 2) ** 0.5,
+        }
+    )
+    agent: Any = TugAgent()
+    agent.components = {"policy": component}
+    agent.task_data = lambda: iter([rows])
+    measured = Diagnostics().measure(agent)
+    assert {name: measured[f"policy/{name}"] for name in found} == pytest.approx(found)
+    for name in ("dormant_units", "dormant_units/layer_1"):
+        assert measured[f"policy/{name}"] == pytest.approx(2 / 3)
+    of_layers = [value for name, value in found.items() if name.startswith("gradient_norm")]
+    assert measured["policy/gradient_norm"] == pytest.approx(sum(v * v for v in of_layers) ** 0.5)
+    assert measured["policy/churn"] > 0
+
+
+def test_the_curvature_of_a_linear_model() -> None:
+    """F is the mean of ε² (x, 1)(x, 1)ᵀ with ε standard normal: 2 on rows where x is 1."""
+    component: Any = HiddenTug(hidden=(), input_dim=1)
+    torch.manual_seed(0)
+    found = measure_curvature(component, {"target": torch.ones(4000, 1)})
+    assert found["curvature"] == pytest.approx(2, rel=0.1)
+    assert found["curvature_rank"] == 1
+    signs = torch.tensor([[1.0], [-1.0]]).repeat(2000, 1)
+    found = measure_curvature(component, {"target": signs})
+    assert found["curvature"] == pytest.approx(1, rel=0.1)  # the half of it for x, and for 1
+    assert found["curvature_rank"] == 2
+
+
+def test_few_rows_are_enough_and_many_are_sampled() -> None:
+    seen: list[int] = []
+
+    class Counting(HiddenTug):
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            seen.append(len(batch["target"]))
+            return super().loss(batch)
+
+    agent: Any = TugAgent()
+    agent.components = {"policy": Counting()}
+    agent.target = torch.randn(1, 2)
+    assert "policy/churn" not in Diagnostics().measure(agent)  # nothing is held out
+    agent.target = torch.randn(2, 2)
+    assert "policy/churn" in Diagnostics().measure(agent)
+    agent.target = torch.randn(3000, 2)
+    found = Diagnostics().measure(agent)
+    assert seen[-1 - UPDATES] == ROWS
+    assert 1 <= found["policy/curvature_rank"] <= CURVATURE_ROWS
+
+
+def test_a_network_whose_layers_are_not_evaluated_as_such_has_what_needs_none() -> None:
+    component: Any = HiddenTug()
+    spec = NetworkSpec(input_dim=2, hidden=(8,), outputs=(1,), num_tasks=2)
+    component.module = ExpandableMLP(spec, growth=2)
+    component.optimizer = torch.optim.SGD(component.module.parameters(), lr=0.1)
+    agent: Any = TugAgent()
+    agent.components = {"policy": component}
+    rows = {"target": torch.randn(20, 2), "task": torch.zeros(20, dtype=torch.int64)}
+    agent.task_data = lambda: iter([rows])
+    found = Diagnostics().measure(agent)
+    assert set(found) == {"policy/weight_norm", "policy/gradient_norm", "policy/churn"}
+
+
 SMALL: dict[str, dict[str, Any]] = {
     "sac": {"learning_starts": 128, "batch_size": 64},
     "ppo": {"rollout_steps": 32, "batch_size": 64},
@@ -170,6 +270,22 @@ def test_measuring_changes_nothing(
     assert {"policy/weight_norm"} <= {name.replace("actor", "policy") for name in with_all[1]} or (
         agent == "classifier" and "classifier/weight_norm" in with_all[1]
     )
+    learner = "classifier" if agent == "classifier" else "policy" if agent == "ppo" else "critic"
+    for quantity in (
+        *(f"dormant_units/layer_{depth}" for depth in (1, 2)),
+        *(f"stable_rank/layer_{depth}" for depth in (1, 2)),
+        *(f"weight_magnitude/{layer}" for layer in ("layer_1", "layer_2", "head")),
+        *(f"gradient_norm/{layer}" for layer in ("layer_1", "layer_2", "head")),
+        *("churn", "curvature", "curvature_rank", "dormant_units", "srank"),
+    ):
+        assert f"{learner}/{quantity}" in with_all[1]
+        name = f"diagnostics/{learner}/{quantity}"
+        assert any(
+            re.fullmatch(pattern, name)
+            for group in LAYOUT.values()
+            for patterns in group.values()
+            for pattern in patterns
+        ), name
     assert without[1] == set()
     assert all(cost["ratio"] > 0 for cost in with_all[2])
     assert with_all[0].keys() == without[0].keys()
