@@ -194,6 +194,12 @@ EXPECTED = {
     "ogd": Expected("linear", "linear", "linear", "a basis with vectors of each task"),
     "rgo": Expected("constant", "constant", "constant", ONE_SUM),
     "packnet": Expected("constant", "constant", "constant", "one mask for the task at hand"),
+    "lora": Expected(
+        "constant",
+        "constant",
+        "constant",
+        "one task's adapters are evaluated; all are there from the start",
+    ),
     "progressive": Expected(
         "quadratic",
         "constant",

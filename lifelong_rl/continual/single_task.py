@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.continual.preserving import Preserving, networks_of, train_only
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.separate import SeparateMLP
 from lifelong_rl.networks.spec import NetworkSpec
@@ -47,6 +47,4 @@ class SingleTask(Preserving):
         super().begin_task(learner, task_id)
         for component in self.components(learner).values():
             for network in networks_of(component, SeparateMLP, "single-task"):
-                for index, column in enumerate(network.columns):
-                    for parameter in column.parameters():
-                        freeze(parameter, frozen=index != task_id)
+                train_only(task_id, network.columns)

@@ -342,7 +342,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["progressive", "packnet", "single-task"])
+@pytest.mark.parametrize("method", ["progressive", "packnet", "single-task", "lora"])
 def test_what_preserves_old_tasks_preserves_what_they_see(method: str) -> None:
     scope: dict[str, Any] = {"scope": "policy"}
     agent = build("sac", make(method, **OPTIONS.get(method, {}), **scope), eyes("finetuned"))
