@@ -166,6 +166,7 @@ EXPECTED = {
     "perfect-memory": Expected("constant", "linear", "linear", COPIED),
     "l2": Expected("constant", "constant", "constant", "the last parameters"),
     "l2-init": Expected("constant", "constant", "constant", "the initial parameters"),
+    "merge": Expected("constant", "constant", "constant", "the merged parameters"),
     "shrink-and-perturb": Expected("constant", "constant", "constant", "the initial parameters"),
     "reset": Expected("constant", "constant", "constant", "the initial parameters"),
     "c-chain": Expected("constant", "constant", "constant", "keeps nothing of old tasks"),
