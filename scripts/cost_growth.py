@@ -201,6 +201,12 @@ EXPECTED = {
         "constant",
         "one task's adapters are evaluated; all are there from the start",
     ),
+    "soft-sharing": Expected(
+        "constant",
+        "linear",
+        "constant",
+        "one network is evaluated; when a task begins, the mean of those that are learned",
+    ),
     "progressive": Expected(
         "quadratic",
         "constant",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -20,6 +21,9 @@ class SingleTask(Preserving):
 
     The baseline of forward transfer, and the plasticity that others are measured against. What a
     component has beside its networks is treated as `Preserving` tells.
+
+    Attributes:
+        name: What errors call it.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class SingleTask(Preserving):
 
         scope: Scope = "both"
 
+    name: ClassVar[str] = "single-task"
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network for each task."""
         return SeparateMLP(spec)
@@ -46,5 +52,5 @@ class SingleTask(Preserving):
         """
         super().begin_task(learner, task_id)
         for component in self.components(learner).values():
-            for network in networks_of(component, SeparateMLP, "single-task"):
+            for network in networks_of(component, SeparateMLP, self.name):
                 train_only(task_id, network.columns)

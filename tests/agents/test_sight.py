@@ -342,7 +342,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["progressive", "packnet", "single-task", "lora"])
+@pytest.mark.parametrize(
+    "method", ["progressive", "packnet", "single-task", "lora", "soft-sharing"]
+)
 def test_what_preserves_old_tasks_preserves_what_they_see(method: str) -> None:
     scope: dict[str, Any] = {"scope": "policy"}
     agent = build("sac", make(method, **OPTIONS.get(method, {}), **scope), eyes("finetuned"))
