@@ -213,6 +213,13 @@ EXPECTED = {
         "constant",
         "each column is evaluated, and reads all before it; all are there from the start",
     ),
+    "componet": Expected(
+        "linear",
+        "constant",
+        "constant",
+        "each module is evaluated, beside which attention to those before is little; all are there "
+        "from the start",
+    ),
     "den": Expected(
         "quadratic",
         "quadratic",

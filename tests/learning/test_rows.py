@@ -18,6 +18,7 @@ from lifelong_rl.networks.low_rank import LowRankMLP
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.progressive import ProgressiveMLP
+from lifelong_rl.networks.self_composing import SelfComposingMLP
 from lifelong_rl.networks.separate import SeparateMLP
 
 SPEC = NetworkSpec(2, (5, 4), (3,), num_tasks=3)
@@ -29,6 +30,7 @@ NETWORKS: dict[str, Any] = {
     "nearest-mean": lambda: NearestMeanMLP(SPEC),
     "packnet": lambda: PackNetMLP(SPEC),
     "progressive": lambda: ProgressiveMLP(SPEC, 2),
+    "self-composing": lambda: SelfComposingMLP(SPEC, 2),
     "separate": lambda: SeparateMLP(SPEC),
 }
 

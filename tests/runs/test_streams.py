@@ -288,7 +288,7 @@ def test_which_methods_act_where_nothing_is_announced(method, options, acts):
 
 
 @pytest.mark.parametrize(
-    "method", ["single-task", "progressive", "packnet", "den", "lora", "soft-sharing"]
+    "method", ["single-task", "progressive", "packnet", "den", "lora", "soft-sharing", "componet"]
 )
 def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
     """The second task of a phase would not be learned."""
