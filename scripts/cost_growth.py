@@ -166,6 +166,7 @@ EXPECTED = {
     "perfect-memory": Expected("constant", "linear", "linear", COPIED),
     "l2": Expected("constant", "constant", "constant", "the last parameters"),
     "l2-init": Expected("constant", "constant", "constant", "the initial parameters"),
+    "merge": Expected("constant", "constant", "constant", "the merged parameters"),
     "shrink-and-perturb": Expected("constant", "constant", "constant", "the initial parameters"),
     "reset": Expected("constant", "constant", "constant", "the initial parameters"),
     "c-chain": Expected("constant", "constant", "constant", "keeps nothing of old tasks"),
@@ -194,11 +195,30 @@ EXPECTED = {
     "ogd": Expected("linear", "linear", "linear", "a basis with vectors of each task"),
     "rgo": Expected("constant", "constant", "constant", ONE_SUM),
     "packnet": Expected("constant", "constant", "constant", "one mask for the task at hand"),
+    "lora": Expected(
+        "constant",
+        "constant",
+        "constant",
+        "one task's adapters are evaluated; all are there from the start",
+    ),
+    "soft-sharing": Expected(
+        "constant",
+        "linear",
+        "constant",
+        "one network is evaluated; when a task begins, the mean of those that are learned",
+    ),
     "progressive": Expected(
         "quadratic",
         "constant",
         "constant",
         "each column is evaluated, and reads all before it; all are there from the start",
+    ),
+    "componet": Expected(
+        "linear",
+        "constant",
+        "constant",
+        "each module is evaluated, beside which attention to those before is little; all are there "
+        "from the start",
     ),
     "den": Expected(
         "quadratic",

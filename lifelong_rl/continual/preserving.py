@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -68,6 +69,13 @@ def freeze(parameter: nn.Parameter, *, frozen: bool) -> None:
     """Exclude a parameter from training, or include it."""
     parameter.requires_grad_(not frozen)
     parameter.grad = None  # an optimizer would still step with a gradient left behind
+
+
+def train_only(index: int, modules: Iterable[nn.Module]) -> None:
+    """Train one of several modules, that at `index`, and freeze the others."""
+    for position, module in enumerate(modules):
+        for parameter in module.parameters():
+            freeze(parameter, frozen=position != index)
 
 
 def shared_parameters(component: Component, rows: Batch) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.continual.preserving import Preserving, networks_of, train_only
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.progressive import ProgressiveMLP
 from lifelong_rl.networks.spec import NetworkSpec
@@ -52,6 +52,5 @@ class Progressive(Preserving):
         super().begin_task(learner, task_id)
         for component in self.components(learner).values():
             for network in networks_of(component, ProgressiveMLP, "progressive"):
-                own = {p for part in network.task_modules(task_id) for p in part.parameters()}
-                for parameter in network.parameters():
-                    freeze(parameter, frozen=parameter not in own)
+                train_only(task_id, network.columns)
+                train_only(task_id, network.laterals)

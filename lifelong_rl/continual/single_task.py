@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
-from lifelong_rl.continual.preserving import Preserving, freeze, networks_of
+from lifelong_rl.continual.preserving import Preserving, networks_of, train_only
 from lifelong_rl.learning.protocols import Learner
 from lifelong_rl.networks.separate import SeparateMLP
 from lifelong_rl.networks.spec import NetworkSpec
@@ -20,6 +21,9 @@ class SingleTask(Preserving):
 
     The baseline of forward transfer, and the plasticity that others are measured against. What a
     component has beside its networks is treated as `Preserving` tells.
+
+    Attributes:
+        name: What errors call it.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class SingleTask(Preserving):
 
         scope: Scope = "both"
 
+    name: ClassVar[str] = "single-task"
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """A network for each task."""
         return SeparateMLP(spec)
@@ -46,7 +52,5 @@ class SingleTask(Preserving):
         """
         super().begin_task(learner, task_id)
         for component in self.components(learner).values():
-            for network in networks_of(component, SeparateMLP, "single-task"):
-                for index, column in enumerate(network.columns):
-                    for parameter in column.parameters():
-                        freeze(parameter, frozen=index != task_id)
+            for network in networks_of(component, SeparateMLP, self.name):
+                train_only(task_id, network.columns)

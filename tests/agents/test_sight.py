@@ -356,7 +356,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["progressive", "packnet", "single-task"])
+@pytest.mark.parametrize(
+    "method", ["progressive", "packnet", "single-task", "lora", "soft-sharing", "componet"]
+)
 def test_what_preserves_old_tasks_preserves_what_they_see(method: str) -> None:
     scope: dict[str, Any] = {"scope": "policy"}
     agent = build("sac", make(method, **OPTIONS.get(method, {}), **scope), eyes("finetuned"))

@@ -14,9 +14,11 @@ from lifelong_rl.learning.rows import split_old_rows, with_task
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.encoded import EncodedMLP
 from lifelong_rl.networks.expandable import ExpandableMLP
+from lifelong_rl.networks.low_rank import LowRankMLP
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.packnet import PackNetMLP
 from lifelong_rl.networks.progressive import ProgressiveMLP
+from lifelong_rl.networks.self_composing import SelfComposingMLP
 from lifelong_rl.networks.separate import SeparateMLP
 
 SPEC = NetworkSpec(2, (5, 4), (3,), num_tasks=3)
@@ -24,9 +26,11 @@ NETWORKS: dict[str, Any] = {
     "multi-head": lambda: MultiHeadMLP(SPEC),
     "encoded": lambda: EncodedMLP(SPEC),
     "expandable": lambda: ExpandableMLP(SPEC, 2),
+    "low-rank": lambda: LowRankMLP(SPEC, 2, 2.0),
     "nearest-mean": lambda: NearestMeanMLP(SPEC),
     "packnet": lambda: PackNetMLP(SPEC),
     "progressive": lambda: ProgressiveMLP(SPEC, 2),
+    "self-composing": lambda: SelfComposingMLP(SPEC, 2),
     "separate": lambda: SeparateMLP(SPEC),
 }
 

@@ -297,7 +297,9 @@ def test_no_old_head_explores_where_nothing_is_announced():
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("method", ["single-task", "progressive", "packnet", "den"])
+@pytest.mark.parametrize(
+    "method", ["single-task", "progressive", "packnet", "den", "lora", "soft-sharing", "componet"]
+)
 def test_methods_that_choose_a_part_for_a_task_learn_one_at_a_time(tmp_path, capsys, method):
     """The second task of a phase would not be learned."""
     code, path = run(tmp_path, AGAIN, "--method", method)

@@ -1,0 +1,46 @@
+"""CompoNet as a method: what trains, and that old tasks do not change by one bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lifelong_rl.continual.componet import CompoNet
+from lifelong_rl.errors import UserError
+
+
+def outputs(component, data):
+    with torch.no_grad():
+        return component.module(data["inputs"], data["task"]).clone()
+
+
+def test_old_outputs_are_bit_identical(classifier):
+    method = CompoNet(model_dim=8)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    learned = []
+    for task_id in range(3):
+        learner.learn_task(task_id, method, steps=30)
+        learned.append(outputs(component, learner.tasks[task_id]))
+    for task_id in range(3):
+        assert torch.equal(outputs(component, learner.tasks[task_id]), learned[task_id])
+
+
+def test_only_the_tasks_module_moves_and_all_of_it(classifier):
+    """But for attention of the second one to the only output there is."""
+    method = CompoNet(model_dim=8)
+    learner = classifier(method)
+    (component,) = learner.components.values()
+    for task_id in (0, 1, 2, 1):
+        before = {name: p.detach().clone() for name, p in component.module.named_parameters()}
+        learner.learn_task(task_id, method, steps=3)
+        moved = {n for n, p in component.module.named_parameters() if not torch.equal(p, before[n])}
+        trained = {name for name, p in component.module.named_parameters() if p.requires_grad}
+        assert trained == {name for name in before if name.startswith(f"columns.{task_id}.")}
+        idle = {f"columns.1.output_head.{part}" for part in ("query", "key")}
+        assert moved == trained - idle
+
+
+def test_networks_of_another_kind_are_refused(classifier):
+    with pytest.raises(UserError, match="componet cannot act on 'predictor'"):
+        CompoNet().begin_task(classifier(None), 0)
