@@ -53,7 +53,7 @@ READING = (
     f"A task was not learned if success right after learning it is below {LEARNED}, or more than "
     f"{BELOW} below that of runs that learned it alone. What is named has a mean over the task "
     "that lies outside the prediction interval of the tasks that the same run learned, on either "
-    f"side; were the task like these, anything would be named with a probability of {CHANCE}. It "
+    f"side; were it like these, anything would be named with a chance of at most {CHANCE}. It "
     "moved while the task was not learned, and need not be the cause."
 )
 Means = Mapping[str, float]

@@ -64,8 +64,8 @@ def evaluated_networks(module: nn.Module) -> Iterator[list[MultiHeadMLP]]:
 def dormant_units(features: Tensor, threshold: float = 0.025) -> Tensor:
     """The units that hardly do anything, beside the others of their layer.
 
-    A unit is dormant if the mean of |h| over rows is at most `threshold` times the mean over all
-    units of its layer.
+    A unit is dormant if the mean magnitude of its activations over rows is at most `threshold`
+    times the mean over all units of its layer.
 
     Args:
         features: Activations h, (copies, n, units).

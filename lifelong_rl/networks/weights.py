@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def weight_magnitude(weight: Tensor) -> float:
-    """Mean of |w| over all entries of a layer's weights.
+    """Mean magnitude of a layer's weights.
 
     Args:
         weight: Of any shape.

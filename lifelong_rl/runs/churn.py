@@ -14,9 +14,9 @@ from torch import Tensor
 from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, Component, gradient_step
-from lifelong_rl.learning.seeding import preserved_generators
+from lifelong_rl.learning.seeding import generator_state, set_generator_state
 
-UPDATES = 5
+UPDATES = 3
 """Updates whose churn is measured: one alone is as noisy as its batch."""
 BATCH = 128
 """Rows in each of them."""
@@ -25,11 +25,11 @@ BATCH = 128
 def measure_churn(component: Component, held: Batch, others: Batch) -> float | None:
     """How much some updates change the predictions on rows that they do not learn from.
 
-    The mean of |f_after(x) − f_before(x)| over the rows x of `held` and the network's outputs f:
-    values, means and log standard deviations of actions, or log probabilities of classes. Between
-    the two are `UPDATES` steps of the component's loss with its optimizer, moments included, on
-    batches drawn from `others`, which are then undone to the last bit. No method takes part, and no
-    clipping of gradients: this is what network and optimizer do when they learn.
+    The mean magnitude of f_after(x) − f_before(x) over rows x of `held` and the network's outputs
+    f: values, means and log standard deviations of actions, or log probabilities of classes.
+    Between the two are `UPDATES` steps of the component's loss with its optimizer, moments
+    included, on batches drawn from `others`, which are then undone to the last bit. No method takes
+    part, and no clipping of gradients: this is what network and optimizer do when they learn.
 
     Args:
         component: Whose network.
@@ -45,6 +45,7 @@ def measure_churn(component: Component, held: Batch, others: Batch) -> float | N
         Tang et al. 2025, Mitigating plasticity loss in continual reinforcement learning by reducing
         churn.
     """
+    state = generator_state()  # sampled predictions draw the same numbers before and after
     before = _predict(component, held)
     if before is None:
         return None
@@ -55,6 +56,7 @@ def measure_churn(component: Component, held: Batch, others: Batch) -> float | N
                 gradient_step(component, take_rows(others, torch.randint(count, (BATCH,))))
         except NonFiniteError:
             return None
+        set_generator_state(state)
         after = _predict(component, held)
     assert after is not None
     return float((after - before).abs().mean())
@@ -95,10 +97,8 @@ def take_rows(batch: Batch, index: Tensor) -> Batch:
 
 @torch.no_grad()
 def _predict(component: Component, rows: Batch) -> Tensor | None:
-    """The outputs (n, k), with the same random numbers every time."""
-    with preserved_generators():
-        torch.manual_seed(0)
-        prediction = component.predict(rows)
+    """The outputs (n, k); None where those of such a prediction cannot be told."""
+    prediction = component.predict(rows)
     try:
         return outputs(prediction).clone()
     except TypeError:

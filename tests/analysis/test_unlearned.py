@@ -159,6 +159,12 @@ def test_what_is_learned_alone_is_the_measure_where_it_is_known(tmp_path):
     assert len(sentences) == 1 and "pick-place was not learned (0.60; alone 0.90)" in sentences[0]
 
 
+@pytest.mark.parametrize("method", ["joint", "single-task"])
+def test_nothing_is_said_of_references(tmp_path, method):
+    run_with(tmp_path / "run", quantities(12.0), method=method)
+    assert told(tmp_path) == []
+
+
 def test_logs_of_earlier_versions_are_read(tmp_path):
     usual = [{"critic/effective_rank": srank, "critic/dormant_units": 0.02} for srank in SRANKS]
     last = {"critic/effective_rank": 12.0, "critic/dormant_units": 0.3}
