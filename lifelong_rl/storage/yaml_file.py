@@ -21,6 +21,8 @@ from lifelong_rl.text import shorten
 
 MOST = 100_000
 """Values in a text, each counted as often as an alias repeats it."""
+LONGEST = 2_000_000
+"""Characters of a text; longer ones would be parsed for half a minute and more."""
 
 _STANDARD = "tag:yaml.org,2002:"
 _PLAIN = {_STANDARD + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
@@ -47,6 +49,8 @@ def parse_yaml(text: str) -> Any:
     Raises:
         ValueError: It is something else; the message is one line.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST} characters")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

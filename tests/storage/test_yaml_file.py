@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lifelong_rl.errors import UserError
 from lifelong_rl.storage.json_file import DEEPEST
-from lifelong_rl.storage.yaml_file import MOST, dump_yaml, parse_yaml, read_yaml
+from lifelong_rl.storage.yaml_file import LONGEST, MOST, dump_yaml, parse_yaml, read_yaml
 
 BOMB = "a0: &a0 [x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 60)
@@ -63,6 +63,7 @@ def test_plain_values_are_read(text, value):
         (BOMB, f"it holds more than {MOST} values"),
         ("[" * 5000 + "]" * 5000, f"more than {DEEPEST} levels deep"),
         ("[" * 300 + "]" * 300, f"more than {DEEPEST} levels deep"),
+        pytest.param("#" * (LONGEST + 1), f"more than {LONGEST} characters", id="long"),
         ("a: b\n---\nc: d", "expected a single document"),
         ("a: \x07", "special characters are not allowed"),
     ],
