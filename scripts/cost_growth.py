@@ -65,6 +65,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "den": {"selection_updates": 2},
     "generative-replay": {"updates": 50},
     "ogd": {"per_task": 10},
+    "reset-and-distill": {"updates": 50},
 }
 """Options that differ from a method's defaults, so that 100 tasks take a minute."""
 
@@ -169,6 +170,9 @@ EXPECTED = {
     "merge": Expected("constant", "constant", "constant", "the merged parameters"),
     "shrink-and-perturb": Expected("constant", "constant", "constant", "the initial parameters"),
     "reset": Expected("constant", "constant", "constant", "the initial parameters"),
+    "reset-and-distill": Expected(
+        "constant", "linear", "linear", f"the initial parameters; {COPIED}; distils at a switch"
+    ),
     "c-chain": Expected("constant", "constant", "constant", "keeps nothing of old tasks"),
     "ewc": Expected("constant", "constant", "constant", ONE_SUM),
     "mas": Expected("constant", "constant", "constant", ONE_SUM),

@@ -104,6 +104,13 @@ class EpisodicMemory:
         self._rows = concatenate(self._rows, rows) if self.num_tasks else rows
         self._sizes = torch.cat([self._sizes, torch.tensor([size])])
 
+    def drop_task(self, task: int) -> None:
+        """Give up the rows of one task; tasks count from 0 in order of addition."""
+        begin = int(self._sizes[:task].sum())
+        end = begin + int(self._sizes[task])
+        self._rows = {k: torch.cat([v[:begin], v[end:]]) for k, v in self._rows.items()}
+        self._sizes = torch.cat([self._sizes[:task], self._sizes[task + 1 :]])
+
     def sample(self, n: int) -> Batch:
         """Draw `n` rows with replacement, evenly: the tasks' counts differ by at most one."""
         # Starting at a random task gives each its share of the rows that are left over.

@@ -69,6 +69,14 @@ class Toys(DummyVecEnv):
         return heads
 
 
+class Both(Toys):
+    """Two of tasks 0 and 2, which are learned in one phase."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+        self.envs[1] = Toy(2)
+
+
 def build(learner: str, env: Any, num_tasks: int = NUM_TASKS, **options: Any) -> Any:
     given: dict[str, Any] = {
         "hidden": (8,),
@@ -177,6 +185,15 @@ def test_a_task_that_comes_again_is_explored_with_its_own_head_too() -> None:
     env = Toys(1)
     learn(agent, 1, env, 16)
     assert env.acted[:15, 0].tolist() == [0] * 5 + [1] * 10
+
+
+def test_all_tasks_of_a_phase_have_heads_that_are_old_afterwards() -> None:
+    agent = build("sac", Toys(0, 2), updates_per_step=1e-9, explore_steps=30)
+    learn(agent, 0, Both(), 12)
+    tell_heads(agent)
+    env = Toys(3, 2)
+    learn(agent, 3, env, 32)
+    assert env.acted[:15].tolist() == [[0, 2]] * 5 + [[2, 2]] * 10
 
 
 @pytest.mark.parametrize("learner", OFF_POLICY)
