@@ -217,7 +217,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         order=config.order,
         tasks=tasks,
         agent=str(results["agent"]),
-        agent_options=dict(results["agent_options"]),
+        agent_options=dict(made_with["agent_options"]),
         method=str(results["method"]),
         method_options=made_with["method_options"],
         seed=int(results["seed"]),

@@ -145,7 +145,7 @@ def test_single_task_runs_of_a_regime_are_its_reference(tmp_path):
 
 def test_single_task_runs_with_other_options_are_a_reference_where_no_others_are(tmp_path):
     slow, fast = [[0.0, 0.0, 1.0]] * 3, [[0.0, 1.0, 1.0]] * 3
-    plain, old = {"gamma": 0.9}, {"gamma": 0.9, "explore": "best-old-head"}
+    plain, old = {"explore": "random"}, {"explore": "best-old-head"}
     write(tmp_path / "a", "sac", BC, method="single-task", curves=slow, agent_options=plain)
     write(tmp_path / "b", "sac", SAC, curves=fast, agent_options=old)
     section = section_of(tmp_path)
@@ -154,11 +154,11 @@ def test_single_task_runs_with_other_options_are_a_reference_where_no_others_are
     assert found["forward_transfer_auc"]["mean"]["value"] == pytest.approx(expected)
     (note,) = (note for note in section["notes"] if "single-task" in note)
     assert note == (
-        "transfer and plasticity are relative to single-task runs of sac, also those of "
-        'sac (explore="best-old-head")'
+        'transfer and plasticity are relative to single-task runs of sac (explore="random"), '
+        'also those of sac (explore="best-old-head")'
     )
 
-    write(tmp_path / "c", "sac", BC, method="single-task", agent_options={"gamma": 0.5})
+    write(tmp_path / "c", "sac", BC, method="single-task", agent_options={"explore_steps": 9})
     found = {g["method"]: g["scores"] for g in section_of(tmp_path)["groups"]}["finetune"]
     assert "forward_transfer_auc" not in found  # of which of the two?
 

@@ -276,16 +276,25 @@ def test_groups_hold_runs_that_differ_in_their_seed_only(add, tmp_path):
 
 
 def test_other_options_make_another_group_and_its_label_tells_them(add, tmp_path):
-    shared = {"scope": "policy"}
+    shared, wide = {"scope": "policy"}, {"hidden": [128, 128]}
     for k, strength in enumerate((1000, 1000.0, 10.0)):
-        add(f"m{k}", seed=k, method="ewc", method_options={**shared, "strength": strength})
+        own = {**shared, "strength": strength}
+        add(f"m{k}", seed=k, method="ewc", method_options=own, agent_options=wide)
     add("a", seed=9, method="agem", agent_options={"hidden": [64, 64]})
     (groups,) = groups_of(tmp_path)
     assert {(group.method_label, group.agent_label): len(group.runs) for group in groups} == {
         ("agem", "sac (hidden=[64,64])"): 1,
-        ("ewc (strength=10)", "sac"): 1,
-        ("ewc (strength=1000)", "sac"): 2,
+        ("ewc (strength=10)", "sac (hidden=[128,128])"): 1,
+        ("ewc (strength=1000)", "sac (hidden=[128,128])"): 2,
     }
+
+
+def test_options_that_came_later_make_no_other_group(add, tmp_path):
+    add("before", agent_options={"gamma": 0.97, "policy_delay": 1})
+    now = {"activation": "relu", "explore": "random", "explore_steps": None, "max_grad_norm": None}
+    add("now", seed=1, agent_options={"gamma": 0.97, "policy_delay": 1, **now})
+    (groups,) = groups_of(tmp_path)
+    assert [(group.agent_label, len(group.runs)) for group in groups] == [("sac", 2)]
 
 
 def test_an_option_that_only_some_have_tells_them_apart(add, tmp_path):
