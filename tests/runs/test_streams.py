@@ -337,7 +337,8 @@ def test_every_method_takes_up_a_task_again(tmp_path, method):
     if find_refusal(METHODS, method, AGENTS, "sac") is not None:
         return  # it goes with other agents, whose sequences have no phases
     content = AGAIN if METHODS.get(method).learns_several else AGAIN.replace("[push, ", "[")
-    code, path = run(tmp_path, content, "--method", method, "--no-diagnostics")
+    few = ("--method-options", "updates=20") if method == "reset-and-distill" else ()
+    code, path = run(tmp_path, content, "--method", method, *few, "--no-diagnostics")
     assert code == 0
     folder = RunFolder.open(path)
     setup = prepare(folder.config)
