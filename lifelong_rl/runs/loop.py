@@ -239,6 +239,7 @@ class SequenceLoop:
             num_threads=self._setup.config.num_threads,
             agent=self._setup.agent_name,
             env_options=self._setup.env_options,
+            starts=self._setup.config.eval_starts,
         )
 
     def _find_obstacle(self, env: VecEnvLike) -> str | None:
@@ -399,6 +400,7 @@ class SequenceLoop:
         measured.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
         measured.performance.append([evaluation.score for evaluation in row])
         measured.returns.append([evaluation.mean_return for evaluation in row])
+        measured.outcomes.append([evaluation.outcomes for evaluation in row])
         measured.add_size(self._agent.components.values(), self._method)
         measured.evaluate_seconds.append(self._evaluating.seconds)
         self._evaluating = _Stopwatch()

@@ -41,6 +41,8 @@ class Measurements:
     Attributes:
         performance: Rows of the performance matrix.
         returns: Mean returns, the same rows.
+        outcomes: What came of each episode, the same rows, see `Evaluation.outcomes`; None for rows
+            of an earlier version, which did not keep it.
         curves: "steps", "success" and "return" of what each phase learns, while it does. Where
             success is not what is measured, "success" is what is.
         learn_seconds: Time spent learning in each phase.
@@ -55,6 +57,7 @@ class Measurements:
 
     performance: list[list[float]] = field(default_factory=list)
     returns: list[list[float]] = field(default_factory=list)
+    outcomes: list[list[str | list[float]] | None] = field(default_factory=list)
     curves: list[dict[str, list[float]]] = field(default_factory=list)
     learn_seconds: list[float] = field(default_factory=list)
     evaluate_seconds: list[float] = field(default_factory=list)
@@ -66,7 +69,12 @@ class Measurements:
     diverged_evaluation: int = 0
 
     def __post_init__(self) -> None:
-        """Take over what a checkpoint of an earlier version holds, which did not time updates."""
+        """Take over what a checkpoint of an earlier version holds.
+
+        It did not time updates, or keep what came of each episode.
+        """
+        for _ in range(len(self.performance) - len(self.outcomes)):
+            self.outcomes.insert(0, None)
         for _ in range(len(self.learn_seconds) - len(self.updates)):
             self.updates.insert(0, None)
 
@@ -203,6 +211,8 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         more["heads"] = heads
     if set(measures) != {"success"}:
         more["measures"] = list(measures)
+    if None not in measured.outcomes:
+        more["episodes"] = measured.outcomes
     return {
         "sequence": config.sequence_name,
         "tasks": list(setup.labels),
@@ -215,6 +225,8 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         "seed": config.seed,
         "performance_matrix": measured.performance,
         "return_matrix": measured.returns,
+        "eval_starts": config.eval_starts,
+        "protocol": config.protocol,
         "success_curves": dict(zip(labels, measured.curves, strict=True)),
         "metrics": measure(measured.performance, measured.success_curves, phases, measures),
         "cost": {
