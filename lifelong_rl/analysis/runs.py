@@ -56,6 +56,7 @@ class Run:
         parameters: Of all networks, at the end.
         memory_bytes: What the method keeps of old tasks, at the end.
         learn_seconds: Time spent learning in each phase.
+        cpu_seconds: Of that, what the process computed in all phases; NaN if it is not known.
         update_ratios: Time of an update in each phase over that of plain fine-tuning; NaN where it
             was not measured.
     """
@@ -88,6 +89,7 @@ class Run:
     parameters: int
     memory_bytes: int
     learn_seconds: tuple[float, ...]
+    cpu_seconds: float
     update_ratios: tuple[float, ...]
 
     @property
@@ -249,6 +251,7 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         parameters=int(cost["parameters"]),
         memory_bytes=int(cost["memory_bytes"]),
         learn_seconds=tuple(_positive(seconds[label]) for label in labels),
+        cpu_seconds=sum(_positive(entry.get("learn_cpu")) for entry in cost["seconds_per_task"]),
         update_ratios=tuple(_positive(ratios.get(label)) for label in labels),
     )
 

@@ -106,6 +106,7 @@ def test_cost_counts_parameters_memory_and_time(finished):
     assert [entry["task"] for entry in cost["seconds_per_task"]] == ["left", "right", "up"]
     parts = [entry["learn"] + entry["evaluate"] for entry in cost["seconds_per_task"]]
     assert 0 < sum(parts) <= cost["seconds"] + 0.01
+    assert all(entry["learn_cpu"] > 0 for entry in cost["seconds_per_task"])
 
 
 def test_each_line_of_metrics_is_in_tensorboard(finished):

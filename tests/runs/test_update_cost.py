@@ -85,5 +85,7 @@ def test_the_clock_counts_cpu_time() -> None:
 
 def test_a_checkpoint_of_an_earlier_version_has_no_times_of_updates() -> None:
     times = {"seconds": 2.0, "finetune_seconds": 1.0, "ratio": 2.0}
-    assert Measurements(learn_seconds=[5.0, 6.0], updates=[]).updates == [None, None]
+    former = Measurements(learn_seconds=[5.0, 6.0], performance=[[0.0], [1.0], [1.0]], updates=[])
+    assert former.updates == [None, None] == former.learn_cpu_seconds
+    assert former.outcomes == [None, None, None]
     assert Measurements(learn_seconds=[5.0, 6.0], updates=[times, None]).updates == [times, None]
