@@ -34,7 +34,7 @@ FILE: Shape = {
     "runs": dict,
     "versions": {str: str},
     "memory_rows": int,
-    "reported": {"seeds": [int], "runs": dict, "tracks": {str: dict}},
+    "reported": {"seeds": [int], "least_seeds": int, "runs": dict, "tracks": {str: dict}},
     "tuning": {
         "metric": str,
         "trials": int,
@@ -84,6 +84,7 @@ class Protocol:
         tracks: By name.
         versions: Of packages that decide trajectories.
         memory_rows: Rows of a task that a method may keep.
+        least_seeds: Of a row of results.
         metric: What options are tuned for.
         trials: Of each tuning, the defaults among them.
         trial_seeds: Of each trial.
@@ -93,6 +94,7 @@ class Protocol:
     tracks: Mapping[str, Track]
     versions: Mapping[str, str]
     memory_rows: int
+    least_seeds: int
     metric: str
     trials: int
     trial_seeds: tuple[int, ...]
@@ -169,6 +171,7 @@ def read_protocol(version: str) -> Protocol:
         tracks,
         content["versions"],
         content["memory_rows"],
+        content["reported"]["least_seeds"],
         tuning["metric"],
         tuning["trials"],
         tuple(tuning["trial_seeds"]),

@@ -21,6 +21,7 @@ from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.protocol import fill, read_protocol
 from lifelong_rl.runs.setup import prepare
 from lifelong_rl.studies.study import read_study
+from lifelong_rl.studies.tune import read_tuning
 
 ROOT = Path(__file__).parents[2]
 V1 = {"protocol": "v1", "sequence": "arm10", "agent": "sac", "seed": 100}
@@ -182,12 +183,30 @@ def test_a_study_says_the_rest(tmp_path):
             read_study(path)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("v1_*.yaml")), ids=lambda p: p.stem)
+STUDIES = sorted((ROOT / "studies").glob("v1_*.yaml"))
+TUNED = [path for path in STUDIES if path.stem.startswith("v1_tune")]
+
+
+@pytest.mark.parametrize("path", [p for p in STUDIES if p not in TUNED], ids=lambda p: p.stem)
 def test_the_studies_of_the_protocol_follow_it(path):
     if "cw" in path.stem:
         pytest.importorskip("metaworld")
     cells = read_study(path).cells
     assert {cell.setup.config.protocol for cell in cells} == {"v1"}
-    lowest = min(cell.setup.config.seed for cell in cells)
-    first = cells[: len(cells) // len({cell.setup.config.seed for cell in cells})]
-    assert {cell.setup.config.seed for cell in first} == {lowest}
+    seeds = sorted({cell.setup.config.seed for cell in cells})
+    first = cells[: len(cells) // len(seeds)]
+    assert {cell.setup.config.seed for cell in first} == {seeds[0]}
+    assert seeds == list(range(100, 100 + len(seeds)))
+
+
+@pytest.mark.parametrize("path", TUNED, ids=lambda p: p.stem)
+def test_methods_are_tuned_alike(path):
+    """What `submit` asks of a tuning, and that either regime has one of each method."""
+    v1, tuning = read_protocol("v1"), read_tuning(path)
+    assert tuple(tuning.seeds) == v1.trial_seeds
+    config = tuning.cells[0].setup.config
+    assert v1.find_track(config.sequence, config.agent).purpose == "tuning"
+    assert not [name for name in tuning.space if name in ("method_options.per_task",)]
+    assert all(name.startswith("method_options.") for name in tuning.space)
+    twin = {"sac": "bc", "bc": "sac"}[config.agent]
+    assert path.with_name(f"{path.stem.removesuffix(config.agent)}{twin}.yaml") in TUNED
