@@ -36,19 +36,21 @@ def t_quantile(probability: float, df: float) -> float:
 def welch(difference: float, variances: Sequence[tuple[float, int]], shared: float = 0.0) -> float:
     """Two-sided p of a difference of means, by Welch's t with one more source of noise.
 
+    What is shared widens the error and leaves the degrees of freedom, which are the runs': p is
+    never less than Welch's.
+
     Args:
         difference: Of the means.
         variances: For each side the variance of a run, and the number of runs.
-        shared: Variance of the difference that comes from what both sides have in common, and
-            that is known as if from many draws.
+        shared: Variance of the difference that comes from what both sides have in common.
     """
     parts = [variance / count for variance, count in variances]
     total = sum(parts) + shared
     if total <= 0:
         return 1.0 if difference == 0 else 0.0
-    spread = sum(part**2 / (count - 1) for part, (_, count) in zip(parts, variances, strict=True))
-    # where only what is shared varies, t is normal: so is Student's with as many degrees as this
-    df = min(total**2 / spread, 1e6) if spread > 0 else 1e6
+    freedom = [count - 1 for _, count in variances]
+    spread = sum(part**2 / df for part, df in zip(parts, freedom, strict=True))
+    df = sum(parts) ** 2 / spread if spread > 0 else sum(freedom)
     return t_tail(difference / math.sqrt(total), df)
 
 

@@ -34,8 +34,8 @@ def test_welch_is_scipys_where_nothing_is_shared():
 def test_what_is_shared_adds_to_the_noise():
     runs = [(0.01, 5), (0.01, 5)]
     assert welch(0.2, runs) < welch(0.2, runs, 0.001) < welch(0.2, runs, 0.1)
-    normal = 2 * stats.norm.sf(2.0)
-    assert welch(0.2, [(0.0, 5), (0.0, 5)], 0.01) == pytest.approx(normal, rel=1e-4)
+    assert welch(0.2, runs, 0.004) == pytest.approx(2 * stats.t.sf(0.2 / 0.008**0.5, 8))
+    assert welch(0.2, [(0.0, 5), (0.0, 5)], 0.01) == pytest.approx(2 * stats.t.sf(2.0, 8))
     assert welch(0.0, [(0.0, 5), (0.0, 5)]) == 1.0
     assert welch(0.1, [(0.0, 5), (0.0, 5)]) == 0.0
 
