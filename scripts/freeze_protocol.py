@@ -35,17 +35,24 @@ def describe_track(protocol: Protocol, track: Track) -> dict[str, Any]:
 
 
 def find_changes(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of the frozen is another now, a line each; what was added since is no change."""
+    """What of the frozen is another now, a line each.
+
+    Methods, and options, that were added since are no change: an option that is new does by default
+    what was done before.
+    """
     lines = []
     for name, track in frozen["tracks"].items():
         for fact, value in track.items():
             found = now["tracks"].get(name, {}).get(fact)
+            if fact == "agent_options":
+                found = {option: v for option, v in (found or {}).items() if option in value}
             both = [v if isinstance(v, dict) else {fact: v} for v in (value, found)]
             told = tell_differences(*both)
             if told:
                 lines.append(f"track {name}, {fact.replace('_', ' ')}: {told}")
     for name, options in frozen["methods"].items():
-        told = tell_differences(options, now["methods"].get(name, {}))
+        found = now["methods"].get(name, {})
+        told = tell_differences(options, {k: v for k, v in found.items() if k in options})
         if told:
             lines.append(f"method {name}: {told}")
     return lines

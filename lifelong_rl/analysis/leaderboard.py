@@ -256,7 +256,8 @@ def _write_tuned(
     for entry in tuned:
         row = entry.row
         before = plain.get(row.method)
-        defaults = default_options(row.method, protocol) or {}
+        known = default_options(row.method, protocol)
+        defaults = {} if known is None else known[0]
         found = [
             f"{name}={value}"
             for name, value in row.method_options.items()

@@ -13,6 +13,8 @@ import numpy as np
 
 from lifelong_rl.continual import METHODS
 from lifelong_rl.errors import UserError
+from lifelong_rl.options import resolve_options
+from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import tell_differences
 from lifelong_rl.runs.protocol import KEPT_WHEN_JOINT, MEMORY, Protocol, Track, read_protocol
 from lifelong_rl.storage.atomic import write_json
@@ -196,7 +198,8 @@ def _check_facts(row: Row, protocol: Protocol, track: Track) -> Iterator[str]:
     frozen = protocol.frozen()["tracks"][track.name]
     if row.tasks != frozen["tasks"]:
         yield f"its tasks are {', '.join(row.tasks)}, not {', '.join(frozen['tasks'])}"
-    wanted = dict(frozen["agent_options"])
+    installed = resolve_options(AGENTS.get(track.fields["agent"]), track.agent_options, "")
+    wanted = _expect(row.agent_options, frozen["agent_options"], installed)
     if JOINT in row.method.split("+"):
         wanted |= {name: row.agent_options.get(name) for name in KEPT_WHEN_JOINT if name in wanted}
     versions = {name: row.versions.get(name) for name in protocol.versions}
@@ -211,6 +214,14 @@ def _check_facts(row: Row, protocol: Protocol, track: Track) -> Iterator[str]:
             yield f"{told}: {differences}"
     if not COMMIT.fullmatch(row.commit):
         yield f"the commit is '{row.commit}', not one of a checkout without changes"
+
+
+def _expect(
+    found: Mapping[str, Any], frozen: Mapping[str, Any], installed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What options have to be: the frozen ones, and of what came later what a row has at all."""
+    later = {name: installed[name] for name in found if name in installed}
+    return {**later, **frozen}
 
 
 def budget_of(track: Track) -> dict[str, Any]:
@@ -238,9 +249,10 @@ def _check_options(row: Row, protocol: Protocol) -> Iterator[str]:
     elif row.options == "tuned":
         yield "options are tuned and there is no tuning; give its folder with --tuning"
         return
-    defaults = default_options(row.method, protocol)
-    if defaults is None:
+    known = default_options(row.method, protocol)
+    if known is None:
         return
+    defaults = _expect(row.method_options, known[1], known[0])
     tuned = {name.partition(".")[2]: value for name, value in best.items()}
     wanted = defaults | tuned
     found = tell_differences(row.method_options, wanted)
@@ -253,8 +265,10 @@ def _check_options(row: Row, protocol: Protocol) -> Iterator[str]:
         )
 
 
-def default_options(method: str, protocol: Protocol) -> dict[str, Any] | None:
-    """The default options of a method; None of one that is not known here, such as a plug-in's."""
+def default_options(
+    method: str, protocol: Protocol
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """See `Protocol.default_options`; None of a method that is not known here, as a plug-in's."""
     known = {*protocol.frozen()["methods"], *METHODS.names()}
     if not {*method.split("+")} <= known:
         return None

@@ -132,10 +132,10 @@ def _make_row(runs: Sequence[Run], tunings: Sequence[Mapping[str, Any]]) -> Row:
     assert first.protocol is not None
     protocol = read_protocol(first.protocol)
     track = protocol.find_track(first.config.sequence, first.agent)
-    defaults = default_options(first.method, protocol)
-    if defaults is None:
+    known = default_options(first.method, protocol)
+    if known is None:
         raise UserError(f"the method '{first.method}' is not known here; name its --plugin")
-    tuned = key_of(first.method_options) != key_of(defaults)
+    tuned = key_of(first.method_options) != key_of(known[0])
     own = [
         tuning
         for tuning in tunings

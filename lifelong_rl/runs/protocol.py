@@ -118,20 +118,25 @@ class Protocol:
         found: dict[str, Any] = read_json(FOLDER / f"{self.version}.json", FROZEN)
         return found
 
-    def default_options(self, method: str) -> dict[str, Any]:
+    def default_options(self, method: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The options that a method, or several joined by "+", has by default.
 
-        Those of a method that the version was frozen with are the frozen ones.
+        Returns:
+            All of them; and those that the version was frozen with, which go before what is
+            installed. Options, and methods, that are not among these came later.
         """
         frozen = self.frozen()["methods"]
         parts = method.split("+")
         found: dict[str, Any] = {}
+        fixed: dict[str, Any] = {}
         for name in parts:
             METHODS.check(name)
-            own = frozen[name] if name in frozen else self.resolve_method(name)
             prefix = f"{name}." if len(parts) > 1 else ""
-            found |= {prefix + option: value for option, value in own.items()}
-        return found
+            own = {prefix + option: value for option, value in frozen.get(name, {}).items()}
+            now = {prefix + option: v for option, v in self.resolve_method(name).items()}
+            found |= now | own
+            fixed |= own
+        return found, fixed
 
     def resolve_method(self, name: str) -> dict[str, Any]:
         """The default options of a method as it is installed, with a memory of `memory_rows`."""

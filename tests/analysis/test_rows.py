@@ -18,6 +18,7 @@ from lifelong_rl.analysis.runs import read_run
 from lifelong_rl.analysis.submission import make_rows, read_trials
 from lifelong_rl.cli import main
 from lifelong_rl.errors import UserError
+from lifelong_rl.runs.protocol import Protocol, read_protocol
 from lifelong_rl.studies.tune import TRIALS
 
 
@@ -156,6 +157,24 @@ def spoil(row: Row) -> list[list[str]]:
 def test_each_way_of_not_following_is_told(row, change, message):
     assert not [*find_problems(row)]
     assert message in "; ".join(find_problems(replace(row, **change(row))))
+
+
+def test_options_that_came_later_have_their_defaults(row, monkeypatch):
+    """As if `decay` had come after the version was frozen: older rows lack it."""
+    frozen = read_protocol("v1").frozen()
+    frozen["methods"]["ewc"].pop("decay")
+    frozen["tracks"]["arm10-sac"]["agent_options"].pop("tau")
+    monkeypatch.setattr(Protocol, "frozen", lambda self: frozen)
+    assert not [*find_problems(row)]
+    older = {name: value for name, value in row.method_options.items() if name != "decay"}
+    assert not [*find_problems(replace(row, method_options=older))]
+    other = replace(row, method_options={**row.method_options, "decay": 0.5})
+    assert "the defaults: decay 0.5, not None" in "; ".join(find_problems(other))
+    agent = replace(row, agent_options={**row.agent_options, "tau": 0.5})
+    assert "options of the agent: tau 0.5, not 0.01" in "; ".join(find_problems(agent))
+    missing = {name: value for name, value in older.items() if name != "strength"}
+    told = "; ".join(find_problems(replace(row, method_options=missing)))
+    assert "strength None, not 10000.0" in told
 
 
 def test_the_board_refuses_what_does_not_follow_all_at_once(row, tmp_path):

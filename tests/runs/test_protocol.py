@@ -72,6 +72,10 @@ def test_a_change_is_told_and_a_method_that_is_new_is_none(freeze_protocol):
     versions, options = freeze_protocol.find_changes(frozen, now)
     assert versions.startswith("track arm10-sac, task versions: reach 'v0', not 'v1';")
     assert options == "method ewc: strength 10000.0, not 1.0"
+    more = {**frozen["methods"]["ewc"], "new": 1}
+    assert not freeze_protocol.find_changes(
+        frozen, {**frozen, "methods": {**frozen["methods"], "ewc": more}}
+    )
     assert not freeze_protocol.find_changes(
         frozen, {**frozen, "methods": {**frozen["methods"], "new": {}}}
     )
