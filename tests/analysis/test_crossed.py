@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lifelong_rl.analysis.crossed import Draws, transfer, variance_of_starts
 
@@ -42,6 +43,24 @@ def test_the_interval_has_the_noise_of_the_seeds_where_starts_do_not_matter():
     episodes[:2] = True
     found = Draws("a", SHAPE).score(episodes)
     assert found.samples.std() == pytest.approx(0.5 / np.sqrt(4), rel=0.05)
+
+
+@pytest.mark.parametrize("of_seeds, least, most", [(0.05, 0.93, 1.0), (0.5, 0.82, 0.93)])
+def test_how_often_an_interval_of_five_seeds_has_the_true_mean(of_seeds, least, most):
+    """More often where seeds differ little, less often where they differ much: docs/protocol.md.
+
+    An episode succeeds where the sum of a seed, a start and chance is positive, all normal, so the
+    true mean is known.
+    """
+    generator, shape, spreads = np.random.default_rng(0), (5, 10, 50), (of_seeds, 0.5, 1.0)
+    true = stats.norm.cdf(0.3 / np.linalg.norm(spreads))
+    covered = 0
+    for experiment in range(200):
+        parts = [(5, 1, 1), (1, 10, 50), shape]
+        sums = sum(s * generator.normal(size=p) for s, p in zip(spreads, parts, strict=True))
+        low, high = Draws(str(experiment), shape, reps=200).score(0.3 + sums > 0).interval
+        covered += low <= true <= high
+    assert least < covered / 200 < most
 
 
 def test_rows_share_starts_and_not_seeds():
