@@ -18,7 +18,7 @@ from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import tell_differences
 from lifelong_rl.runs.protocol import KEPT_WHEN_JOINT, MEMORY, Protocol, Track, read_protocol
 from lifelong_rl.storage.atomic import write_json
-from lifelong_rl.storage.json_file import Name, Shape, read_json
+from lifelong_rl.storage.json_file import Name, Shape, check_shape, read_json
 
 JOINT = "joint"
 """The method that keeps its buffer and its optimizers."""
@@ -150,6 +150,11 @@ def read_row(path: Path) -> Row:
         content = read_json(path, SHAPE)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
+    if content["tuning"] is not None:
+        try:
+            check_shape(content["tuning"], TUNING)
+        except ValueError as error:
+            raise UserError(f"cannot read {path}: of its tuning, {error}") from error
     names = [entry.name for entry in dataclasses.fields(SeedRun)]
     runs = [SeedRun(**{name: run[name] for name in names}) for run in content["runs"]]
     known = [entry.name for entry in dataclasses.fields(Row)]

@@ -68,6 +68,24 @@ RUNS = st.builds(
     parameters=st.integers(0, 2**60),
     memory_bytes=st.integers(0, 2**60),
 )
+TUNINGS = st.fixed_dictionaries(
+    {
+        "tuning": st.fixed_dictionaries(
+            {"metric": NAMES, "seeds": st.lists(st.integers(0, 9)), "eval_starts": NAMES}
+        ),
+        "trials": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "number": st.integers(0, 9),
+                    "params": OPTIONS,
+                    "state": NAMES,
+                    "value": st.none() | st.floats(0, 1),
+                }
+            ),
+            max_size=3,
+        ),
+    }
+)
 ROWS = st.builds(
     Row,
     protocol=NAMES,
@@ -82,7 +100,7 @@ ROWS = st.builds(
     versions=st.dictionaries(NAMES, NAMES | st.none()),
     commit=NAMES,
     processors=st.lists(NAMES),
-    tuning=st.none() | OPTIONS,
+    tuning=st.none() | TUNINGS,
     runs=st.lists(RUNS, max_size=3),
 )
 
@@ -186,6 +204,9 @@ def test_the_board_refuses_what_does_not_follow_all_at_once(row, tmp_path):
     assert "other.json: the file of this row is called arm10-sac-ewc.json" in str(refused.value)
     (tmp_path / "other.json").write_text('{"protocol": "v1"}')
     with pytest.raises(UserError, match=r"cannot read .*other\.json"):
+        read_rows(tmp_path)
+    write_row(tmp_path / "other.json", replace(row, tuning={"trials": []}))
+    with pytest.raises(UserError, match=r"cannot read .*other\.json: of its tuning, it lacks"):
         read_rows(tmp_path)
 
 
