@@ -20,7 +20,7 @@ from lifelong_rl.runs import protocol
 from lifelong_rl.runs.config import RunConfig
 from lifelong_rl.runs.protocol import fill, read_protocol
 from lifelong_rl.runs.setup import prepare
-from lifelong_rl.studies.study import read_study
+from lifelong_rl.studies.study import make_study, read_study
 from lifelong_rl.studies.tune import read_tuning
 
 ROOT = Path(__file__).parents[2]
@@ -214,3 +214,35 @@ def test_methods_are_tuned_alike(path):
     assert all(name.startswith("method_options.") for name in tuning.space)
     twin = {"sac": "bc", "bc": "sac"}[config.agent]
     assert path.with_name(f"{path.stem.removesuffix(config.agent)}{twin}.yaml") in TUNED
+
+
+def test_the_study_of_what_was_tuned_has_what_was_found(tmp_path):
+    path = ROOT / "scripts/tuned_study.py"
+    spec = importlib.util.spec_from_file_location("tuned_study", path)
+    assert spec is not None and spec.loader is not None
+    tuned_study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tuned_study)
+    for name, agent, method, option in (
+        ("a", "sac", "ewc", "strength: 32.0"),
+        ("b", "bc", "ewc", "strength: 1.0e+4"),
+        ("c", "bc", "replay", "ratio: 2.0"),
+    ):
+        (tmp_path / name).mkdir()
+        text = f"# found\nagent: {agent}\nmethod: {method}\nmethod_options:\n  {option}\n"
+        (tmp_path / name / "best.yaml").write_text(text)
+    folders = [tmp_path / name for name in "abc"]
+    content, kept = tuned_study.make_study(folders, "v1", "arm10", 2)
+    assert kept == ["ewc with bc"]
+    found = make_study(content, tmp_path / "tuned.yaml").cells
+    configs = [cell.setup.config for cell in found]
+    assert [(c.agent, c.method, c.seed) for c in configs] == [
+        ("sac", "ewc", 100),
+        ("bc", "replay", 100),
+        ("sac", "ewc", 101),
+        ("bc", "replay", 101),
+    ]
+    assert (configs[0].method_options["strength"], configs[0].eval_starts) == (32.0, "test")
+    assert (configs[1].method_options["ratio"], configs[1].method_options["per_task"]) == (
+        2.0,
+        1000,
+    )
