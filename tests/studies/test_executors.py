@@ -422,6 +422,27 @@ def test_devices_of_one_machine_are_no_cluster_s(tmp_path):
 # Slurm
 
 
+def test_submitit_closes_no_handler_of_another_library():
+    """As absl's, which closes the stream that it writes to."""
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    script = """if True:
+        import logging, os
+        from lifelong_rl.studies.executors import slurm
+        class Handler(logging.Handler):
+            def close(self):
+                print("closed")
+        handler = Handler()
+        slurm._import_submitit()
+        print("imported", os.environ.get(slurm.LOG_OF_SUBMITIT), flush=True)
+        os._exit(0)
+    """
+    env = {name: value for name, value in os.environ.items() if name != "SUBMITIT_LOG_LEVEL"}
+    found = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=env
+    )
+    assert found.stdout.split() == ["imported", "None"]
+
+
 def test_a_sweep_through_submitits_local_executor(tmp_path):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     runs = tmp_path / "runs"

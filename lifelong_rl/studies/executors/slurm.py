@@ -29,6 +29,8 @@ SIGNAL = "USR1"
 """What Slurm sends before the time limit; a cell keeps where it is, and ends."""
 SIGNAL_OF_SUBMITIT = "SUBMITIT_PREEMPT_SIGNAL"
 """Variable by which submitit knows it."""
+LOG_OF_SUBMITIT = "SUBMITIT_LOG_LEVEL"
+"""Variable that says whether submitit sets up logging."""
 
 
 class Slurm:
@@ -298,11 +300,18 @@ def _import_submitit() -> Any:
         UserError: It is not installed.
     """
     os.environ[SIGNAL_OF_SUBMITIT] = SIGNAL
+    level = os.environ.get(LOG_OF_SUBMITIT)
+    # it would set up logging, which closes the handlers of others, and absl's its stream with it
+    os.environ[LOG_OF_SUBMITIT] = "NOCONFIG"
     try:
         import submitit
     except ImportError as error:
         raise UserError(
             "--executor slurm needs submitit; install it with: pip install 'lifelong-rl[slurm]'"
         ) from error
+    finally:
+        del os.environ[LOG_OF_SUBMITIT]
+        if level is not None:
+            os.environ[LOG_OF_SUBMITIT] = level
     submitit.JobEnvironment.USR_SIG = SIGNAL  # if it was imported before
     return submitit
