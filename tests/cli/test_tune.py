@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from toy_runs import PLUGIN, QUICK, SMALL
+from toy_runs import PLUGIN, QUICK, SMALL, needs_submitit
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs import settings
@@ -67,8 +67,8 @@ def test_a_tuning_from_its_study_to_settings_that_run_reads(quick, capsys):
     assert lines[0].split() == ["trial", "average_performance", "state", "options"]
 
 
+@needs_submitit
 def test_a_tuning_goes_through_an_executor_as_a_sweep_does(quick, capsys, tmp_path):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     slurm = ("--executor", "slurm", "--slurm", "cluster=local", f"scratch={tmp_path}")
     code, _, error = tune(capsys, "--trials", "2", *slurm)
     assert code == 2 and "with --executor slurm say how many cells run at a time" in error

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from toy_runs import CELL, QUICK, toy_cells, wait_until
+from toy_runs import CELL, QUICK, needs_submitit, toy_cells, wait_until
 
 import lifelong_rl
 from lifelong_rl.errors import UserError
@@ -422,9 +422,9 @@ def test_devices_of_one_machine_are_no_cluster_s(tmp_path):
 # Slurm
 
 
+@needs_submitit
 def test_submitit_closes_no_handler_of_another_library():
     """As absl's, which closes the stream that it writes to."""
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     script = """if True:
         import logging, os
         from lifelong_rl.studies.executors import slurm
@@ -443,8 +443,8 @@ def test_submitit_closes_no_handler_of_another_library():
     assert found.stdout.split() == ["imported", "None"]
 
 
+@needs_submitit
 def test_a_sweep_through_submitits_local_executor(tmp_path):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     runs = tmp_path / "runs"
     options = Slurm.Options(cluster="local", scratch=str(tmp_path))
     loop = SweepLoop(cells(runs, 3, s1="fail"), QUICK, SlurmExecutor(runs, options, 2))
@@ -454,9 +454,9 @@ def test_a_sweep_through_submitits_local_executor(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
+@needs_submitit
 def test_a_job_near_its_time_limit_keeps_where_it_is_and_goes_on(tmp_path):
     """USR1 to submitit's process, as Slurm sends it; the same job runs again."""
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     runs = tmp_path / "runs"
     made = cells(runs, 1, s0="until warned")
     loop = SweepLoop(made, QUICK, SlurmExecutor(runs, Slurm.Options(cluster="local"), 1))
@@ -489,10 +489,10 @@ def children(pid):
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@needs_submitit
 def test_what_comes_of_a_job_in_scratch_is_kept_before_the_time_limit(tmp_path, run, monkeypatch):
     (run.parent / "scratch").mkdir()
     monkeypatch.setenv("NODE_DISK", str(run.parent / "scratch"))
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     waits = CellProcess.wait
 
     class Out(Exception):
@@ -529,10 +529,10 @@ def test_a_folder_of_any_size_comes_back_from_a_nodes_own_disk(tmp_path, run, mo
     assert after.pop("results.json") and after == before
 
 
+@needs_submitit
 def test_a_warning_while_the_folder_on_the_node_is_removed_takes_nothing_away(
     tmp_path, run, monkeypatch
 ):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     cell = CellJob(job(run), str(tmp_path))
     leave, warned = tempfile.TemporaryDirectory.__exit__, []
 
@@ -577,8 +577,8 @@ def on_two_cores(cell):
     return replace(cell, setup=replace(cell.setup, config=config))
 
 
+@needs_submitit
 def test_what_slurm_is_asked_for(slurm):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     options = Slurm.Options.of(
         None,
         {
@@ -635,8 +635,8 @@ def test_what_slurm_is_asked_for(slurm):
     assert states(loop) == ["to do"] * 3
 
 
+@needs_submitit
 def test_ctrl_c_before_the_jobs_are_submitted_waits_for_none(slurm, monkeypatch):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     runs = slurm / "runs"
     loop = SweepLoop(cells(runs, 3), QUICK, SlurmExecutor(runs, Slurm.Options(), 2))
     start = SlurmExecutor.start
@@ -660,8 +660,8 @@ def test_ctrl_c_before_the_jobs_are_submitted_waits_for_none(slurm, monkeypatch)
     assert not (slurm / "script").exists()
 
 
+@needs_submitit
 def test_what_slurm_refuses_is_told_in_a_line(slurm):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     (slurm / "bin" / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2; exit 1\n")
     runs = slurm / "runs"
     loop = SweepLoop(cells(runs, 2), QUICK, SlurmExecutor(runs, Slurm.Options(), None))
@@ -670,8 +670,8 @@ def test_what_slurm_refuses_is_told_in_a_line(slurm):
     assert "\n" not in str(error.value)
 
 
+@needs_submitit
 def test_without_slurm_the_message_names_the_other_way(tmp_path, monkeypatch):
-    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     monkeypatch.setenv("PATH", str(tmp_path))
     runs = tmp_path / "runs"
     loop = SweepLoop(cells(runs, 1), QUICK, SlurmExecutor(runs, Slurm.Options(), None))

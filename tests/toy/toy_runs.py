@@ -6,8 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lifelong_rl.cli import main
 from lifelong_rl.runs.config import RunConfig
@@ -21,8 +24,10 @@ SMALL = ["--steps-per-task", "240", "--num-envs", "4", "--eval-episodes", "6", "
 QUICK = (sys.executable, str(Path(__file__).with_name("quick_cell.py")))
 """Program that stands in for that of a sweep's cells."""
 
-
 CELL = "toy3-toy-finetune-seed"
+needs_submitit = pytest.mark.skipif(  # to import it would change logging before our own code does
+    find_spec("submitit") is None, reason="the extra [slurm] is not installed"
+)
 """Names of toy cells, but for the seed."""
 
 
