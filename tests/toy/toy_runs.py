@@ -25,10 +25,11 @@ QUICK = (sys.executable, str(Path(__file__).with_name("quick_cell.py")))
 """Program that stands in for that of a sweep's cells."""
 
 CELL = "toy3-toy-finetune-seed"
-needs_submitit = pytest.mark.skipif(  # to import it would change logging before our own code does
+"""Names of toy cells, but for the seed."""
+
+needs_submitit = pytest.mark.skipif(  # to import it would set up logging, see `Slurm`
     find_spec("submitit") is None, reason="the extra [slurm] is not installed"
 )
-"""Names of toy cells, but for the seed."""
 
 
 def toy_cells(runs: Path, number: int, num_threads: int = 2) -> list[Cell]:
