@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.protocols import Batch, Learner, StateTree
+from lifelong_rl.learning.rows import take_rows
 from lifelong_rl.options import Count, Scope
 
 
@@ -117,12 +117,13 @@ class EpisodicMemory:
         task = (torch.arange(n) + torch.randint(self.num_tasks, ())) % self.num_tasks
         size = self._sizes[task]
         offset = (self._sizes.cumsum(0) - self._sizes)[task]
-        return self._take(offset + (torch.rand(n, dtype=torch.float64) * size).long())
+        return take_rows(self._rows, offset + (torch.rand(n, dtype=torch.float64) * size).long())
 
     def sample_task(self, task: int, n: int) -> Batch:
         """Draw `n` rows of one task with replacement; tasks count from 0 in order of addition."""
         offset = self._sizes[:task].sum()
-        return self._take(offset + (torch.rand(n, dtype=torch.float64) * self._sizes[task]).long())
+        index = offset + (torch.rand(n, dtype=torch.float64) * self._sizes[task]).long()
+        return take_rows(self._rows, index)
 
     def state_dict(self) -> StateTree:
         """Rows and their number for each task."""
@@ -132,11 +133,6 @@ class EpisodicMemory:
         """Take over a state made by `state_dict`."""
         self._rows = dict(state["rows"])
         self._sizes = state["sizes"].cpu()  # as all that is drawn for it
-
-    def _take(self, index: Tensor) -> Batch:
-        """Rows by their numbers (n,) of int64."""
-        index = index.to(next(iter(self._rows.values())).device)
-        return {key: value[index] for key, value in self._rows.items()}
 
 
 class MemoryMethod(ContinualMethod):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -107,14 +107,9 @@ def of_features(units: Tensor, features: int) -> Tensor:
     return units.repeat(1, features // units.shape[1])
 
 
-def hidden_layers(network: MultiHeadMLP) -> list[StackedLinear]:
-    """The hidden layers of a network."""
-    return [cast(StackedLinear, layer) for layer in network.hidden]
-
-
 def fed_layers(network: MultiHeadMLP) -> list[StackedLinear]:
     """For each hidden layer the one that reads it, the last of them all heads."""
-    return [*hidden_layers(network)[1:], network.heads]
+    return [*network.hidden_layers[1:], network.heads]
 
 
 @torch.no_grad()
@@ -141,7 +136,7 @@ def recycle(
     """
     if not any([bool(chosen.any()) for chosen in units]):
         return
-    hidden, fed = hidden_layers(network), fed_layers(network)
+    hidden, fed = network.hidden_layers, fed_layers(network)
     outgoing = [of_features(c, above.weight.shape[2]) for c, above in zip(units, fed, strict=True)]
     if means is not None:  # first, with all weights as they were
         for above, cut, mean in zip(fed, outgoing, means, strict=True):

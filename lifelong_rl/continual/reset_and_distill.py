@@ -22,6 +22,7 @@ from lifelong_rl.learning.gradient_step import gradient_step
 from lifelong_rl.learning.method import ContinualMethod
 from lifelong_rl.learning.parameters import forget_moments
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict, StateTree
+from lifelong_rl.learning.rows import take_rows
 from lifelong_rl.networks.online import NO_TASK, OnlineAndContinualMLP, online_networks
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, NonNegative, Positive, Scope
@@ -127,7 +128,7 @@ class ResetAndDistill(ContinualMethod):
             self._distil(component, taught)
             memory = self._memories.setdefault(name, EpisodicMemory(self.options.per_task))
             n = len(next(iter(data.values())))
-            kept = _take(data, torch.randperm(n)[: self.options.per_task])
+            kept = take_rows(data, torch.randperm(n)[: self.options.per_task])
             memory.add_task([kept | _predict(component, kept)])
         self._tasks.append(task_id)
 
@@ -146,7 +147,7 @@ class ResetAndDistill(ContinualMethod):
         rows = len(next(iter(taught.values())))
         memory = self._memories[component.name] if self._tasks else None
         for _ in range(self.options.updates):
-            batch = _take(taught, torch.randint(rows, (self.options.batch_size,)))
+            batch = take_rows(taught, torch.randint(rows, (self.options.batch_size,)))
             if memory is not None:
                 old = memory.sample(self.options.batch_size)
                 batch = {key: torch.cat([batch[key], old[key]]) for key in batch}
@@ -238,13 +239,7 @@ def _predict(component: Component, rows: Batch) -> Batch:
     """What a component predicts for many rows, as tensors."""
     n = len(next(iter(rows.values())))
     parts = [
-        to_tensors(component.predict(_take(rows, torch.arange(at, min(at + CHUNK, n)))))
+        to_tensors(component.predict(take_rows(rows, torch.arange(at, min(at + CHUNK, n)))))
         for at in range(0, n, CHUNK)
     ]
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-
-def _take(rows: Batch, index: Tensor) -> Batch:
-    """Rows by their numbers (n,) of int64."""
-    index = index.to(next(iter(rows.values())).device)
-    return {key: value[index] for key, value in rows.items()}

@@ -25,6 +25,12 @@ def count_rows(batches: Iterable[Batch]) -> int:
     return sum(len(next(iter(batch.values()))) for batch in batches)
 
 
+def take_rows(batch: Batch, index: Tensor) -> Batch:
+    """Rows of a batch by their numbers, (n,) of int64 on any device."""
+    index = index.to(next(iter(batch.values())).device)
+    return {name: rows[index] for name, rows in batch.items()}
+
+
 def split_task(rows: Tensor, num_tasks: int) -> tuple[Tensor, Tensor | None]:
     """Split rows as environments show them into inputs and tasks.
 

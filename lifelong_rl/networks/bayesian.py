@@ -56,9 +56,7 @@ class BayesianMLP(MultiHeadMLP):
 
     def __init__(self, spec: NetworkSpec, std: float) -> None:
         super().__init__(spec)
-        self.hidden = nn.ModuleList(
-            BayesianLinear(cast(StackedLinear, layer), std) for layer in self.hidden
-        )
+        self.hidden = nn.ModuleList(BayesianLinear(layer, std) for layer in self.hidden_layers)
         self.heads = BayesianLinear(self.heads, std)
         for norm in (self.norm, *self.norms):
             if norm is not None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
+from lifelong_rl.networks.mlp import MultiHeadMLP
 from lifelong_rl.networks.spec import NetworkSpec
 
 
@@ -38,11 +36,6 @@ class DiagonalMLP(MultiHeadMLP):
             nn.Parameter(torch.ones(spec.copies, 1, units))
             for units in (spec.hidden if diagonal else ())
         )
-
-    @property
-    def hidden_layers(self) -> list[StackedLinear]:
-        """The hidden layers."""
-        return [cast(StackedLinear, layer) for layer in self.hidden]
 
     def activate(self, depth: int, x: Tensor) -> Tensor:
         """What follows hidden layer `depth`, on (copies, n, units)."""

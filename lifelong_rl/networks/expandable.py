@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -59,7 +58,7 @@ class ExpandableMLP(TaskNetwork):
     @property
     def hidden(self) -> list[StackedLinear]:
         """The hidden layers."""
-        return [cast(StackedLinear, layer) for layer in self.network.hidden]
+        return self.network.hidden_layers
 
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""

@@ -128,6 +128,11 @@ class MultiHeadMLP(TaskNetwork):
         )
         self.activation: Callable[[Tensor], Tensor] = spec.activation()
 
+    @property
+    def hidden_layers(self) -> list[StackedLinear]:
+        """The hidden layers; in classes that make them of another kind, these."""
+        return [cast(StackedLinear, layer) for layer in self.hidden]
+
     def forward(self, inputs: Tensor, task: Tensor | None = None) -> Tensor:
         """Evaluate every copy on every row; see `TaskNetwork`."""
         if not torch.is_grad_enabled() and self.traceable:

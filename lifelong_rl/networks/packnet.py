@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lifelong_rl.networks.mlp import MultiHeadMLP, StackedLinear
+from lifelong_rl.networks.mlp import MultiHeadMLP
 from lifelong_rl.networks.progressive import choose_outputs, tasks_present
 from lifelong_rl.networks.spec import NetworkSpec, TaskNetwork
 
@@ -74,4 +73,4 @@ class PackNetMLP(TaskNetwork):
                 weight.view(-1)[freed] = 0
 
     def _weights(self) -> Iterator[nn.Parameter]:
-        return (cast(StackedLinear, layer).weight for layer in self.network.hidden)
+        return (layer.weight for layer in self.network.hidden_layers)

@@ -14,6 +14,7 @@ from torch import Tensor
 from lifelong_rl.continual.distributions import outputs
 from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning import Batch, Component, gradient_step
+from lifelong_rl.learning.rows import take_rows
 from lifelong_rl.learning.seeding import generator_state, set_generator_state
 
 UPDATES = 3
@@ -87,12 +88,6 @@ def put_back(component: Component) -> Iterator[None]:
                 tensor.copy_(values)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-
-
-def take_rows(batch: Batch, index: Tensor) -> Batch:
-    """Rows of a batch by their numbers, (n,) of int64 on the CPU."""
-    index = index.to(next(iter(batch.values())).device)
-    return {name: rows[index] for name, rows in batch.items()}
 
 
 @torch.no_grad()

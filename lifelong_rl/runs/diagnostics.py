@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from lifelong_rl.continual.memory import draw_rows
 from lifelong_rl.learning import Agent, Batch, Component, StateTree
 from lifelong_rl.learning.parameters import flatten, loss_gradient, trainable
 from lifelong_rl.learning.protocols import ParamDict
+from lifelong_rl.learning.rows import take_rows
 from lifelong_rl.learning.seeding import preserved_generators
 from lifelong_rl.networks import MultiHeadMLP
 from lifelong_rl.networks.curvature import gradient_products, recorded_calls, spectrum
@@ -23,9 +23,8 @@ from lifelong_rl.networks.features import (
     srank,
     srank_of,
 )
-from lifelong_rl.networks.mlp import StackedLinear
 from lifelong_rl.networks.weights import stable_rank, weight_magnitude
-from lifelong_rl.runs.churn import measure_churn, take_rows
+from lifelong_rl.runs.churn import measure_churn
 
 ROWS = 256
 """Rows that everything is measured on: of the current task, and of each old one."""
@@ -124,8 +123,7 @@ def measure_layers(
         rows: Of the current task.
     """
     found: dict[str, float] = {}
-    hidden = [cast(StackedLinear, layer) for layer in network.hidden]
-    layers = {f"layer_{depth}": layer for depth, layer in enumerate(hidden, 1)}
+    layers = {f"layer_{depth}": layer for depth, layer in enumerate(network.hidden_layers, 1)}
     names = {id(parameter): name for name, parameter in component.module.named_parameters()}
     for label, layer in {**layers, "head": network.heads}.items():
         weight: Tensor = layer.weight
