@@ -1,6 +1,6 @@
 """Differences of few runs: Student's t, several comparisons, and what could have been found.
 
-Pure functions, which need nothing but the standard library.
+Pure functions.
 """
 
 from __future__ import annotations
@@ -8,29 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-MOST_TERMS = 10_000
-"""Of the continued fraction; it needs tens."""
-PRECISION = 1e-12
-TINY = 1e-300
-
 
 def t_tail(t: float, df: float) -> float:
     """Two-sided tail of Student's t: the probability of |T| ≥ |t| with `df` degrees of freedom."""
-    if math.isinf(t):
-        return 0.0
-    return _incomplete_beta(df / 2, 0.5, df / (df + t * t))
+    from scipy.special import stdtr  # as all that is slow to import
+
+    return 2 * float(stdtr(df, -abs(t)))
 
 
 def t_quantile(probability: float, df: float) -> float:
-    """The t of which Student's distribution has `probability` below, at least 0.5."""
-    low, high = 0.0, 1.0
-    while 1 - t_tail(high, df) / 2 < probability:
-        high *= 2
-    while high - low > PRECISION * high:
-        middle = (low + high) / 2
-        below = 1 - t_tail(middle, df) / 2 < probability
-        low, high = (middle, high) if below else (low, middle)
-    return high
+    """The t of which Student's distribution has `probability` below."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, probability))
 
 
 def welch(difference: float, variances: Sequence[tuple[float, int]], shared: float = 0.0) -> float:
@@ -83,35 +73,3 @@ def detectable_difference(
     """
     quantiles = t_quantile(1 - level / 2, df) + t_quantile(power, df)
     return quantiles * spread * math.sqrt(2 / count)
-
-
-def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b).
-
-    By its continued fraction, evaluated as Lentz does (DLMF 8.17.22 and 8.17.23).
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(b, a, 1 - x)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-        + a * math.log(x) + b * math.log1p(-x)
-    ) / a  # fmt: skip
-    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
-    value = d
-    for m in range(1, MOST_TERMS):
-        for factor in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / _away_from_zero(1 + factor * d)
-            c = _away_from_zero(1 + factor / c)
-            value *= c * d
-        if abs(c * d - 1) < PRECISION:
-            break
-    return front * value
-
-
-def _away_from_zero(value: float) -> float:
-    return value if abs(value) > TINY else TINY

@@ -14,6 +14,7 @@ from lifelong_rl.analysis.comparison import reference_runs
 from lifelong_rl.analysis.groups import METHODS_LAST, Group
 from lifelong_rl.analysis.runs import Run
 from lifelong_rl.analysis.scores import measure_learned
+from lifelong_rl.analysis.significance import t_quantile
 from lifelong_rl.analysis.tables import format_number
 from lifelong_rl.metrics.matrix import LEARNED, learned, learning_rows
 from lifelong_rl.storage.json_file import parse_json
@@ -125,13 +126,11 @@ def find_moves(usual: Sequence[Means], here: Means) -> list[Move]:
         usual: Of each learned task.
         here: Of the task.
     """
-    from scipy.special import stdtrit
-
     names = [*_comparable(usual, here)]
     if len(usual) < FEWEST or not names:
         return []
     n = len(usual)
-    bound = float(stdtrit(n - 1, 1 - CHANCE / (2 * len(names))))
+    bound = t_quantile(1 - CHANCE / (2 * len(names)), n - 1)
     moves = []
     for name in names:
         values = np.array([*(means[name] for means in usual), here[name]])
