@@ -1,4 +1,4 @@
-"""CompoNet as a method: what trains, and that old tasks do not change by one bit."""
+"""CompoNet as a method: what trains."""
 
 from __future__ import annotations
 
@@ -7,23 +7,6 @@ import torch
 
 from lifelong_rl.continual.componet import CompoNet
 from lifelong_rl.errors import UserError
-
-
-def outputs(component, data):
-    with torch.no_grad():
-        return component.module(data["inputs"], data["task"]).clone()
-
-
-def test_old_outputs_are_bit_identical(classifier):
-    method = CompoNet(model_dim=8)
-    learner = classifier(method)
-    (component,) = learner.components.values()
-    learned = []
-    for task_id in range(3):
-        learner.learn_task(task_id, method, steps=30)
-        learned.append(outputs(component, learner.tasks[task_id]))
-    for task_id in range(3):
-        assert torch.equal(outputs(component, learner.tasks[task_id]), learned[task_id])
 
 
 def test_only_the_tasks_module_moves_and_all_of_it(classifier):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from lifelong_rl.continual.single_task import SingleTask
+from lifelong_rl.continual.soft_sharing import SoftSharing
 from lifelong_rl.errors import UserError
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
 from lifelong_rl.networks.separate import SeparateMLP
@@ -35,8 +38,9 @@ def test_each_row_is_evaluated_by_the_network_of_its_task():
         torch.testing.assert_close(found[:, row], network.columns[k](inputs)[:, row])
 
 
-def test_a_task_moves_its_own_network_and_old_outputs_are_bit_identical(classifier):
-    method = SingleTask()
+@pytest.mark.parametrize("make", [SingleTask, partial(SoftSharing, strength=10.0)])
+def test_a_task_moves_its_own_network_and_old_outputs_are_bit_identical(classifier, make):
+    method = make()
     learner = classifier(method)
     (component,) = learner.components.values()
     learned = []

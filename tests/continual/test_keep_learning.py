@@ -338,26 +338,6 @@ def test_counted_steps_go_on_within_a_task(monkeypatch, name, learner):
 
 
 @pytest.mark.parametrize("name", KEEPING)
-def test_saved_and_loaded_method_continues_identically(classifier, name):
-    """A third task with the method, with one that was saved and loaded, and with a new one."""
-    method, loaded, new = (make(name) for _ in range(3))
-    learner = classifier(method)
-    (component,) = learner.components.values()
-    for task_id in range(2):
-        learner.learn_task(task_id, method, steps=4)
-    loaded.load_state_dict(copy.deepcopy(method.state_dict()))
-    network = copy.deepcopy(component.module.state_dict())
-    found = []
-    for each in (method, loaded, new):
-        component.module.load_state_dict(network)
-        component.optimizer.state.clear()
-        learner.learn_task(2, each, steps=4)
-        found.append(flatten(named(component)))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2]), "the state matters"
-
-
-@pytest.mark.parametrize("name", KEEPING)
 def test_frozen_parameters_stay(classifier, name):
     """As the columns of old tasks do under a method that gives each task its own."""
     method = make(f"single-task+{name}")

@@ -1,11 +1,18 @@
-"""Progressive networks as a method: what trains, and that old tasks do not change by one bit."""
+"""Progressive networks as a method: what trains, and that old tasks do not change by one bit.
+
+The latter of other methods that give each task a part of its own, too.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from lifelong_rl.continual.componet import CompoNet
+from lifelong_rl.continual.lora import LoRA
 from lifelong_rl.continual.progressive import Progressive
 from lifelong_rl.errors import UserError
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec, TaskNetwork
@@ -17,8 +24,11 @@ def outputs(component, data):
         return component.module(data["inputs"], data["task"]).clone()
 
 
-def test_old_outputs_are_bit_identical(classifier):
-    method = Progressive()
+@pytest.mark.parametrize(
+    "make", [Progressive, partial(LoRA, rank=2), partial(CompoNet, model_dim=8)]
+)
+def test_old_outputs_are_bit_identical(classifier, make):
+    method = make()
     learner = classifier(method)
     (component,) = learner.components.values()
     learned = []

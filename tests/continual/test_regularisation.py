@@ -410,7 +410,7 @@ def test_options_out_of_range(method, options):
         method(**options)
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", [*NEW, "l2-init", "shrink-and-perturb", "reset"])
 def test_saved_and_loaded_method_continues_identically(classifier, name):
     """A third task with the method, with one that was saved and loaded, and with a new one."""
     method, loaded, new = (make(name) for _ in range(3))
