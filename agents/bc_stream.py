@@ -77,7 +77,7 @@ class BCStream(ImitationLearner):
         super().begin_task(task_id, env)
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if a task of so many steps would have no update."""
+        """Raise UserError if a task of `steps` steps would have no update."""
         driven = self.options.learning_starts
         if steps <= driven:
             raise UserError(

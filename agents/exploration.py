@@ -138,7 +138,7 @@ class OldHeads:
     """Chooses which head acts in each environment, an episode at a time.
 
     Each head acts for an episode, one after another, and from then on the one with the largest mean
-    return of its episodes ("best-return" of Wolczyk et al. 2022, section 5.2). With several
+    return of its episodes ("best-return" of Wolczyk et al. 2022). With several
     environments they are tried in parallel, and those that are left over when all are being tried
     try heads again until a first episode has ended. Environments of different tasks have nothing to
     do with each other.

@@ -31,13 +31,7 @@ from lifelong_rl.agents.saving import EXPERIENCE
 from lifelong_rl.agents.sight import LearnedSight, Sight, open_sight
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import NonFiniteError, UserError
-from lifelong_rl.learning import (
-    Batch,
-    StateTree,
-    gradient_step,
-    split_batch,
-    split_task,
-)
+from lifelong_rl.learning import Batch, StateTree, gradient_step, split_batch, split_task
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
 from lifelong_rl.networks.activations import ACTIVATIONS
@@ -228,7 +222,7 @@ class OffPolicyLearner(ExploringLearner):
         super().set_env(env, force_reset)
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if a task of so many steps would have no update."""
+        """Raise UserError if a task of `steps` steps would have no update."""
         if steps <= self.learning_starts:
             raise UserError(
                 f"{steps} steps per task are not more than the {self.learning_starts} without an "

@@ -103,7 +103,7 @@ class SupervisedLearner(TaskLearner):
         self._switch(task_id)
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if a task of so many steps would have no update."""
+        """Raise UserError if a task of `steps` steps would have no update."""
         rate = self.options.updates_per_step
         if self._updates_in(steps) == 0:
             raise UserError(

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.analysis.estimates import Estimate, estimate
+from lifelong_rl.analysis.reproduction import describe_origin
 from lifelong_rl.analysis.runs import Run, find_runs
+from lifelong_rl.analysis.tables import format_interval
 from lifelong_rl.text import format_table
 
 RESAMPLES = 10_000
@@ -63,7 +65,7 @@ def measure(runs: Sequence[Run], late: Sequence[str]) -> dict[str, Any]:
         measured = estimates(own, late, index)
         found[method] = {
             "seeds": [run.seed for run in own],
-            "commits": sorted({str(run.versions.get("commit")) for run in own}),
+            "commits": describe_origin(own).get("commit", []),
             "learned": {name: one.as_dict()["mean"] for name, one in measured.items()},
             "difference": {
                 name: (one - plain[name]).as_dict()["mean"] for name, one in measured.items()
@@ -84,22 +86,15 @@ def table(found: Mapping[str, Any], name: str) -> str:
         (
             method,
             str(len(one["seeds"])),
-            tell(one["learned"][name]),
-            tell(one["difference"][name]) if method != PLAIN else "",
-            tell(one["learned"]["all"]),
-            tell(one["difference"]["all"]) if method != PLAIN else "",
+            format_interval(one["learned"][name]),
+            format_interval(one["difference"][name]) if method != PLAIN else "",
+            format_interval(one["learned"]["all"]),
+            format_interval(one["difference"]["all"]) if method != PLAIN else "",
             f"{one['end']:.2f}",
         )
         for method, one in found.items()
     ]
     return format_table(HEADER, rows)
-
-
-def tell(one: Mapping[str, float | None]) -> str:
-    """A value with its interval, where there are runs enough for one."""
-    if one["low"] is None:
-        return f"{one['value']:.2f}"
-    return f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
 
 
 def main() -> None:

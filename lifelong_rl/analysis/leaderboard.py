@@ -129,7 +129,7 @@ def correct(entries: Sequence[Entry]) -> dict[str, float]:
 
 
 def describe_power(entries: Sequence[Entry]) -> str | None:
-    """What so many seeds can tell apart, in a sentence; None if no row has two seeds."""
+    """What `SEEDS_TOLD` seeds can tell apart, in a sentence; None if no row has two seeds."""
     runs = [e.final.mean(axis=(1, 2)) for e in entries if e.row.method not in REFERENCES]
     freedom = sum(len(found) - 1 for found in runs)
     if not freedom:
@@ -140,9 +140,9 @@ def describe_power(entries: Sequence[Entry]) -> str | None:
     corrected = detectable_difference(spread, SEEDS_TOLD, freedom, LEVEL / compared)
     return (
         f"**What {SEEDS_TOLD} seeds can tell apart.** Over seeds, average performance has a "
-        f"standard deviation of {_number(spread, 3)}, pooled over the methods of this track. So "
-        f"with {SEEDS_TOLD} seeds on each side a single difference of {_number(alone)} is found "
-        f"with a probability of 0.8, and one of {_number(corrected)} where it has the smallest p "
+        f"standard deviation of {decimal(spread, 3)}, pooled over the methods of this track. So "
+        f"with {SEEDS_TOLD} seeds on each side a single difference of {decimal(alone)} is found "
+        f"with a probability of 0.8, and one of {decimal(corrected)} where it has the smallest p "
         f"of {compared} that are corrected for. Smaller ones may be there and not be found."
     )
 
@@ -229,7 +229,7 @@ def _write_ranks(
             _p(corrected.get(row.name)),
             format_size(memory) if memory else NOTHING,
             f"{parameters:,.0f}".replace(",", " "),
-            f"{_number(entry.cpu_seconds / control.cpu_seconds)}{dagger}" if control else NOTHING,
+            f"{decimal(entry.cpu_seconds / control.cpu_seconds)}{dagger}" if control else NOTHING,
             str(len(row.runs)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -306,14 +306,14 @@ def _head(names: str, left: str) -> list[str]:
 def _score(score: Score | None, sign: str = "") -> str:
     if score is None:
         return NOTHING
-    told = _number(score.value, sign=sign)
+    told = decimal(score.value, sign=sign)
     if score.interval is None:
         return told
     low, high = score.interval
-    return f"{told} [{_number(low, sign=sign)}, {_number(high, sign=sign)}]"
+    return f"{told} [{decimal(low, sign=sign)}, {decimal(high, sign=sign)}]"
 
 
-def _number(value: float, digits: int = 2, sign: str = "") -> str:
+def decimal(value: float, digits: int = 2, sign: str = "") -> str:
     """A number whose last digits do not depend on the order in which a processor adds."""
     rounded = round(round(value, 9), digits)
     return f"{rounded if rounded else 0.0:{sign}.{digits}f}"
@@ -322,4 +322,4 @@ def _number(value: float, digits: int = 2, sign: str = "") -> str:
 def _p(p: float | None) -> str:
     if p is None:
         return NOTHING
-    return "< 0.001" if round(p, 9) < 0.001 else _number(p, 3)
+    return "< 0.001" if round(p, 9) < 0.001 else decimal(p, 3)

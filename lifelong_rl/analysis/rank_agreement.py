@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.analysis.crossed import Score
-from lifelong_rl.analysis.leaderboard import make_entries
+from lifelong_rl.analysis.leaderboard import NOTHING, decimal, make_entries
 from lifelong_rl.analysis.rows import Row
 from lifelong_rl.analysis.statistics import percentile_interval, rank_correlation
 from lifelong_rl.storage.json_file import Name, Shape, read_json
 
 FEWEST = 3
-"""Methods that a rank correlation is told of."""
+"""Methods that two tables must share for a rank correlation."""
 PUBLISHED: Shape = {
     "tables": {
         str: {"title": Name, "source": Name, "read": Name, "average_performance": {str: float}}
@@ -25,8 +25,6 @@ PUBLISHED: Shape = {
     "coarse_order": [[Name]],
 }
 """Shape of the file of published tables."""
-NOTHING = "–"
-
 Table = Mapping[str, Score]
 """Average performance by method."""
 
@@ -175,7 +173,7 @@ def write_agreement(
                 parts.append(f"| {titles[one]} | {titles[other]} | {shared} | too few | – | – |")
             continue
         parts.append(
-            f"| {titles[one]} | {titles[other]} | {len(found.methods)} | {_number(found.tau)} "
+            f"| {titles[one]} | {titles[other]} | {len(found.methods)} | {decimal(found.tau)} "
             f"| {_ends(found.interval)} | {_ends(found.without_one, ' to ')} |"
         )
     spoken = " > ".join(f"{{{', '.join(f'`{m}`' for m in group)}}}" for group in order)
@@ -191,7 +189,7 @@ def write_agreement(
             "|---|---|--:|---|",
         ]
         for one, other, apart, verdict in pairs:
-            difference = f"{_number(apart.value, '+')} {_ends(apart.interval, sign='+')}"
+            difference = f"{decimal(apart.value, sign='+')} {_ends(apart.interval, sign='+')}"
             parts.append(f"| `{one}` | `{other}` | {difference} | {verdict} |")
     else:
         parts.append("There are no rows of `arm10-sac` yet that could show it.")
@@ -202,13 +200,8 @@ def write_agreement(
     return "\n".join(parts) + "\n"
 
 
-def _number(value: float, sign: str = "") -> str:
-    """A number whose last digit does not depend on the order in which a processor adds."""
-    return f"{round(value, 9) + 0.0:{sign}.2f}"
-
-
 def _ends(ends: tuple[float, float] | None, between: str = ", ", sign: str = "") -> str:
     if ends is None:
         return NOTHING
-    told = between.join(_number(end, sign) for end in ends)
+    told = between.join(decimal(end, sign=sign) for end in ends)
     return f"[{told}]" if between == ", " else told

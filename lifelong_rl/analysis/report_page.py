@@ -49,7 +49,7 @@ COSTS = {
 HELD_AS_TEXT = ("clips", "findings", "unlearned")
 """Of a section, what the figures do not need."""
 OPEN = 6
-"""So many sentences on tasks that were not learned are shown at once; more are folded away."""
+"""Sentences on tasks that were not learned that are shown unfolded; where there are more, none."""
 CLIP_BYTES = 3_000_000
 """Of clips in a page; those after are named instead. In the page they take a third more."""
 POLICY = (

@@ -16,12 +16,17 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS
 from lifelong_rl.runs.config import tell_differences
-from lifelong_rl.runs.protocol import KEPT_WHEN_JOINT, MEMORY, Protocol, Track, read_protocol
+from lifelong_rl.runs.protocol import (
+    KEPT_WHEN_JOINT,
+    MEMORY,
+    Protocol,
+    Track,
+    interleaves,
+    read_protocol,
+)
 from lifelong_rl.storage.atomic import write_json
 from lifelong_rl.storage.json_file import Name, Shape, check_shape, read_json
 
-JOINT = "joint"
-"""The method that keeps its buffer and its optimizers."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MATRIX_FIELDS = ("steps_per_task", "num_envs", "eval_episodes", "curve_episodes", "eval_points")
 OPTIONS = ("default", "tuned")
@@ -205,7 +210,7 @@ def _check_facts(row: Row, protocol: Protocol, track: Track) -> Iterator[str]:
         yield f"its tasks are {', '.join(row.tasks)}, not {', '.join(frozen['tasks'])}"
     installed = resolve_options(AGENTS.get(track.fields["agent"]), track.agent_options, "")
     wanted = _expect(row.agent_options, frozen["agent_options"], installed)
-    if JOINT in row.method.split("+"):
+    if any(interleaves(name) for name in row.method.split("+")):
         wanted |= {name: row.agent_options.get(name) for name in KEPT_WHEN_JOINT if name in wanted}
     versions = {name: row.versions.get(name) for name in protocol.versions}
     for told, found, fixed in (

@@ -61,7 +61,7 @@ class FromInitial(ContinualMethod):
 class Renewing(FromInitial, ABC):
     """Base of the methods that give parameters new values now and then.
 
-    They do so when a task begins that is not the first, or after every so many steps of a
+    They do so when a task begins that is not the first, or after every `every` steps of a
     component; then no switch has to be told. What others hold by the gradient, as PackNet does, is
     not held against it; what they freeze is.
     """
@@ -100,7 +100,7 @@ class Renewing(FromInitial, ABC):
                 self.renew(component, task_id)
 
     def after_step(self, component: Component, step: StepRecord) -> None:
-        """Count, and act after every so many steps: no graph of the parameters is in use then."""
+        """Count, and act after every `every` steps: no graph of the parameters is in use then."""
         steps = self._steps.get(component.name, 0) + 1
         self._steps[component.name] = steps
         if self.options.every is not None and steps % self.options.every == 0:

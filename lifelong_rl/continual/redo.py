@@ -14,7 +14,7 @@ from lifelong_rl.registry import METHODS
 
 @METHODS.register("redo")
 class ReDo(Recycling):
-    """ReDo: every so many updates, make units anew that hardly do anything.
+    """ReDo: every `period` updates, replace units that hardly do anything.
 
     A unit is dormant if the mean of |h| over the batch is at most τ times the mean over all units
     of its layer (definition 3.1). Its incoming weights are drawn anew, its outgoing ones are set to

@@ -14,7 +14,7 @@ from lifelong_rl.registry import METHODS
 class ShrinkAndPerturb(Renewing):
     """Shrink and perturb: start a task from smaller weights and some noise.
 
-    When a task begins that is not the first, or after every so many steps, parameters become
+    When a task begins that is not the first, or after every `every` steps, parameters become
     λ θ + γ ε (Ash & Adams 2020, section 4). As the paper suggests and its authors' code does, ε is
     a new initialisation, so that the noise has the scale that each layer began with: the initial
     values of the layer in a new random order. Biases and normalisation are part of it, as there.

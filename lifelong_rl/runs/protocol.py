@@ -249,18 +249,23 @@ def apply_protocol(config: RunConfig) -> RunConfig:
     )
 
 
+def interleaves(method: str) -> bool:
+    """Whether a method learns all tasks at once; False of one that is not known here."""
+    return method in METHODS.names() and getattr(METHODS.get(method), "interleaves", False)
+
+
 def _check_agent_options(config: RunConfig, track: Track, methods: Iterable[str]) -> list[str]:
     """What of the agent's options is not the track's."""
     agent: Any = AGENTS.get(config.agent)
     owner = f"agent '{config.agent}'"
     fixed = resolve_options(agent, track.agent_options, owner)
     found = resolve_options(agent, {**track.agent_options, **config.agent_options}, owner)
-    interleaves = any(getattr(METHODS.get(name), "interleaves", False) for name in methods)
+    joint = any(interleaves(name) for name in methods)
     return [
         f"{option} {shorten(fixed.get(option))}, not {shorten(value)}"
         for option, value in found.items()
         if value != fixed.get(option)
-        and not (interleaves and option in KEPT_WHEN_JOINT and value is False)
+        and not (joint and option in KEPT_WHEN_JOINT and value is False)
     ]
 
 
