@@ -92,7 +92,7 @@ class Row:
     Attributes:
         protocol: Version.
         track: Name.
-        method: Continual method.
+        method: Continual method, or recipe of the protocol.
         options: "default", or "tuned".
         method_options: All of its options.
         agent_options: All options of its agent.
@@ -210,6 +210,8 @@ def _check_facts(row: Row, protocol: Protocol, track: Track) -> Iterator[str]:
         yield f"its tasks are {', '.join(row.tasks)}, not {', '.join(frozen['tasks'])}"
     installed = resolve_options(AGENTS.get(track.fields["agent"]), track.agent_options, "")
     wanted = _expect(row.agent_options, frozen["agent_options"], installed)
+    if row.method in protocol.recipes:
+        wanted |= protocol.recipes[row.method].agent_options
     if any(interleaves(name) for name in row.method.split("+")):
         wanted |= {name: row.agent_options.get(name) for name in KEPT_WHEN_JOINT if name in wanted}
     versions = {name: row.versions.get(name) for name in protocol.versions}
@@ -280,7 +282,7 @@ def default_options(
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """See `Protocol.default_options`; None of a method that is not known here, as a plug-in's."""
     known = {*protocol.frozen()["methods"], *METHODS.names()}
-    if not {*method.split("+")} <= known:
+    if not {*protocol.method_of(method).split("+")} <= known:
         return None
     return protocol.default_options(method)
 

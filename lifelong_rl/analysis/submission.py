@@ -41,7 +41,12 @@ def make_rows(
         if run.protocol is None:
             problems.append(f"{run.path}: it follows no protocol; make it with --protocol")
             continue
-        facts = run.protocol, run.sequence, run.agent, run.method, run.method_options
+        try:
+            method = _name_method(run)
+        except UserError as error:
+            problems.append(f"{run.path}: {error}")
+            continue
+        facts = run.protocol, run.sequence, run.agent, method, run.method_options
         groups.setdefault(key_of(list(facts)), []).append(run)
     rows = []
     for group in groups.values():
@@ -79,6 +84,16 @@ def read_trials(path: Path) -> dict[str, Any]:
     names = ("number", "params", "state", "value")
     trials = [{name: trial[name] for name in names} for trial in content["trials"]]
     return {"tuning": content["tuning"], "trials": trials}
+
+
+def _name_method(run: Run) -> str:
+    """That of the recipe that a run follows, or of its method.
+
+    Raises:
+        UserError: Its protocol is not known.
+    """
+    assert run.protocol is not None
+    return read_protocol(run.protocol).find_recipe(run.method, run.agent_options) or run.method
 
 
 def _sessions(run: Run) -> list[dict[str, Any]]:
@@ -132,22 +147,22 @@ def _make_row(runs: Sequence[Run], tunings: Sequence[Mapping[str, Any]]) -> Row:
     assert first.protocol is not None
     protocol = read_protocol(first.protocol)
     track = protocol.find_track(first.config.sequence, first.agent)
-    known = default_options(first.method, protocol)
+    method = _name_method(first)
+    known = default_options(method, protocol)
     if known is None:
-        raise UserError(f"the method '{first.method}' is not known here; name its --plugin")
+        raise UserError(f"the method '{method}' is not known here; name its --plugin")
     tuned = key_of(first.method_options) != key_of(known[0])
     own = [
         tuning
         for tuning in tunings
-        if (tuning["tuning"].get("agent"), tuning["tuning"].get("method"))
-        == (first.agent, first.method)
+        if (tuning["tuning"].get("agent"), tuning["tuning"].get("method")) == (first.agent, method)
     ]
     if len(own) > 1:
-        raise UserError(f"there are several tunings of {first.method} with {first.agent}")
+        raise UserError(f"there are several tunings of {method} with {first.agent}")
     return Row(
         protocol=protocol.version,
         track=track.name,
-        method=first.method,
+        method=method,
         options="tuned" if tuned else "default",
         method_options=dict(first.method_options),
         agent_options=dict(first.agent_options),

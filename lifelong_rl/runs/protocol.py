@@ -2,7 +2,8 @@
 
 A protocol has tracks, each a sequence with an agent; a run that names the protocol is of the track
 that its sequence and agent name. The track fixes all that decides its numbers but the method, the
-method's options and the seed, which has to be one of the track's.
+method's options and the seed, which has to be one of the track's. The agent's options are those of
+the track, or those that a recipe of the protocol adds for its method.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ FILE: Shape = {
     "runs": dict,
     "versions": {str: str},
     "memory_rows": int,
+    "recipes": {str: {"method": str, "agent_options": dict}},
     "reported": {"seeds": [int], "least_seeds": int, "runs": dict, "tracks": {str: dict}},
     "tuning": {
         "metric": str,
@@ -76,6 +78,19 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """A method with options of its agent that belong to it, under a name of their own.
+
+    Attributes:
+        method: Continual method.
+        agent_options: That differ from the track's.
+    """
+
+    method: str
+    agent_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What a version fixes.
 
@@ -84,6 +99,7 @@ class Protocol:
         tracks: By name.
         versions: Of packages that decide trajectories.
         memory_rows: Rows of a task that a method may keep.
+        recipes: By name.
         least_seeds: Of a row of results.
         metric: What options are tuned for.
         trials: Of each tuning, the defaults among them.
@@ -94,6 +110,7 @@ class Protocol:
     tracks: Mapping[str, Track]
     versions: Mapping[str, str]
     memory_rows: int
+    recipes: Mapping[str, Recipe]
     least_seeds: int
     metric: str
     trials: int
@@ -113,20 +130,32 @@ class Protocol:
             f"agent '{agent}' (it has {', '.join(self.tracks)}); leave out the protocol"
         )
 
+    def find_recipe(self, method: str, agent_options: Mapping[str, Any]) -> str | None:
+        """The recipe of a run that has all of the options that it names; None if there is none."""
+        for name, recipe in self.recipes.items():
+            both = {**agent_options, **recipe.agent_options}
+            if recipe.method == method and both == dict(agent_options):
+                return name
+        return None
+
+    def method_of(self, name: str) -> str:
+        """The method of a recipe; a method's own name as it is."""
+        return self.recipes[name].method if name in self.recipes else name
+
     def frozen(self) -> dict[str, Any]:
         """What it depends on, as it was when the version was made, in the shape `FROZEN`."""
         found: dict[str, Any] = read_json(FOLDER / f"{self.version}.json", FROZEN)
         return found
 
     def default_options(self, method: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The options that a method, or several joined by "+", has by default.
+        """The options that a method, several joined by "+", or a recipe has by default.
 
         Returns:
             All of them; and those that the version was frozen with, which go before what is
             installed. Options, and methods, that are not among these came later.
         """
         frozen = self.frozen()["methods"]
-        parts = method.split("+")
+        parts = self.method_of(method).split("+")
         found: dict[str, Any] = {}
         fixed: dict[str, Any] = {}
         for name in parts:
@@ -176,6 +205,7 @@ def read_protocol(version: str) -> Protocol:
         tracks,
         content["versions"],
         content["memory_rows"],
+        {name: Recipe(**recipe) for name, recipe in content["recipes"].items()},
         content["reported"]["least_seeds"],
         tuning["metric"],
         tuning["trials"],
@@ -234,7 +264,7 @@ def apply_protocol(config: RunConfig) -> RunConfig:
             rows = protocol.resolve_method(name)[MEMORY]
             if method_options.setdefault(option, rows) != rows:
                 problems.append(f"{option} {rows}, not {shorten(method_options[option])}")
-    problems += _check_agent_options(config, track, parts)
+    problems += _check_agent_options(config, protocol, track, parts)
     if problems:
         raise UserError(
             f"protocol {protocol.version} fixes in its track {track.name}: {'; '.join(problems)} "
@@ -254,12 +284,17 @@ def interleaves(method: str) -> bool:
     return method in METHODS.names() and getattr(METHODS.get(method), "interleaves", False)
 
 
-def _check_agent_options(config: RunConfig, track: Track, methods: Iterable[str]) -> list[str]:
-    """What of the agent's options is not the track's."""
+def _check_agent_options(
+    config: RunConfig, protocol: Protocol, track: Track, methods: Iterable[str]
+) -> list[str]:
+    """What of the agent's options is neither the track's nor a recipe's."""
     agent: Any = AGENTS.get(config.agent)
     owner = f"agent '{config.agent}'"
     fixed = resolve_options(agent, track.agent_options, owner)
     found = resolve_options(agent, {**track.agent_options, **config.agent_options}, owner)
+    recipe = protocol.find_recipe(config.method, found)
+    if recipe is not None:
+        fixed |= protocol.recipes[recipe].agent_options
     joint = any(interleaves(name) for name in methods)
     return [
         f"{option} {shorten(fixed.get(option))}, not {shorten(value)}"

@@ -41,6 +41,7 @@ def write_v1_run(
     kept: float = 0.2,
     agent: str = "sac",
     method_options: dict[str, Any] | None = None,
+    agent_options: dict[str, Any] | None = None,
     session: dict[str, Any] | None = None,
     cpu_seconds: float = 300.0,
     **more: Any,
@@ -54,7 +55,8 @@ def write_v1_run(
         more: Other entries of `results.json`.
     """
     given = {**V1, "agent": agent, "seed": seed, "method": method}
-    options = {"method_options": method_options} if method_options else {}
+    told = {"method_options": method_options, "agent_options": agent_options}
+    options = {name: value for name, value in told.items() if value}
     config = prepare(RunConfig(**fill({**given, **options}))).config
     episodes = draw_episodes(kept, seed)
     results = make_results(

@@ -345,6 +345,25 @@ def test_joint_keeps_its_buffer(tmp_path):
     assert len(found.tasks) == len(TASKS) == 10
 
 
+def test_a_recipe_has_a_row_beside_that_of_its_method(tmp_path):
+    clonex = read_protocol("v1").recipes["clonex"].agent_options
+    for seed in (100, 101):
+        write_v1_run(tmp_path / f"clone{seed}", seed, "clone")
+        write_v1_run(tmp_path / f"clonex{seed}", seed, "clone", agent_options=dict(clonex))
+    rows, problems = make_rows([tmp_path])
+    assert not problems
+    assert [row.name for row in rows] == ["arm10-sac-clone", "arm10-sac-clonex"]
+    plain, recipe = rows
+    assert {name for name in clonex if plain.agent_options[name] != clonex[name]} == {*clonex}
+    assert recipe.options == "default" and recipe.method_options == plain.method_options
+    for other, message in (
+        (replace(recipe, method="clone"), "explore 'best-old-head', not 'random'"),
+        (replace(plain, method="clonex"), "explore 'random', not 'best-old-head'"),
+        (replace(recipe, method="ewc"), "explore 'best-old-head', not 'random'"),
+    ):
+        assert message in "; ".join(find_problems(other))
+
+
 def test_options_of_two_kinds_are_two_rows_and_not_one(tmp_path):
     tuned_runs(tmp_path / "a", 32.0)
     tuned_runs(tmp_path / "b", 33.0)

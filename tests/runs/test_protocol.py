@@ -16,8 +16,8 @@ from lifelong_rl.analysis.reproduction import command
 from lifelong_rl.cli.run import Run
 from lifelong_rl.continual import METHODS
 from lifelong_rl.errors import UserError
-from lifelong_rl.runs import protocol
-from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs import protocol, settings
+from lifelong_rl.runs.config import RunConfig, read_config
 from lifelong_rl.runs.protocol import fill, read_protocol
 from lifelong_rl.runs.setup import prepare
 from lifelong_rl.studies.study import make_study, read_study
@@ -110,6 +110,22 @@ def test_joint_may_keep_its_buffer_and_optimizers():
     assert prepare(config).config == config
     with pytest.raises(UserError, match="reset_buffer True, not False"):
         configure(agent_options={"reset_buffer": False})
+
+
+def test_a_recipe_is_a_method_with_all_of_its_options():
+    recipe = read_protocol("v1").recipes["clonex"]
+    preset = read_config(settings.find_settings(Path("clonex")))
+    assert (preset["method"], preset["agent_options"]) == (recipe.method, recipe.agent_options)
+    config = configure(**preset)
+    assert prepare(config).config == config
+    assert config.method_options == configure(method="clone").method_options
+    for changes, message in (
+        ({"method": "ewc"}, "explore 'random', not 'best-old-head'"),
+        ({"agent_options": {**recipe.agent_options, "gamma": 0.9}}, "gamma 0.97, not 0.9"),
+        ({"agent_options": {"explore": "best-old-head"}}, "explore 'random', not"),
+    ):
+        with pytest.raises(UserError, match=message):
+            configure(**{**preset, **changes})
 
 
 @pytest.mark.parametrize(
