@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/quickstart
 
-.PHONY: install metaworld quickstart lint test test-metaworld test-fuzz test-processors test-wheel test-slow bench study docs clean
+.PHONY: install metaworld quickstart lint test test-metaworld test-fuzz test-processors test-wheel test-slow bench study leaderboard docs clean
 
 install: $(VENV)/.installed
 
@@ -72,6 +72,11 @@ bench: install
 study: install
 	$(BIN)/lifelong-rl sweep studies/first_study.yaml
 	$(BIN)/python scripts/study_page.py --runs runs/first_study
+
+# The leaderboard's page, and whether others rank alike, from the rows in docs/leaderboard.
+leaderboard: install
+	$(BIN)/python scripts/leaderboard.py
+	$(BIN)/python scripts/rank_agreement.py
 
 # Pages in docs/_build/html.
 docs: install

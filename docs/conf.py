@@ -20,7 +20,7 @@ project = "lifelong_rl"
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "examples", "results"]
+exclude_patterns = ["_build", "examples", "leaderboard/*", "results"]
 html_theme = "furo"
 html_title = project
 autodoc_member_order = "bysource"

@@ -40,7 +40,7 @@ def update_fields(fields: Mapping[str, Any], *, complete: bool = False) -> dict[
             then are what they were before.
     """
     if complete and "eval_episodes" in fields:  # once of the curves too
-        fields = {"curve_episodes": fields["eval_episodes"], **fields}
+        fields = {"curve_episodes": fields["eval_episodes"], "eval_starts": "validation", **fields}
     agent, agent_options = fields.get("agent"), fields.get("agent_options")
     if complete and isinstance(agent, str) and isinstance(agent_options, Mapping) and agent_options:
         agent_options = {**BEFORE_OF_AGENTS.get(agent, {}), **agent_options}

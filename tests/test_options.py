@@ -202,7 +202,7 @@ NAMES = st.text(
 
 @st.composite
 def whole_configs(draw: Any) -> RunConfig:
-    """Configurations in which any field may be set."""
+    """Configurations in which any field may be set but the protocol, which fixes others."""
     fields = {
         name: st.lists(NAMES, min_size=1, max_size=3).map(tuple)
         if get_args(parts(one.annotation)[0])[:1] == (str,)
@@ -210,7 +210,7 @@ def whole_configs(draw: Any) -> RunConfig:
         if parts(one.annotation) == (str, [])
         else allowed(one.annotation)
         for name, one in options_of(RunConfig).items()
-        if name not in ("agent", "method", "agent_options", "method_options")
+        if name not in ("agent", "method", "agent_options", "method_options", "protocol")
     }
     chosen = draw(st.fixed_dictionaries({}, optional=fields))
     for kind in ("agent", "method"):

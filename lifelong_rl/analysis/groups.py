@@ -114,7 +114,11 @@ def _facts(run: Run, mix: Collection[str]) -> dict[str, Mapping[str, Any]]:
     facts: dict[str, Mapping[str, Any]] = {
         "mujoco": {"MuJoCo": run.mujoco},
         "tasks": run.task_versions,
-        "budget": run.budget if run.is_plain else {**run.budget, **_phases(run)},
+        "budget": {
+            **run.budget,
+            "eval_starts": run.eval_starts,
+            **({} if run.is_plain else _phases(run)),
+        },
     }
     return {kind: found for kind, found in facts.items() if kind not in mix}
 

@@ -46,12 +46,17 @@ class Run:
         heads: The head that each task was learned with.
         measures: What is measured on each task: "success", "score" or "return".
         budget: The numbers called `BUDGET`.
+        eval_starts: How the evaluation episodes start: "validation" or "test".
+        protocol: Version of the protocol that it follows, if it follows one.
+        outcomes: Success of each evaluation episode, (P + 1, T, episodes) of bool; None where
+            something else is measured, and of runs that did not keep it.
         task_versions: Version of each task.
         versions: Of all that can change the numbers, by package; None of one that is not there.
         mujoco: Version of MuJoCo, "None" without it.
         parameters: Of all networks, at the end.
         memory_bytes: What the method keeps of old tasks, at the end.
         learn_seconds: Time spent learning in each phase.
+        cpu_seconds: Of that, what the process computed in all phases; NaN if it is not known.
         update_ratios: Time of an update in each phase over that of plain fine-tuning; NaN where it
             was not measured.
     """
@@ -75,12 +80,16 @@ class Run:
     heads: tuple[int, ...]
     measures: tuple[str, ...]
     budget: Mapping[str, int]
+    eval_starts: str
+    protocol: str | None
+    outcomes: np.ndarray | None
     task_versions: Mapping[str, str]
     versions: Mapping[str, str | None]
     mujoco: str
     parameters: int
     memory_bytes: int
     learn_seconds: tuple[float, ...]
+    cpu_seconds: float
     update_ratios: tuple[float, ...]
 
     @property
@@ -233,12 +242,16 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         heads=tuple(map(int, results.get("heads") or range(len(tasks)))),
         measures=measures,
         budget=budget,
+        eval_starts=str(results.get("eval_starts", "validation")),
+        protocol=None if (protocol := results.get("protocol")) is None else str(protocol),
+        outcomes=_parse_outcomes(results.get("episodes"), matrix),
         task_versions={task: str(v) for task, v in results["task_versions"].items()},
         versions=dict(results["versions"]),
         mujoco=str(results["versions"]["mujoco"]),
         parameters=int(cost["parameters"]),
         memory_bytes=int(cost["memory_bytes"]),
         learn_seconds=tuple(_positive(seconds[label]) for label in labels),
+        cpu_seconds=sum(_positive(entry.get("learn_cpu")) for entry in cost["seconds_per_task"]),
         update_ratios=tuple(_positive(ratios.get(label)) for label in labels),
     )
 
@@ -251,6 +264,16 @@ def _parse_curve(curve: Mapping[str, Any], bounded: bool) -> Curve:
     if not (np.diff(steps) > 0).all() or not inside.all():
         raise ValueError("a success curve that goes back, or outside [0, 1]")
     return Curve(tuple(steps), tuple(success))
+
+
+def _parse_outcomes(episodes: Any, matrix: np.ndarray) -> np.ndarray | None:
+    """Success of each episode, once it makes the matrix."""
+    if episodes is None or not all(isinstance(told, str) for row in episodes for told in row):
+        return None
+    found = np.array([[[letter == "1" for letter in told] for told in row] for row in episodes])
+    if found.shape[:-1] != matrix.shape or not np.allclose(found.mean(axis=-1), matrix, atol=1e-9):
+        raise ValueError("episodes that are not those of the matrix")
+    return found
 
 
 def _positive(value: float | None) -> float:
@@ -274,7 +297,7 @@ def _identity(run: Run) -> str:
     )
     if not run.is_plain:
         facts = (*facts, run.phases, run.phase_steps, run.announced, run.heads)
-    return key_of([*facts, run.seed, run.budget, run.task_versions, run.mujoco])
+    return key_of([*facts, run.seed, run.budget, run.eval_starts, run.task_versions, run.mujoco])
 
 
 def key_of(value: Any) -> str:

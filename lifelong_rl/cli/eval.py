@@ -59,6 +59,7 @@ class Eval(Command):
             num_threads=config.num_threads,
             agent=setup.agent_name,
             env_options=setup.env_options,
+            starts=config.eval_starts,
         )
         with closing(evaluator):
             found = {

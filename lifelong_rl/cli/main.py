@@ -23,6 +23,7 @@ from lifelong_rl.cli.record import Record
 from lifelong_rl.cli.report import Report
 from lifelong_rl.cli.resume import Resume
 from lifelong_rl.cli.run import Run
+from lifelong_rl.cli.submit import Submit
 from lifelong_rl.cli.sweep import Sweep
 from lifelong_rl.cli.tune import Tune
 from lifelong_rl.errors import UnknownNameError, UserError, is_out_of_memory, no_exit
@@ -37,6 +38,7 @@ COMMANDS: dict[str, type[Command]] = {
     "eval": Eval,
     "compare": Compare,
     "report": Report,
+    "submit": Submit,
     "record": Record,
     "demos": Demos,
     "frames": Frames,

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 import tyro
 
-from lifelong_rl.cli.options import Choice, Command, Number, OptionalPath, Options, Repeated
+from lifelong_rl.cli.options import (
+    Choice,
+    Command,
+    Number,
+    OptionalName,
+    OptionalPath,
+    Options,
+    Repeated,
+)
 from lifelong_rl.errors import UserError
 from lifelong_rl.options import Count, Seed, Together
 from lifelong_rl.registry import refuse_unnamed
@@ -45,6 +53,7 @@ class Run(RunConfig, Command):
     observation: Annotated[Literal["state", "pixels"], Choice] = "state"
     encoder: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")] = ()
     encoder_mode: Annotated[Literal["frozen", "finetune", "scratch"] | None, Choice] = None
+    protocol: OptionalName = None
     plugin: Repeated = ()
     run_dir: OptionalPath = None
     config: OptionalPath = None
@@ -59,13 +68,9 @@ class Run(RunConfig, Command):
             if word in RENAMED:
                 raise UserError(f"lifelong-rl {name}: write {RENAMED[word]} for {word}")
         given = super().parse(name, arguments, default)
-        if given.config is None:
+        content = cls._read(given)
+        if given.config is None and given.protocol is None:
             return given
-        content = read_config(find_settings(given.config))
-        try:
-            refuse_unnamed(content.get("plugin", ()), given.plugin)
-        except UserError as error:
-            raise UserError(f"{given.config}: {error}") from error
         if (
             given.encoder
             and given.encoder_mode is None
@@ -74,6 +79,11 @@ class Run(RunConfig, Command):
             del content["encoder_mode"]  # the file's is that of a run without an encoder
         filed = cls(**content)
         on_top = super().parse(name, arguments, filed)
+        if on_top.protocol is not None:
+            from lifelong_rl.runs.protocol import fill
+
+            chosen = {key: getattr(on_top, key) for key in ("protocol", "sequence", "agent")}
+            on_top = super().parse(name, arguments, cls(**fill({**content, **chosen})))
         options: dict[str, Any] = {}
         for kind in ("agent", "method"):
             own: dict[str, Any] = getattr(given, f"{kind}_options")
@@ -83,6 +93,18 @@ class Run(RunConfig, Command):
             options[f"{kind}_options"] = {**others, **own}
         plugins = dict.fromkeys((*content.get("plugin", ()), *given.plugin))
         return dataclasses.replace(on_top, **options, plugin=tuple(plugins))
+
+    @classmethod
+    def _read(cls, given: Self) -> dict[str, Any]:
+        """What the configuration file sets; nothing without one."""
+        if given.config is None:
+            return {}
+        content = read_config(find_settings(given.config))
+        try:
+            refuse_unnamed(content.get("plugin", ()), given.plugin)
+        except UserError as error:
+            raise UserError(f"{given.config}: {error}") from error
+        return content
 
     def __call__(self) -> int:
         """Run, and print the summary."""

@@ -17,7 +17,14 @@ import torch
 from lifelong_rl.learning.protocols import StateTree
 
 EVALUATION_SEED = 2**31 - 1
-"""Seeds the evaluation episodes of every run; `derive_seed` never gives it."""
+"""Seeds the evaluation episodes of every run but a test; `derive_seed` never gives it."""
+TEST_SEED = 3 * 2**30
+"""Seeds those of a run that is reported after others were tuned.
+
+It is far from the other: where row i of a batch is seeded with the sum of a seed and i, the two
+never meet."""
+EVALUATION_SEEDS = {"validation": EVALUATION_SEED, "test": TEST_SEED}
+"""By what a run calls them."""
 
 
 def derive_seed(seed: int, *key: int) -> int:

@@ -69,6 +69,8 @@ class RunConfig:
         curve_episodes: Episodes in each evaluation of a task while it is learned, the first of
             those; by default two fifths of them.
         eval_points: Evaluations of a task while it is learned, evenly spaced.
+        eval_starts: How the evaluation episodes start: validation, as of all that is tried out; or
+            test, of runs that are reported, whose starts no tuning has seen.
         num_threads: Threads that step the physics; results do not depend on their number.
         threads: Threads of each torch operation; results may depend on their number.
         device: What the networks learn on: cpu; cuda, or cuda:N, an NVIDIA or ROCm GPU; mps, an
@@ -95,6 +97,8 @@ class RunConfig:
         agent_options: Options of the agent, see `lifelong-rl list AGENT`.
         method_options: Options of the method, see `lifelong-rl list METHOD`; those of several are
             called METHOD.OPTION.
+        protocol: Protocol that the run follows, such as v1 (see docs/protocol.md): it fixes what
+            runs have to share whose numbers are set side by side.
         plugin: Module to import first; it may register agents, methods and sequences.
     """
 
@@ -108,6 +112,7 @@ class RunConfig:
     eval_episodes: Together = 50
     curve_episodes: Together | None = None
     eval_points: Count = 10
+    eval_starts: Literal["validation", "test"] = "validation"
     num_threads: Threads = 2
     threads: Threads = 1
     device: Device = "cpu"
@@ -123,6 +128,7 @@ class RunConfig:
     shift: Whole = 4
     agent_options: Mapping[str, Any] = field(default_factory=dict)
     method_options: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str | None = None
     plugin: tuple[str, ...] = ()
 
     def checked(self) -> RunConfig:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_rl.errors import ContractError, NonFiniteError
-from lifelong_rl.learning.seeding import EVALUATION_SEED, preserved_generators
+from lifelong_rl.learning.seeding import EVALUATION_SEED, EVALUATION_SEEDS, preserved_generators
 from lifelong_rl.runs.contract import EnvContract
 from lifelong_rl.runs.sequence import (
     Sequence,
@@ -49,6 +49,13 @@ class Evaluation:
         return float(self.scores.mean())
 
     @property
+    def outcomes(self) -> str | list[float]:
+        """Each episode as JSON holds it in little room: "1101" for successes, or the scores."""
+        if self.scores.dtype == bool:
+            return "".join("1" if success else "0" for success in self.scores)
+        return [float(score) for score in self.scores]
+
+    @property
     def mean_return(self) -> float:
         """Mean over the episodes."""
         return float(self.returns.mean())
@@ -64,6 +71,7 @@ def evaluate(
     agent: str = "the agent",
     task: tuple[int, int] | None = None,
     measure: str = "success",
+    seed: int = EVALUATION_SEED,
 ) -> Evaluation:
     """Run episodes in the environments of `env`, always the same ones.
 
@@ -81,6 +89,7 @@ def evaluate(
         task: Number of their task and of all tasks, which their observations end with as a one-hot;
             None for environments that may show any.
         measure: What is measured, see `lifelong_rl.runs.sequence.Sequence`.
+        seed: Decides how the episodes start.
 
     Raises:
         NonFiniteError: An action or a reward is NaN or infinite.
@@ -92,7 +101,7 @@ def evaluate(
     running = np.ones(env.num_envs, dtype=bool)
     num_diverged = 0
     with preserved_generators():
-        env.seed(EVALUATION_SEED)
+        env.seed(seed)
         observations = contract.check_reset(env.reset(), *(task or ()))
         while running.any():
             actions = act(observations)
@@ -125,6 +134,7 @@ class Evaluator:
         num_threads: Threads that step the physics.
         agent: What to call the agent in an error.
         env_options: More arguments of the sequence's `make_env`, such as what is to be observed.
+        starts: How the episodes start, one of `EVALUATION_SEEDS`.
     """
 
     def __init__(
@@ -135,6 +145,7 @@ class Evaluator:
         num_threads: int,
         agent: str = "the agent",
         env_options: Mapping[str, Any] | None = None,
+        starts: str = "validation",
     ) -> None:
         self._make_env: Any = partial(sequence.make_env, **(env_options or {}))
         self._sequence = sequence
@@ -143,6 +154,7 @@ class Evaluator:
         self._num_envs = min(num_episodes, MOST_ENVS, getattr(sequence, "most_envs", MOST_ENVS))
         self._num_threads = min(num_threads, self._num_envs)
         self._agent = agent
+        self._seed = EVALUATION_SEEDS[starts]
         self._envs: dict[int, tuple[VecEnvLike, EnvContract]] = {}
 
     def evaluate(self, act: Act, task_id: int) -> Evaluation:
@@ -165,6 +177,7 @@ class Evaluator:
             agent=self._agent,
             task=(head_of(self._sequence, task_id), num_heads(self._sequence)),
             measure=self._measures[task_id],
+            seed=self._seed,
         )
 
     def _make(self, task_id: int) -> tuple[VecEnvLike, EnvContract]:
@@ -172,7 +185,7 @@ class Evaluator:
             task_id,
             num_envs=self._num_envs,
             num_threads=self._num_threads,
-            seed=EVALUATION_SEED,
+            seed=self._seed,
         )
         owner = name_environments(self._sequence, task_id)
         contract = EnvContract(env, owner, self._num_envs)

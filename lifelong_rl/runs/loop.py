@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, cast
 
 import numpy as np
@@ -239,6 +239,7 @@ class SequenceLoop:
             num_threads=self._setup.config.num_threads,
             agent=self._setup.agent_name,
             env_options=self._setup.env_options,
+            starts=self._setup.config.eval_starts,
         )
 
     def _find_obstacle(self, env: VecEnvLike) -> str | None:
@@ -304,7 +305,7 @@ class SequenceLoop:
         """Stand where the task stood at the checkpoint, which the constructor has loaded."""
         self._of_task = None
         self._due, self._mark = of_task["due"], of_task["mark"]
-        self._learning = _Stopwatch(of_task["learn_seconds"])
+        self._learning = _Stopwatch(of_task["learn_seconds"], of_task.get("learn_cpu_seconds"))
         self._evaluating = _Stopwatch(of_task["evaluate_seconds"])
         self._cost.load_state_dict(of_task["update_cost"])
         set_generator_state(of_task["generators"])
@@ -338,6 +339,7 @@ class SequenceLoop:
         self._phase_step = self._steps
         self._log_training(diagnosed)
         measured.learn_seconds.append(self._learning.seconds)
+        measured.learn_cpu_seconds.append(self._learning.cpu_seconds)
         self._evaluate_all()
         self._phase, self._phase_step = self._phase + 1, 0
 
@@ -399,6 +401,7 @@ class SequenceLoop:
         measured.diverged_evaluation += sum(evaluation.num_diverged for evaluation in row)
         measured.performance.append([evaluation.score for evaluation in row])
         measured.returns.append([evaluation.mean_return for evaluation in row])
+        measured.outcomes.append([evaluation.outcomes for evaluation in row])
         measured.add_size(self._agent.components.values(), self._method)
         measured.evaluate_seconds.append(self._evaluating.seconds)
         self._evaluating = _Stopwatch()
@@ -470,6 +473,7 @@ class SequenceLoop:
             "due": self._due,
             "mark": self._mark,
             "learn_seconds": self._learning.seconds,
+            "learn_cpu_seconds": self._learning.cpu_seconds,
             "evaluate_seconds": self._evaluating.seconds,
             "update_cost": self._cost.state_dict(),
             "generators": generator_state(),
@@ -510,17 +514,22 @@ class SequenceLoop:
 
 
 class _Stopwatch:
-    """Seconds between each start and stop, added up."""
+    """Seconds between each start and stop, added up, and those of them that this process computed.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self._started = 0.0
+    The latter are of all its threads; None if they are not known of what came before.
+    """
+
+    def __init__(self, seconds: float = 0.0, cpu_seconds: float | None = 0.0) -> None:
+        self.seconds, self.cpu_seconds = seconds, cpu_seconds
+        self._started = self._cpu_started = 0.0
 
     def start(self) -> None:
-        self._started = perf_counter()
+        self._started, self._cpu_started = perf_counter(), process_time()
 
     def stop(self) -> None:
         self.seconds += perf_counter() - self._started
+        if self.cpu_seconds is not None:
+            self.cpu_seconds += process_time() - self._cpu_started
 
     def __enter__(self) -> None:
         self.start()

@@ -41,9 +41,12 @@ class Measurements:
     Attributes:
         performance: Rows of the performance matrix.
         returns: Mean returns, the same rows.
+        outcomes: What came of each episode, the same rows, see `Evaluation.outcomes`; None for rows
+            of an earlier version, which did not keep it.
         curves: "steps", "success" and "return" of what each phase learns, while it does. Where
             success is not what is measured, "success" is what is.
         learn_seconds: Time spent learning in each phase.
+        learn_cpu_seconds: Of that, what this process computed; None of an earlier version.
         evaluate_seconds: Time spent evaluating, for each row: before, during and after the phase.
         updates: What an update cost in each phase, see `UpdateCost.result`; None if not measured.
         parameters: Parameters of all networks, for each row.
@@ -55,8 +58,10 @@ class Measurements:
 
     performance: list[list[float]] = field(default_factory=list)
     returns: list[list[float]] = field(default_factory=list)
+    outcomes: list[list[str | list[float]] | None] = field(default_factory=list)
     curves: list[dict[str, list[float]]] = field(default_factory=list)
     learn_seconds: list[float] = field(default_factory=list)
+    learn_cpu_seconds: list[float | None] = field(default_factory=list)
     evaluate_seconds: list[float] = field(default_factory=list)
     updates: list[dict[str, float] | None] = field(default_factory=list)
     parameters: list[int] = field(default_factory=list)
@@ -66,7 +71,14 @@ class Measurements:
     diverged_evaluation: int = 0
 
     def __post_init__(self) -> None:
-        """Take over what a checkpoint of an earlier version holds, which did not time updates."""
+        """Take over what a checkpoint of an earlier version holds.
+
+        It did not time updates, count what was computed, or keep what came of each episode.
+        """
+        for _ in range(len(self.performance) - len(self.outcomes)):
+            self.outcomes.insert(0, None)
+        for _ in range(len(self.learn_seconds) - len(self.learn_cpu_seconds)):
+            self.learn_cpu_seconds.insert(0, None)
         for _ in range(len(self.learn_seconds) - len(self.updates)):
             self.updates.insert(0, None)
 
@@ -182,9 +194,18 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
     labels, measures = setup.phase_labels, measures_of(sequence)
     phases = [phase.tasks for phase in setup.phases]
     seconds = [
-        {"task": label, "learn": round(learn, 3), "evaluate": round(evaluate, 3)}
-        for label, learn, evaluate in zip(
-            labels, measured.learn_seconds, measured.evaluate_seconds[1:], strict=True
+        {
+            "task": label,
+            "learn": round(learn, 3),
+            "learn_cpu": None if cpu is None else round(cpu, 3),
+            "evaluate": round(evaluate, 3),
+        }
+        for label, learn, cpu, evaluate in zip(
+            labels,
+            measured.learn_seconds,
+            measured.learn_cpu_seconds,
+            measured.evaluate_seconds[1:],
+            strict=True,
         )
     ]
     more: dict[str, Any] = {}
@@ -203,6 +224,8 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         more["heads"] = heads
     if set(measures) != {"success"}:
         more["measures"] = list(measures)
+    if None not in measured.outcomes:
+        more["episodes"] = measured.outcomes
     return {
         "sequence": config.sequence_name,
         "tasks": list(setup.labels),
@@ -215,6 +238,8 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         "seed": config.seed,
         "performance_matrix": measured.performance,
         "return_matrix": measured.returns,
+        "eval_starts": config.eval_starts,
+        "protocol": config.protocol,
         "success_curves": dict(zip(labels, measured.curves, strict=True)),
         "metrics": measure(measured.performance, measured.success_curves, phases, measures),
         "cost": {

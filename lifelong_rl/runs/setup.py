@@ -34,6 +34,7 @@ from lifelong_rl.options import resolve_options
 from lifelong_rl.registry import AGENTS, load_plugins, refuse_unnamed
 from lifelong_rl.runs.config import MAY_CHANGE, ONLY_WITH_PIXELS, RunConfig
 from lifelong_rl.runs.contract import EnvContract, check_agent
+from lifelong_rl.runs.protocol import KEPT_WHEN_JOINT, apply_protocol
 from lifelong_rl.runs.sequence import (
     Phase,
     Sequence,
@@ -54,9 +55,6 @@ from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
     from lifelong_rl.vision.eyes import Eyes
-
-KEPT_WHEN_JOINT = ("reset_buffer", "reset_optimizers")
-"""Agent options that are false by default where the method learns all tasks at once."""
 
 
 @dataclass(frozen=True)
@@ -367,6 +365,7 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     AGENTS.check(config.agent)
     for name in split_options(config.method, config.method_options):
         METHODS.check(name)
+    config = apply_protocol(config)
     sequence = load_sequence(config.sequence, config.order)
     _refuse_sequence(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)

@@ -26,6 +26,7 @@ from lifelong_rl.runs.config import (
     tell_differences,
     with_underscores,
 )
+from lifelong_rl.runs.protocol import fill
 from lifelong_rl.runs.run_folder import RunFolder
 from lifelong_rl.runs.setup import Setup, prepare
 from lifelong_rl.storage.lock import is_locked
@@ -42,7 +43,7 @@ COMMON = tuple(
     if field.name not in (*LISTS.values(), *OPTIONS)
 )
 """Fields of a run that a block sets for all of its cells."""
-VARIED = tuple(name for name in COMMON if name not in (*MAY_CHANGE, "plugin"))
+VARIED = tuple(name for name in COMMON if name not in (*MAY_CHANGE, "plugin", "protocol"))
 """Fields of a run that a grid may vary: what decides its numbers."""
 DEFAULTS = {"num_threads": 1}
 """Where a study differs from a run: the other cores have cells of their own."""
@@ -261,8 +262,8 @@ def _read_cells(
         except UserError as error:
             raise UserError(f"{place}: {error}") from error
         for point in points:
-            config = RunConfig(**{**DEFAULTS, **point.over(given)})
             try:
+                config = RunConfig(**{**DEFAULTS, **fill(point.over(given))})
                 setup = prepare(config, plugins)
                 folder = fit_name(setup.config.folder_name + ending, point.suffix)
                 yield Cell(runs / folder, setup)

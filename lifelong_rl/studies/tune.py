@@ -202,6 +202,11 @@ def read_tuning(path: Path, runs: Path | None = None, plugins: Collection[str] =
         if name != "seed" and len(found) > 1:
             raise UserError(f"{path}: a study to tune has one {name}, not {len(found)} {key}")
     config = study.cells[0].setup.config
+    if config.eval_starts == "test":
+        raise UserError(
+            f"{path}: the test starts are for runs that are reported, and what is tuned must not "
+            "have seen them; leave out eval_starts"
+        )
     found_space = read_space(space, {key: getattr(config, key) for key in KINDS.values()}, path)
     return Tuning(path, content, found_space, study.cells, study.runs, tuple(plugins))
 
@@ -447,7 +452,8 @@ class Tuner:
             content = read_json(self._file, FILE)
         except FileNotFoundError:
             return []
-        told = tell_differences(content["tuning"], self._identity())
+        before = {"eval_starts": "validation", **content["tuning"]}  # there were no others once
+        told = tell_differences(before, self._identity())
         if told:
             raise UserError(
                 f"{self._file} is of another tuning ({told}); give the study another folder of runs"

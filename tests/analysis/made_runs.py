@@ -30,6 +30,7 @@ def make_results(
     version="v0",
     sequence="arm3",
     curve_episodes=None,
+    **more,
 ):
     """The content of `results.json`.
 
@@ -37,6 +38,7 @@ def make_results(
         matrix: Performance matrix, (T + 1, T).
         curves: Success of each task while it is learned; by default a step at half the time.
         ratios: Cost of an update on each task; None leaves the measurement out.
+        more: Other entries, such as eval_starts and episodes.
     """
     matrix = np.asarray(matrix, dtype=float).tolist()
     if curves is None:
@@ -82,6 +84,7 @@ def make_results(
         },
         "diverged": {"training": 0, "evaluation": 0},
         "versions": {"mujoco": mujoco},
+        **more,
     }
 
 

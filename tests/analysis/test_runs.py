@@ -63,6 +63,21 @@ def test_a_run_is_read_as_it_was_written(add):
     assert run.learn_seconds == (10.0, 11.0, 12.0) and run.memory_bytes == 12
 
 
+def test_what_came_of_each_episode_is_read_once_it_makes_the_matrix(add):
+    told = [[f"{'1' * round(10 * share):0<10}" for share in row] for row in R]
+    (run,), _ = find_runs([add("good", episodes=told, eval_starts="test", protocol="v1")])
+    assert (run.eval_starts, run.protocol) == ("test", "v1")
+    np.testing.assert_allclose(run.outcomes.mean(axis=-1), R)
+    assert run.outcomes[3, 0].tolist() == [True] * 3 + [False] * 7
+    (plain,), _ = find_runs([add("plain")])
+    assert (plain.eval_starts, plain.protocol, plain.outcomes) == ("validation", None, None)
+    (of_scores,), _ = find_runs([add("scores", episodes=[[[0.5] * 4] * 3] * 4)])
+    assert of_scores.outcomes is None
+    told[0][0] = "1000000000"
+    runs, (broken,) = find_runs([add("other", episodes=told)])
+    assert not runs and "episodes that are not those of the matrix" in broken.reason
+
+
 def test_runs_from_before_an_option_came_or_went_are_what_they_were(add):
     """Or seeds from before and after would be two methods, one of them without a reference."""
     before = add("before", method_options={"scope": "policy"}, seed=0)
@@ -226,6 +241,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         ("tasks", {"version": "v0"}, {"version": "v1"}, "reach v0 and v1, drawer-open v0 and v1"),
         ("budget", {}, {"steps_per_task": 2000}, "steps_per_task 1000 and 2000"),
         ("budget", {"curve_episodes": 20}, {}, "curve_episodes 20 and 50"),
+        ("budget", {"eval_starts": "test"}, {}, "eval_starts test and validation"),
     ],
 )
 def test_what_differs_has_sections_unless_it_may_be_mixed(add, tmp_path, kind, one, other, told):

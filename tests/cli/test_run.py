@@ -55,6 +55,10 @@ def test_results(finished):
         "curve_episodes": 2,
         "eval_points": 4,
     }
+    assert (found["eval_starts"], found["protocol"]) == ("validation", None)
+    means = [[np.mean([*map(int, told)]) for told in row] for row in found["episodes"]]
+    assert means == found["performance_matrix"]
+    assert {len(told) for row in found["episodes"] for told in row} == {6}
     assert found["diverged"] == {"training": 0, "evaluation": 0}
     assert found["versions"]["mujoco"] and found["versions"]["torch"]
 
@@ -102,6 +106,7 @@ def test_cost_counts_parameters_memory_and_time(finished):
     assert [entry["task"] for entry in cost["seconds_per_task"]] == ["left", "right", "up"]
     parts = [entry["learn"] + entry["evaluate"] for entry in cost["seconds_per_task"]]
     assert 0 < sum(parts) <= cost["seconds"] + 0.01
+    assert all(entry["learn_cpu"] > 0 for entry in cost["seconds_per_task"])
 
 
 def test_each_line_of_metrics_is_in_tensorboard(finished):
@@ -138,6 +143,23 @@ def test_the_config_of_a_run_makes_the_same_run(finished, tmp_path):
 def test_another_seed_makes_another_run(finished, tmp_path):
     run_toy(tmp_path / "b", "--method", "ewc", "--method-options", "strength=1e2", "--seed", "1")
     assert results(tmp_path / "b")["return_matrix"] != results(finished)["return_matrix"]
+
+
+def test_other_starts_change_what_is_measured_and_not_what_is_learned(finished, tmp_path):
+    arguments = ["--method", "ewc", "--method-options", "strength=1e2", "--eval-starts", "test"]
+    run_toy(tmp_path / "b", *arguments)
+    found = results(tmp_path / "b")
+    assert found["eval_starts"] == "test"
+    assert found["return_matrix"] != results(finished)["return_matrix"]
+    learned = [
+        [
+            line["values"]["train/policy_loss"]
+            for line in metric_lines(path)
+            if "train" in line["type"]
+        ]
+        for path in (tmp_path / "b", finished)
+    ]
+    assert learned[0] == learned[1]
 
 
 def test_how_often_is_evaluated_does_not_change_what_is_learned(finished, tmp_path):

@@ -406,6 +406,15 @@ def report(draw: Draw) -> Input:
     return Input(words, makes=[path])
 
 
+def submit(draw: Draw) -> Input:
+    places = draw(st.lists(st.sampled_from([*RUNS, "runs"]), min_size=1, max_size=2))
+    places += rarely(draw, [[]], [["half"], ["foreign"], ["nowhere"]])
+    words = ["submit", *places, "--out", out(draw, "", ".json")]
+    if draw(st.booleans()):
+        words += ["--tuning", rarely(draw, ["runs"], ["nowhere", "notes.txt"])]
+    return Input(words)
+
+
 def record(draw: Draw) -> Input:
     words = ["record", "--width", "32", "--height", "32"]
     flag(draw, words, "--seed", st.integers(0, 3))
@@ -573,6 +582,7 @@ COMMANDS: dict[str, Callable[[Draw], Input]] = {
     "eval": evaluate,
     "compare": compare,
     "report": report,
+    "submit": submit,
     "record": record,
     "demos": demos,
     "frames": frames,
@@ -588,6 +598,7 @@ READ = {
     "eval": [*RUNS, *HALVES],
     "compare": ["runs"],
     "report": ["runs"],
+    "submit": ["runs"],
     "record": ["runs/bc"],
     "frames": [FRAMES, FEW_FRAMES, PICTURES],
     "pretrain": [FRAMES],

@@ -13,7 +13,7 @@ from lifelong_rl.errors import NonFiniteError
 from lifelong_rl.learning.seeding import EVALUATION_SEED
 from lifelong_rl.runs import evaluation
 from lifelong_rl.runs.contract import EnvContract
-from lifelong_rl.runs.evaluation import Evaluator, evaluate
+from lifelong_rl.runs.evaluation import Evaluation, Evaluator, evaluate
 
 
 class ScriptedEnv:
@@ -110,6 +110,26 @@ def test_the_same_episodes_every_time_and_a_prefix_with_more_of_them():
     assert few.evaluate(rough, 0).returns.tolist() == first.returns.tolist()
     assert many.evaluate(rough, 0).returns[:4].tolist() == first.returns.tolist()
     assert len(set(first.returns)) == 4
+
+
+def test_the_starts_of_tests_are_others():
+    def rough(observations):
+        return toy_plugin.TARGETS[0] + 0.3 * observations[:, 1:2]
+
+    sequence = toy_plugin.ToySequence()
+    seen, unseen = (
+        Evaluator(sequence, num_episodes=50, num_threads=1, starts=starts).evaluate(rough, 0)
+        for starts in ("validation", "test")
+    )
+    assert not {*seen.returns} & {*unseen.returns}
+    assert Evaluator(sequence, num_episodes=50, num_threads=1).evaluate(
+        rough, 0
+    ).returns.tolist() == (seen.returns.tolist())
+
+
+def test_what_came_of_each_episode_is_told_in_little_room():
+    assert Evaluation(np.array([True, False, True]), np.zeros(3), 0).outcomes == "101"
+    assert Evaluation(np.array([0.5, 1.0]), np.zeros(2), 0).outcomes == [0.5, 1.0]
 
 
 def test_more_episodes_than_environments_go_on_where_the_last_ones_ended():

@@ -8,7 +8,7 @@ import pytest
 
 from lifelong_rl.continual import make
 from lifelong_rl.errors import UserError
-from lifelong_rl.former_options import update_options
+from lifelong_rl.former_options import update_fields, update_options
 from lifelong_rl.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from lifelong_rl.runs.config import RunConfig, read_config
 from lifelong_rl.runs.run_folder import RunFolder
@@ -141,3 +141,10 @@ def test_huge_numbers_are_refused_where_they_are_checked(tmp_path: Path) -> None
 def test_an_option_without_effect_is_none(method) -> None:
     with pytest.raises(UserError, match=f"unknown {method} option 'scope'"):
         make(method, scope="policy")
+
+
+def test_runs_from_before_there_were_other_starts_had_those_of_validation():
+    former = {"eval_episodes": 50, "method": "finetune", "method_options": {}}
+    assert update_fields(former, complete=True)["eval_starts"] == "validation"
+    assert update_fields({**former, "eval_starts": "test"}, complete=True)["eval_starts"] == "test"
+    assert "eval_starts" not in update_fields(former)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 import torch
 
 from lifelong_rl.learning import UpdateClock
+from lifelong_rl.runs.loop import _Stopwatch
 from lifelong_rl.runs.measurements import Measurements
 from lifelong_rl.runs.update_cost import BLOCK, UpdateCost
 
@@ -83,7 +85,19 @@ def test_the_clock_counts_cpu_time() -> None:
     assert 1e-4 < clock.seconds < 1.0
 
 
+def test_waiting_takes_time_and_computes_nothing() -> None:
+    learning, unknown = _Stopwatch(1.0, 2.0), _Stopwatch(1.0, None)
+    for watch in (learning, unknown):
+        with watch:
+            time.sleep(0.2)
+        assert watch.seconds >= 1.2
+    assert learning.cpu_seconds is not None and 2.0 <= learning.cpu_seconds < 2.1
+    assert unknown.cpu_seconds is None
+
+
 def test_a_checkpoint_of_an_earlier_version_has_no_times_of_updates() -> None:
     times = {"seconds": 2.0, "finetune_seconds": 1.0, "ratio": 2.0}
-    assert Measurements(learn_seconds=[5.0, 6.0], updates=[]).updates == [None, None]
+    former = Measurements(learn_seconds=[5.0, 6.0], performance=[[0.0], [1.0], [1.0]], updates=[])
+    assert former.updates == [None, None] == former.learn_cpu_seconds
+    assert former.outcomes == [None, None, None]
     assert Measurements(learn_seconds=[5.0, 6.0], updates=[times, None]).updates == [times, None]

@@ -399,6 +399,7 @@ def test_mistakes_in_a_space_are_answered_before_anything_runs(tmp_path, space, 
         (("agents: bc", "agents: [bc, sac]"), "a study to tune has one agent, not 2 agents"),
         (("sequences: arm3", "sequences: [arm3, arm5]"), "has one sequence, not 2 sequences"),
         (("seeds: [0, 1]", "seeds: 0\ngrid: {}"), "a study to tune has no grid"),
+        (("seeds:", "eval_starts: test\nseeds:"), "what is tuned must not have seen them"),
         (("seeds: [0, 1]", "blocks: [{seeds: 0}]"), "a study to tune has no blocks"),
     ],
 )
