@@ -45,7 +45,8 @@ class Run:
         announced: Whether agent and method were told of each phase.
         heads: The head that each task was learned with.
         measures: What is measured on each task: "success", "score" or "return".
-        budget: The numbers called `BUDGET`.
+        budget: The numbers called `BUDGET`; and "labels", how much of the training data is
+            labelled: a share, or a number of each class, where it is not "all" of it.
         task_versions: Version of each task.
         versions: Of all that can change the numbers, by package; None of one that is not there.
         mujoco: Version of MuJoCo, "None" without it.
@@ -74,7 +75,7 @@ class Run:
     announced: tuple[bool, ...]
     heads: tuple[int, ...]
     measures: tuple[str, ...]
-    budget: Mapping[str, int]
+    budget: Mapping[str, float | str]
     task_versions: Mapping[str, str]
     versions: Mapping[str, str | None]
     mujoco: str
@@ -188,7 +189,8 @@ def _why_unfinished(folder: RunFolder) -> str:
 def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     tasks = tuple(str(task) for task in results["tasks"])
     made_with = update_fields({**results, **results["budget"]}, complete=True)
-    budget = {name: int(made_with[name]) for name in BUDGET}
+    budget: dict[str, Any] = {name: int(made_with[name]) for name in BUDGET}
+    budget["labels"] = _parse_labels(results.get("labels", "all"))
     told = results.get("phases") or [
         {"label": task, "tasks": [j], "steps": budget["steps_per_task"], "announced": True}
         for j, task in enumerate(tasks)
@@ -241,6 +243,15 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         learn_seconds=tuple(_positive(seconds[label]) for label in labels),
         update_ratios=tuple(_positive(ratios.get(label)) for label in labels),
     )
+
+
+def _parse_labels(amount: Any) -> float | str:
+    share = type(amount) is float and 0.0 < amount < 1.0
+    number = type(amount) is int and amount >= 1
+    if not (amount == "all" or share or number):
+        raise ValueError(f"labels of {amount!r}")
+    found: float | str = amount
+    return found
 
 
 def _parse_curve(curve: Mapping[str, Any], bounded: bool) -> Curve:
