@@ -9,10 +9,12 @@ An environment of such a task shows the task's *test* samples, one to an episode
 
 Training data comes from `LabelledEnv.labelled_data` and is never shown as an episode. Where only a
 few rows are labelled (see `lifelong_rl.envs.few_labels`) it holds these alone, and
-`LabelledEnv.unlabelled_data` all rows without their labels. Row i of an environment begins with test
-sample i, whatever the seed: n rows that are evaluated for one episode each are the first n test
-samples, and `NUM_TEST` rows are each of them equally often (the option ``eval_episodes`` of a run
-says how many). The samples are in random order, so fewer are fair too.
+`LabelledEnv.unlabelled_data` all rows without their labels.
+
+Row i of an environment begins with test sample i, whatever the seed: n rows that are evaluated for
+one episode each are the first n test samples, and `NUM_TEST` rows are each of them equally often
+(the option ``eval_episodes`` of a run says how many). The samples are in random order, so fewer are
+fair too.
 
 The data here are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one
 split of them serves every task, run and seed. `lifelong_rl.envs.labelled_frames` has data of this
@@ -25,7 +27,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
@@ -36,7 +38,8 @@ import numpy.typing as npt
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
-from lifelong_rl.envs.few_labels import Labels, Mask
+from lifelong_rl.envs.few_labels import Labels
+from lifelong_rl.envs.labelled_data import Dataset, Layout, Samples, join
 from lifelong_rl.registry import SEQUENCES
 
 NUM_TEST = 360
@@ -44,94 +47,6 @@ NUM_TEST = 360
 SPLIT_SEED = 20_000
 PERMUTATION_SEED = 20_001
 NOISE_SEED = 20_002
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Labelled samples.
-
-    Attributes:
-        features: (n, d) float32.
-        labels: (n,) int64, from 0.
-        moments: episode and control step that each is of, (n, 2) int64; None where they are of no
-            episodes.
-    """
-
-    features: npt.NDArray[np.float32]
-    labels: npt.NDArray[Any]
-    moments: npt.NDArray[np.int64] | None = None
-
-    def of(self, rows: npt.NDArray[Any]) -> Samples:
-        """Return the rows that an index or a mask picks."""
-        moments = None if self.moments is None else self.moments[rows]
-        return Samples(self.features[rows], self.labels[rows], moments)
-
-    def in_task(self, task_id: int, num_tasks: int) -> Samples:
-        """Return the samples with the one-hot of a task after their features."""
-        tail = np.zeros((len(self.labels), num_tasks), np.float32)
-        tail[:, task_id] = 1.0
-        return replace(self, features=np.concatenate([self.features, tail], axis=1))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the features of a row are pictures.
-
-    Attributes:
-        height: of a picture, in pixels.
-        width: of a picture, in pixels.
-        channels: of a picture; the entries of a pixel follow each other, row by row.
-        cameras: names of the cameras whose pictures follow each other.
-        turns: whether a picture that is shifted or turned a little is still of its class; not
-            where the class tells a place.
-        span: value of what is darkest and of what is brightest, about.
-    """
-
-    height: int
-    width: int
-    channels: int
-    cameras: tuple[str, ...]
-    turns: bool
-    span: tuple[float, float]
-
-    @property
-    def size(self) -> int:
-        """Number of a row's features."""
-        return len(self.cameras) * self.height * self.width * self.channels
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What is learned from, and what is evaluated on; they have no sample in common.
-
-    Attributes:
-        train: to learn from.
-        test: to evaluate on.
-        layout: how the features are pictures; None where they are none.
-        labelled: which rows of `train` are labelled, (n,); None for all.
-    """
-
-    train: Samples
-    test: Samples
-    layout: Layout | None = None
-    labelled: Mask | None = None
-
-    def in_task(self, task_id: int, num_tasks: int) -> Dataset:
-        """Return the samples with the one-hot of a task after their features."""
-        return replace(
-            self,
-            train=self.train.in_task(task_id, num_tasks),
-            test=self.test.in_task(task_id, num_tasks),
-        )
-
-    def with_labels(self, labels: Labels, problem: str) -> Dataset:
-        """Return the same samples, of which few are labelled.
-
-        Args:
-            labels: how many.
-            problem: name of the problem.
-        """
-        return replace(self, labelled=labels.draw(self.train.labels, problem))
 
 
 DIGIT_LAYOUT = Layout(8, 8, 1, cameras=("scan",), turns=True, span=(0.0, 1.0))
@@ -375,26 +290,6 @@ class LabelledSequence:
         if self.labels is None:
             return dataset
         return dataset.with_labels(self.labels, problem.name)
-
-
-def join(datasets: Sequence[Dataset]) -> Dataset:
-    """Return the samples of all datasets, one after the other, as one; all are alike."""
-    first = datasets[0]
-    masks = [each.labelled for each in datasets if each.labelled is not None]
-    return replace(
-        first,
-        train=concatenate([each.train for each in datasets]),
-        test=concatenate([each.test for each in datasets]),
-        labelled=np.concatenate(masks) if masks else None,
-    )
-
-
-def concatenate(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of all parts, one after the other, whose episodes are not told apart."""
-    return Samples(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
 
 
 @cache

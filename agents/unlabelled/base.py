@@ -19,7 +19,7 @@ Logits = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Layout(Protocol):
-    """How the features of a row are pictures; see `lifelong_rl.envs.labelled.Layout`."""
+    """How the features of a row are pictures; see `lifelong_rl.envs.labelled_data.Layout`."""
 
     height: int
     width: int

@@ -5,8 +5,8 @@ sixteenth of its edge, half a pixel of 8. FixMatch (Sohn et al. 2020, section 2.
 eighth and flips; but a digit that is flipped is none any more, and one of these, which fill their
 8×8 pixels, is hardly known to a network that has seen one of its class when it is a pixel further.
 A strong one is turned, sheared, scaled and shifted, has another contrast, noise, and a square of it
-is cut out. RandAugment (Cubuk et al. 2020) draws two of fourteen such changes; on 8×8 pixels most of
-those say nothing, so here all are made, each of random size.
+is cut out. RandAugment (Cubuk et al. 2020) draws two of fourteen such changes; on 8×8 pixels most
+of those say nothing, so here all are made, each of random size.
 
 Where the class tells a place (frames), nothing is moved: a weak view has another brightness and
 contrast; a strong one more of both, another tint, noise and a square cut out.

@@ -19,7 +19,8 @@ from lifelong_rl.agents.unlabelled.base import UnlabelledObjective, one_camera, 
 from lifelong_rl.agents.unlabelled.co_training import exchange
 from lifelong_rl.agents.unlabelled.teacher import Teacher
 from lifelong_rl.continual.functional import call_with
-from lifelong_rl.envs.labelled import DIGIT_LAYOUT, SPLIT_DIGITS, Layout
+from lifelong_rl.envs.labelled import DIGIT_LAYOUT, SPLIT_DIGITS
+from lifelong_rl.envs.labelled_data import Layout
 from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.learning import Batch
 from lifelong_rl.learning.seeding import seed_everything
