@@ -14,12 +14,16 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork
+from lifelong_rl.agents.network_builder import NetworkBuilder
+from lifelong_rl.agents.picture_network import PictureNetwork, make_encoder
 from lifelong_rl.agents.unlabelled import Setting, UnlabelledObjective, make
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
-from lifelong_rl.learning import Batch, Component, StateTree, split_batch
+from lifelong_rl.learning import Batch, Component, StateTree, split_batch, split_task
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
+from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Count
 from lifelong_rl.registry import AGENTS
 
@@ -67,11 +71,14 @@ class SemiSupervised(Classifier):
             objective_options: Options of the objective, such as "{threshold: 0.9}"; by default its
                 own.
             per_row: μ, unlabelled rows for each labelled one (Sohn et al. 2020: 7).
+            encoder: Look at rows as pictures, through convolutions that are learned, before the
+                hidden layers; ssl needs it.
         """
 
         objective: str = "pseudo-label"
         objective_options: dict[str, Any] | None = None
         per_row: Count = 7
+        encoder: bool = False
 
     options: Options
     objective: UnlabelledObjective
@@ -148,16 +155,50 @@ class SemiSupervised(Classifier):
                 "SemiSupervised learns labelled data and rows without labels, such as those of the "
                 "sequence 'split-digits', and these tasks have none"
             )
-        layout = getattr(env, "layout", None)
-        setting = Setting(int(env.action_space.n), layout, self.num_tasks)
-        options = self.options
+        layout, options = getattr(env, "layout", None), self.options
+        shown = torch.as_tensor(env.unlabelled_data()["observations"], dtype=torch.float32)
+        rows, _ = split_task(shown, self.num_tasks)
+        setting = Setting(int(env.action_space.n), layout, self.num_tasks, rows)
         self.objective = make(options.objective, setting, options.objective_options)
         self._task_updates = 1
         self._chosen = None
-        return super()._make_policy(env)
+        if self.objective.needs_encoder and not options.encoder:
+            raise UserError(
+                f"the objective '{options.objective}' learns an encoder; add encoder=true, with "
+                "objective=none too where they are compared"
+            )
+        if not options.encoder:
+            return super()._make_policy(env)
+        return self._make_picture_network(layout, setting.classes)
+
+    def _make_picture_network(self, layout: Any, classes: int) -> PictureNetwork:
+        if layout is None:
+            raise UserError(
+                "encoder=true is for rows that are pictures, and those of these tasks are none"
+            )
+        for part in getattr(self.method, "methods", {"": self.method}).values():
+            if "networks alone" in getattr(part, "needs", ()):
+                raise UserError(
+                    f"{type(part).__name__} protects nothing but the layers of its own networks: "
+                    "the encoder beside them would forget; leave out encoder=true, or choose "
+                    "another method"
+                )
+        auxiliary = self.objective.auxiliary
+        encoder = make_encoder(layout) if auxiliary is None else auxiliary.encoder
+        spec = NetworkSpec(
+            input_dim=len(layout.cameras) * encoder.spec.dim,
+            hidden=self.options.hidden,
+            outputs=(classes,),
+            num_tasks=self.num_tasks,
+            activation=ACTIVATIONS[self.options.activation],
+            layer_norm=self.options.layer_norm,
+        )
+        head = NetworkBuilder(self.method)("policy", spec)
+        return PictureNetwork(layout, encoder, head, auxiliary)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
         optimizer = make_optimizer(self.policy.parameters())
+        self.objective.optimizer = optimizer
         component = SemiSupervisedNetwork(
             self.policy, optimizer, num_tasks=self.num_tasks, objective=self.objective
         )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.learning import Batch, StateTree
@@ -38,11 +39,14 @@ class Setting:
         classes: Number of classes of each task.
         layout: How rows are pictures; None where they are none.
         num_tasks: Number of tasks.
+        rows: Unlabelled rows of a task, (m, d), on the CPU, for constants; None where there are
+            none yet.
     """
 
     classes: int
     layout: Layout | None = None
     num_tasks: int = 1
+    rows: Tensor | None = None
 
 
 class UnlabelledObjective:
@@ -60,8 +64,11 @@ class UnlabelledObjective:
     Attributes:
         draws: Whether labelled rows take unlabelled ones with them.
         needs_pictures: Whether rows have to be pictures.
+        needs_encoder: Whether the network has to see them through an encoder.
         labels_tasks: Whether it can label a task that has no labels; see `choose`.
         options: Of this objective.
+        auxiliary: What is learned beside the network, an encoder of its own in it; None for most.
+        optimizer: Steps the network; the agent sets it.
         share: Of the task's updates that is done, in [0, 1]; the agent sets it.
 
     Raises:
@@ -80,13 +87,16 @@ class UnlabelledObjective:
 
     draws: ClassVar[bool] = True
     needs_pictures: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     labels_tasks: ClassVar[bool] = False
     options: Options
+    auxiliary: Any = None
 
     def __init__(self, setting: Setting, options: Options | None = None, /, **given: Any) -> None:
         self.options = self.Options.of(options, given)
         self.setting = setting
         self.share = 0.0
+        self.optimizer: Optimizer | None = None
         if self.needs_pictures and setting.layout is None:
             raise UserError(
                 f"the objective {type(self).__name__} changes pictures, and the rows of these "

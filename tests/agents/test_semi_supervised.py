@@ -29,7 +29,7 @@ from lifelong_rl.registry import METHODS
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 
 FEW = SPLIT_DIGITS.with_labels(2, seed=5)
-ON_DIGITS = [n for n in UNLABELLED_OBJECTIVES.names() if n != "co-training"]
+ON_DIGITS = [n for n in UNLABELLED_OBJECTIVES.names() if n not in ("co-training", "ssl")]
 TWO_CAMERAS = Layout(1, 1, 2, cameras=("left", "right"), turns=False, span=(0.0, 1.0))
 
 
@@ -435,7 +435,7 @@ def test_a_task_without_labels_is_learned_by_those_of_the_network() -> None:
 
 
 def test_objectives_that_change_pictures_are_refused_where_there_are_none() -> None:
-    for name in ("fixmatch", "noisy-student", "co-training"):
+    for name in ("fixmatch", "noisy-student", "co-training", "ssl"):
         with pytest.raises(UserError, match="the rows of these tasks are none"):
             make(name, Setting(2))
     with pytest.raises(UserError, match="no strong views"):
