@@ -1,7 +1,8 @@
 """Learners with every gradient step open to continual methods.
 
 SAC, TD3 and PPO are Stable-Baselines3's algorithms; BC, BCStream and Classifier are supervised
-learners; OfflineRL is TD3+BC.
+learners, and SemiSupervised is a Classifier that learns from rows without labels too; OfflineRL is
+TD3+BC.
 """
 
 from lifelong_rl.agents.bc import BC
@@ -10,6 +11,7 @@ from lifelong_rl.agents.classifier import Classifier
 from lifelong_rl.agents.offline_rl import OfflineRL
 from lifelong_rl.agents.ppo import PPO
 from lifelong_rl.agents.sac import SAC
+from lifelong_rl.agents.semi_supervised import SemiSupervised
 from lifelong_rl.agents.td3 import TD3
 
-__all__ = ["BC", "PPO", "SAC", "TD3", "BCStream", "Classifier", "OfflineRL"]
+__all__ = ["BC", "PPO", "SAC", "TD3", "BCStream", "Classifier", "OfflineRL", "SemiSupervised"]

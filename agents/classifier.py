@@ -29,6 +29,8 @@ from lifelong_rl.registry import AGENTS
 class Classifier(SupervisedLearner):
     """Supervised learning of classes from labelled rows, with one head per task.
 
+    Rows without labels, where there are any, are left alone: see `SemiSupervised`.
+
     Args:
         env: Environment of the first task to learn: its action is the class. It has
             `labelled_data()` with "observations" (n, obs_dim) and "labels" (n,), whole numbers

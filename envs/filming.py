@@ -95,11 +95,12 @@ class Cameras:
         self, env: BatchEnv, names: Sequence[str], width: int, height: int, *, high_quality: bool
     ) -> None:
         self._renderers: list[Renderer] = []
-        size = {"width": width, "height": height}
         try:
             for name in names:
                 self._renderers.append(
-                    Renderer(env, camera=name, **size, high_quality=high_quality)
+                    Renderer(
+                        env, camera=name, width=width, height=height, high_quality=high_quality
+                    )
                 )
         except Exception:
             self.close()

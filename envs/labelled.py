@@ -7,10 +7,14 @@ An environment of such a task shows the task's *test* samples, one to an episode
 - reward: 1 where it is right and 0 where it is not,
 - success: whether it is right; so the success rate is the accuracy.
 
-Training data comes from `LabelledEnv.labelled_data` and is never shown as an episode. Row i of an
-environment begins with test sample i, whatever the seed: n rows that are evaluated for one episode
-each are the first n test samples, and `NUM_TEST` rows are each of them equally often (the option
-``eval_episodes`` of a run says how many). The samples are in random order, so fewer are fair too.
+Training data comes from `LabelledEnv.labelled_data` and is never shown as an episode. Where only a
+few rows are labelled (see `lifelong_rl.envs.few_labels`) it holds these alone, and
+`LabelledEnv.unlabelled_data` all rows without their labels.
+
+Row i of an environment begins with test sample i, whatever the seed: n rows that are evaluated for
+one episode each are the first n test samples, and `NUM_TEST` rows are each of them equally often
+(the option ``eval_episodes`` of a run says how many). The samples are in random order, so fewer are
+fair too.
 
 The data here are the 1 797 handwritten digits of 8×8 pixels that scikit-learn brings with it; one
 split of them serves every task, run and seed. `lifelong_rl.envs.labelled_frames` has data of this
@@ -23,7 +27,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
@@ -34,6 +38,8 @@ import numpy.typing as npt
 
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.envs.datasets import Store, make_anew
+from lifelong_rl.envs.few_labels import Labels
+from lifelong_rl.envs.labelled_data import Dataset, Layout, Samples, join
 from lifelong_rl.registry import SEQUENCES
 
 NUM_TEST = 360
@@ -43,41 +49,7 @@ PERMUTATION_SEED = 20_001
 NOISE_SEED = 20_002
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Labelled samples.
-
-    Attributes:
-        features: (n, d) float32.
-        labels: (n,) int64, from 0.
-    """
-
-    features: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-
-    def of(self, rows: npt.NDArray[Any]) -> Samples:
-        """Return the rows that an index or a mask picks."""
-        return Samples(self.features[rows], self.labels[rows])
-
-    def in_task(self, task_id: int, num_tasks: int) -> Samples:
-        """Return the samples with the one-hot of a task after their features."""
-        tail = np.zeros((len(self.labels), num_tasks), np.float32)
-        tail[:, task_id] = 1.0
-        return Samples(np.concatenate([self.features, tail], axis=1), self.labels)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What is learned from, and what is evaluated on; they have no sample in common."""
-
-    train: Samples
-    test: Samples
-
-    def in_task(self, task_id: int, num_tasks: int) -> Dataset:
-        """Return the samples with the one-hot of a task after their features."""
-        return Dataset(
-            self.train.in_task(task_id, num_tasks), self.test.in_task(task_id, num_tasks)
-        )
+DIGIT_LAYOUT = Layout(8, 8, 1, cameras=("scan",), turns=True, span=(0.0, 1.0))
 
 
 class LabelledEnv:
@@ -87,6 +59,7 @@ class LabelledEnv:
         num_envs: number of environments.
         observation_space: of one environment.
         action_space: the classes.
+        layout: how observations are pictures, without the one-hot; None where they are none.
     """
 
     def __init__(self, dataset: Dataset, num_classes: int, num_envs: int) -> None:
@@ -103,6 +76,9 @@ class LabelledEnv:
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}; it must be at least 1")
         self._train, self._test = dataset.train, dataset.test
+        labelled = dataset.labelled
+        self._labelled = self._train if labelled is None else self._train.of(labelled)
+        self.layout = dataset.layout
         self._shown = 0
         self._rows = np.zeros(num_envs, np.int64)
         self.num_envs = num_envs
@@ -112,12 +88,24 @@ class LabelledEnv:
         self.action_space = gymnasium.spaces.Discrete(num_classes)
 
     def labelled_data(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the training samples.
+        """Return the training samples that are labelled.
 
         Returns:
             ``observations`` (n, obs_dim) float32 and ``labels`` (n,) int64.
         """
-        return {"observations": self._train.features, "labels": self._train.labels}
+        return {"observations": self._labelled.features, "labels": self._labelled.labels}
+
+    def unlabelled_data(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all training samples, those that are labelled too, without their labels.
+
+        Returns:
+            ``observations`` (n, obs_dim) float32; and where they are of episodes, ``episodes``
+            (n,) and ``steps`` (n,) int64.
+        """
+        found: dict[str, npt.NDArray[Any]] = {"observations": self._train.features}
+        if self._train.moments is not None:
+            found["episodes"], found["steps"] = self._train.moments.T.copy()
+        return found
 
     def seed(self, seed: int | None = None) -> None:
         """Go back to the first test sample; which one that is does not depend on the seed."""
@@ -217,9 +205,10 @@ class LabelledSequence:
         steps_per_task: steps that are enough to learn each of its tasks; see
             `lifelong_rl.agents.supervised.SupervisedLearner.learn_task`.
         store: has or makes the datasets that are worth keeping.
+        labels: how many training rows are labelled; None for all.
     """
 
-    offers: ClassVar[tuple[Trait, ...]] = ("labelled data",)
+    offers: ClassVar[tuple[Trait, ...]] = ("labelled data", "unlabelled data")
 
     name: str
     problems: tuple[Problem, ...]
@@ -227,6 +216,7 @@ class LabelledSequence:
     description: str
     steps_per_task: int
     store: Store = field(default=make_anew, compare=False, repr=False)
+    labels: Labels | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -269,11 +259,7 @@ class LabelledSequence:
             seed: see `make_env`.
         """
         datasets = [self._dataset(task_id) for task_id in range(self.num_tasks)]
-        dataset = Dataset(
-            concatenate([each.train for each in datasets]),
-            concatenate([each.test for each in datasets]),
-        )
-        return LabelledEnv(dataset, self.num_classes, num_envs)
+        return LabelledEnv(join(datasets), self.num_classes, num_envs)
 
     def reordered(self, seed: int) -> LabelledSequence:
         """Return the same tasks in an order that depends on nothing but ``seed``, at least 0."""
@@ -284,20 +270,26 @@ class LabelledSequence:
         """Return the same sequence with another store."""
         return replace(self, store=store)
 
+    def with_labels(self, amount: float, seed: int) -> LabelledSequence:
+        """Return the same sequence with few labelled rows in each task.
+
+        Args:
+            amount: a share of a task's training rows, or a whole number of each class; see
+                `lifelong_rl.envs.few_labels.Labels`.
+            seed: which ones.
+        """
+        return replace(self, labels=Labels(amount, seed))
+
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
         return {problem.name: problem.version for problem in self.problems}
 
     def _dataset(self, task_id: int) -> Dataset:
-        return self.problems[task_id].dataset(self.store).in_task(task_id, self.num_tasks)
-
-
-def concatenate(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of all parts, one after the other."""
-    return Samples(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
+        problem = self.problems[task_id]
+        dataset = problem.dataset(self.store).in_task(task_id, self.num_tasks)
+        if self.labels is None:
+            return dataset
+        return dataset.with_labels(self.labels, problem.name)
 
 
 @cache
@@ -311,7 +303,7 @@ def digits() -> Dataset:
     so_far = np.cumsum(shuffled.labels[:, None] == np.arange(10), axis=0)
     number = np.take_along_axis(so_far, shuffled.labels[:, None], axis=1).squeeze(1)
     held_out = number <= NUM_TEST // 10
-    return Dataset(shuffled.of(~held_out), shuffled.of(held_out))
+    return Dataset(shuffled.of(~held_out), shuffled.of(held_out), DIGIT_LAYOUT)
 
 
 def two_digits(first: int) -> Dataset:
@@ -321,7 +313,7 @@ def two_digits(first: int) -> Dataset:
         chosen = samples.of(samples.labels // 2 == first // 2)
         return Samples(chosen.features, chosen.labels - first)
 
-    return Dataset(pick(digits().train), pick(digits().test))
+    return Dataset(pick(digits().train), pick(digits().test), DIGIT_LAYOUT)
 
 
 def permuted(number: int) -> Dataset:
@@ -346,7 +338,7 @@ def with_noise(std: float) -> Dataset:
         noise = std * rng.standard_normal(samples.features.shape)
         return Samples((samples.features + noise).astype(np.float32), samples.labels)
 
-    return Dataset(disturb(digits().train), disturb(digits().test))
+    return Dataset(disturb(digits().train), disturb(digits().test), DIGIT_LAYOUT)
 
 
 SPLIT_DIGITS = SEQUENCES.register("split-digits")(

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_rl.envs.batch_env import BatchEnv
+from lifelong_rl.envs.looks import Look
 from lifelong_rl.envs.robot import Marker
 from lifelong_rl.envs.skins import SLICES, STACKS, compile_with_skins
 from lifelong_rl.errors import lookup
@@ -56,6 +57,7 @@ class Renderer:
         width: int = 320,
         height: int = 240,
         high_quality: bool = False,
+        look: Look | None = None,
     ) -> None:
         """Open an OpenGL context.
 
@@ -65,6 +67,7 @@ class Renderer:
             width: of the pictures, in pixels.
             height: of the pictures, in pixels.
             high_quality: smooth shapes, shadows and multisampling, at many times the cost.
+            look: how the scene looks; by default as it is.
 
         Raises:
             UnknownNameError: if the camera is unknown.
@@ -79,6 +82,9 @@ class Renderer:
         self._model = model = (
             copy.copy(env.batch.model) if high_quality else compile_with_skins(env.task.spec())
         )
+        self._clutter = () if look is None else look.clutter
+        if look is not None:
+            look.change(model)
         self._data = mujoco.MjData(model)
         # the quality and the size have to be set before the context is made
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
@@ -169,7 +175,7 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
-        draw_markers(self._scene, self._env.robot.markers(row))
+        draw_markers(self._scene, [*self._env.robot.markers(row), *self._clutter])
 
 
 def draw_markers(scene: mujoco.MjvScene, markers: Sequence[Marker]) -> None:

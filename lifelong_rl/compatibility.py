@@ -28,6 +28,7 @@ Trait = Literal[
     "continuous actions",
     "expert",
     "labelled data",
+    "unlabelled data",
     "comparison",
     "any frames",
 ]
@@ -39,6 +40,7 @@ MEANINGS: dict[Trait, str] = {
     "continuous actions": "tasks with continuous actions",
     "expert": "tasks with an expert to learn demonstrations from",
     "labelled data": "labelled data",
+    "unlabelled data": "rows to learn from without their labels",
     "comparison": "a comparison of two embeddings of a frame",
     "any frames": "a loss that can go on to the frames of another task",
 }

@@ -24,18 +24,28 @@ from lifelong_rl.registry import (
     OBJECTIVES,
     SEQUENCES,
     TASKS,
+    UNLABELLED_OBJECTIVES,
     Registry,
 )
 from lifelong_rl.source import ClassSource
 
 TABLES: dict[str, Registry] = {
     f"{table.kind}s": table
-    for table in (TASKS, SEQUENCES, AGENTS, METHODS, OBJECTIVES, ENCODER_METHODS)
+    for table in (
+        TASKS,
+        SEQUENCES,
+        AGENTS,
+        METHODS,
+        UNLABELLED_OBJECTIVES,
+        OBJECTIVES,
+        ENCODER_METHODS,
+    )
 }
 """What there is to choose from, by the kind in the plural."""
 FLAGS = {
     "agents": "--agent-options",
     "methods": "--method-options",
+    "unlabelled-objectives": "--agent-options objective=... objective_options=... with",
     "objectives": "--options",
     "encoder-methods": "--method-options",
 }

@@ -92,6 +92,8 @@ Device = Annotated[
     ),
 ]
 """What tensors are computed on; see `lifelong_rl.learning.devices.open_device`."""
+LabelAmount = OpenShare | Count
+"""How many rows are labelled: a share of all, or a whole number of each class."""
 Layers = Annotated[tuple[Count, ...], Len(1)]
 """The units of each hidden layer."""
 Activation = Literal["relu", "tanh", "crelu"]

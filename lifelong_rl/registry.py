@@ -391,6 +391,9 @@ A name without a kind, such as "reach,push", is for the maker called "tasks".
 AGENTS = Registry("agent", "a class with a classmethod build", ("build",))
 METHODS = Registry("method", "a subclass of ContinualMethod", ("__mro__", "extend_batch"))
 OBJECTIVES = Registry("objective", "a subclass of SelfSupervised", ("__mro__", "knows_frames"))
+UNLABELLED_OBJECTIVES = Registry(
+    "unlabelled-objective", "a subclass of UnlabelledObjective", ("__mro__", "view_labelled")
+)
 ENCODER_METHODS = Registry(
     "encoder-method", "a subclass of ContinualMethod", ("__mro__", "extend_batch")
 )

@@ -45,7 +45,8 @@ class Run:
         announced: Whether agent and method were told of each phase.
         heads: The head that each task was learned with.
         measures: What is measured on each task: "success", "score" or "return".
-        budget: The numbers called `BUDGET`.
+        budget: The numbers called `BUDGET`; and "labels", how much of the training data is
+            labelled: a share, or a number of each class, where it is not "all" of it.
         eval_starts: How the evaluation episodes start: "validation" or "test".
         protocol: Version of the protocol that it follows, if it follows one.
         outcomes: Success of each evaluation episode, (P + 1, T, episodes) of bool; None where
@@ -79,7 +80,7 @@ class Run:
     announced: tuple[bool, ...]
     heads: tuple[int, ...]
     measures: tuple[str, ...]
-    budget: Mapping[str, int]
+    budget: Mapping[str, float | str]
     eval_starts: str
     protocol: str | None
     outcomes: np.ndarray | None
@@ -197,7 +198,8 @@ def _why_unfinished(folder: RunFolder) -> str:
 def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
     tasks = tuple(str(task) for task in results["tasks"])
     made_with = update_fields({**results, **results["budget"]}, complete=True)
-    budget = {name: int(made_with[name]) for name in BUDGET}
+    budget: dict[str, Any] = {name: int(made_with[name]) for name in BUDGET}
+    budget["labels"] = _parse_labels(results.get("labels", "all"))
     told = results.get("phases") or [
         {"label": task, "tasks": [j], "steps": budget["steps_per_task"], "announced": True}
         for j, task in enumerate(tasks)
@@ -254,6 +256,15 @@ def _parse(path: Path, config: RunConfig, results: Mapping[str, Any]) -> Run:
         cpu_seconds=sum(_positive(entry.get("learn_cpu")) for entry in cost["seconds_per_task"]),
         update_ratios=tuple(_positive(ratios.get(label)) for label in labels),
     )
+
+
+def _parse_labels(amount: Any) -> float | str:
+    share = type(amount) is float and 0.0 < amount < 1.0
+    number = type(amount) is int and amount >= 1
+    if not (amount == "all" or share or number):
+        raise ValueError(f"labels of {amount!r}")
+    found: float | str = amount
+    return found
 
 
 def _parse_curve(curve: Mapping[str, Any], bounded: bool) -> Curve:

@@ -191,12 +191,14 @@ def describe_section(section: Mapping[str, Any]) -> list[str]:
     """What was learned, with which budget, and what the regimes are: a line each."""
     budget = section["budget"]
     measure = section.get("measure", "success")  # older files have none
+    labels = budget.get("labels", "all")  # so have they
     return [
         f"tasks: {', '.join(section['tasks'])}"
         + ("" if measure == "success" else f"; what is measured is their {measure}"),
         f"budget: {_plain(budget['steps_per_task'])} steps a task in "
         f"{_plain(budget['num_envs'])} environments, {_plain(budget['eval_episodes'])} evaluation "
-        f"episodes; MuJoCo {_plain(section['mujoco'])}",
+        f"episodes; {'' if labels == 'all' else f'labels {_plain(labels)}; '}"
+        f"MuJoCo {_plain(section['mujoco'])}",
         *(
             f"{regime['name']}" + (f" ({regime['description']})" if regime["description"] else "")
             for regime in section["regimes"]

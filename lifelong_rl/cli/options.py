@@ -122,6 +122,15 @@ Choice = PrimitiveConstructorSpec(
 )
 """Marks a field for one of some names; the error about a wrong one gives the nearest right one."""
 
+Amount = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="SHARE|INT",
+    instance_from_str=lambda words: parse_value(words[0]),
+    is_instance=lambda value: value is None or isinstance(value, (int, float)),
+    str_from_instance=lambda value: [str(value)],
+)
+"""Marks a field for a share or a whole number, which are told apart by how they are written."""
+
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 """A field for a name that need not be given."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 
 from lifelong_rl.cli.options import (
+    Amount,
     Choice,
     Command,
     Number,
@@ -20,7 +21,7 @@ from lifelong_rl.cli.options import (
     Repeated,
 )
 from lifelong_rl.errors import UserError
-from lifelong_rl.options import Count, Seed, Together
+from lifelong_rl.options import Count, LabelAmount, Seed, Together
 from lifelong_rl.registry import refuse_unnamed
 from lifelong_rl.runs.config import RunConfig, read_config
 from lifelong_rl.runs.settings import find_settings
@@ -47,6 +48,7 @@ class Run(RunConfig, Command):
     order: Annotated[Seed | None, Number] = None
     steps_per_task: Annotated[Count | None, Number] = None
     curve_episodes: Annotated[Together | None, Number] = None
+    labels: Annotated[LabelAmount | None, Amount] = None
     track: Annotated[
         tuple[Literal["tensorboard", "wandb"], ...], tyro.conf.arg(metavar="NAME ...")
     ] = ("tensorboard",)

@@ -15,6 +15,7 @@ from lifelong_rl.former_options import update_fields
 from lifelong_rl.options import (
     Count,
     Device,
+    LabelAmount,
     NonNegative,
     Seed,
     Threads,
@@ -64,6 +65,9 @@ class RunConfig:
         seed: Decides all that is random, except the evaluation episodes.
         steps_per_task: Environment steps per task, all environments together; by default what the
             sequence needs.
+        labels: How much of the training data of each task is labelled: a share of its rows, such as
+            0.01, or a whole number of each class. Each class has equally many, at least one; the
+            seed decides which. All of it by default.
         num_envs: Environments that collect experience together.
         eval_episodes: Episodes per task in each row of the performance matrix.
         curve_episodes: Episodes in each evaluation of a task while it is learned, the first of
@@ -108,6 +112,7 @@ class RunConfig:
     method: str = "finetune"
     seed: Seed = 0
     steps_per_task: Count | None = None
+    labels: LabelAmount | None = None
     num_envs: Together = 16
     eval_episodes: Together = 50
     curve_episodes: Together | None = None

@@ -137,7 +137,7 @@ class Measurements:
 def describe_run(config: RunConfig) -> dict[str, Any]:
     """What tells a run from others, each option by its own name: numbers, text and truth values."""
     content = {**flatten(config), "sequence": config.sequence_name}
-    names = ("sequence", "order", "agent", "method", "seed", "steps_per_task", "num_envs")
+    names = ("sequence", "order", "agent", "method", "seed", "steps_per_task", "labels", "num_envs")
     told = {name: content[name] for name in content if name in names or "_options." in name}
     return {
         name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
@@ -236,6 +236,7 @@ def make_results(measured: Measurements, setup: Setup) -> dict[str, Any]:
         "method": config.method,
         "method_options": config.as_dict()["method_options"],
         "seed": config.seed,
+        **({} if config.labels is None else {"labels": config.labels}),
         "performance_matrix": measured.performance,
         "return_matrix": measured.returns,
         "eval_starts": config.eval_starts,

@@ -94,6 +94,8 @@ class Sequence(Protocol):
     - `assume_switch_every`, how many steps it announces a phase after, where it cuts phases,
     - `with_store(store)`, the same with another store of its datasets, such as
       `dataset_cache.get_dataset`,
+    - `with_labels(amount, seed)`, the same with few labelled rows in each task: a share of them, or
+      a whole number of each class; only where its tasks are labelled data,
     - `notes`, what should be known of its tasks, a line each,
     - `most_envs`, of a task that are evaluated at once, where each takes much memory,
     - `measures`, what is measured on each task: "success", "score" (a return mapped to [0, 1]) or

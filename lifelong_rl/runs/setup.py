@@ -56,6 +56,9 @@ from lifelong_rl.storage.versions import installed
 if TYPE_CHECKING:
     from lifelong_rl.vision.eyes import Eyes
 
+LABELS = 2**31
+"""The stream of a run's seed that chooses the labelled rows; those of its phases are below it."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -368,6 +371,8 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     config = apply_protocol(config)
     sequence = load_sequence(config.sequence, config.order)
     _refuse_sequence(config, sequence)
+    if config.labels is not None:
+        sequence = _with_labels(config, sequence)
     agent_class: Any = AGENTS.get(config.agent)
     owner = f"agent '{config.agent}'"
     agent_options = resolve_options(agent_class, config.agent_options, owner)
@@ -429,6 +434,20 @@ def _refuse_sequence(config: RunConfig, sequence: Any) -> None:
             if read_needs(AGENTS, agent) and explain(agent) is None:
                 fitting.append(f"'{agent}'")
     raise UserError(f"{refusal} (agents that learn it: {', '.join(fitting) or 'none'})")
+
+
+def _with_labels(config: RunConfig, sequence: Any) -> Any:
+    """The sequence with as few labelled rows as the configuration says.
+
+    Raises:
+        UserError: It has no labels, or the agent does not learn from them.
+    """
+    if not hasattr(sequence, "with_labels"):
+        raise UserError(
+            f"--labels is for sequences of labelled data, such as 'split-digits', and "
+            f"'{config.sequence_name}' has no labels; leave out --labels"
+        )
+    return sequence.with_labels(config.labels, derive_seed(config.seed, LABELS))
 
 
 def _open_eyes(config: RunConfig, sequence: Any, agent_class: Any) -> Eyes:

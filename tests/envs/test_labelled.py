@@ -10,15 +10,14 @@ from lifelong_rl.envs.labelled import (
     NUM_TEST,
     PERMUTED_DIGITS,
     SPLIT_DIGITS,
-    Dataset,
     LabelledEnv,
     LabelledSequence,
-    Samples,
     digits,
     permuted,
     two_digits,
     with_noise,
 )
+from lifelong_rl.envs.labelled_data import Dataset, Samples
 from lifelong_rl.runs.evaluation import Evaluator
 from lifelong_rl.runs.sequence import load_sequence
 

@@ -58,7 +58,10 @@ SMALL_AGENT: dict[str, dict[str, Any]] = {
     "bc-stream": {"batch_size": 16, "learning_starts": 20, "updates_per_step": 0.4},
     "offline-rl": {"batch_size": 16},
     "classifier": {"batch_size": 16},
+    "semi-supervised": {"batch_size": 16, "objective": "mean-teacher", "per_row": 2},
 }
+LABELLED = ("classifier", "semi-supervised")
+"""Learners of labelled data."""
 STEPS = {"ppo": (64, 128)}
 """Of the first task and of the second; whole rollouts."""
 DEFAULT_STEPS = (40, 80)
@@ -156,6 +159,9 @@ class Labels:
         labels = (sign * inputs[:, :CLASSES]).argmax(axis=1)
         return {"observations": np.hstack([inputs, tail]), "labels": labels}
 
+    def unlabelled_data(self) -> dict[str, np.ndarray]:
+        return {"observations": self.labelled_data()["observations"]}
+
 
 class Run:
     """A run as the sequence loop does it: random numbers depend on the task alone.
@@ -177,7 +183,8 @@ class Run:
         device: torch.device | str = "cpu",
     ) -> None:
         self.learner = learner
-        self.envs = [Labels(k) if learner == "classifier" else Points(k) for k in range(NUM_TASKS)]
+        env: Any = Labels if learner in LABELLED else Points
+        self.envs = [env(k) for k in range(NUM_TASKS)]
         seed_everything(0, 0)
         self.method = make(method)
         agent_class: Any = AGENTS.get(learner)
