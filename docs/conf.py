@@ -78,6 +78,9 @@ INTRODUCTIONS = {
     "methods": "Chosen by `--method`, several joined by `+`; options are given by "
     "`--method-options NAME=VALUE ...`. `lifelong-rl list ewc` prints what stands here on a "
     "terminal, `lifelong-rl list methods` which methods work with which agents.",
+    "unlabelled-objectives": "What rows without labels teach the agent `semi-supervised`: "
+    '`--agent-options objective=NAME objective_options="{OPTION: VALUE, ...}"`; see '
+    "[few labels](few_labels.md).",
     "objectives": "What encoders are pretrained by: `lifelong-rl pretrain --objective NAME`; "
     "options are given by `--options NAME=VALUE ...`.",
     "encoder-methods": "Against forgetting in an encoder that learns one task after another: "
