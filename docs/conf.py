@@ -83,6 +83,9 @@ INTRODUCTIONS = {
     "with predictions that methods can protect like those of any other; learners that roll it out "
     "and learn from what it imagines; the sequence's evaluation of the model beside that of the "
     "policy; and a supervised twin that learns the same model from recorded steps.",
+    "unlabelled-objectives": "What rows without labels teach the agent `semi-supervised`: "
+    '`--agent-options objective=NAME objective_options="{OPTION: VALUE, ...}"`; see '
+    "[few labels](few_labels.md).",
     "objectives": "What encoders are pretrained by: `lifelong-rl pretrain --objective NAME`; "
     "options are given by `--options NAME=VALUE ...`.",
     "encoder-methods": "Against forgetting in an encoder that learns one task after another: "

@@ -45,7 +45,7 @@ TABLES: dict[str, Registry] = {
 FLAGS = {
     "agents": "--agent-options",
     "methods": "--method-options",
-    "unlabelled-objectives": "--agent-options objective=... objective_options=... with",
+    "unlabelled-objectives": "in --agent-options objective_options={...}, as",
     "objectives": "--options",
     "encoder-methods": "--method-options",
 }

@@ -102,6 +102,10 @@ def allowed(annotation: Any) -> st.SearchStrategy[Any]:
     if base is float:
         exclude = {"exclude_min": low_open, "exclude_max": high_open}
         return st.floats(low, high, allow_nan=False, allow_infinity=False, **exclude)
+    if get_origin(base) is dict:
+        return st.dictionaries(st.sampled_from(["weight", "threshold"]), st.integers(0, 9))
+    if base is str and not limits:
+        return st.sampled_from(["none", "pseudo-label", "fixmatch"])
     if base is str:
         (pattern,) = limits
         return st.from_regex(pattern.pattern, fullmatch=True, alphabet="auto_0123456789.")
@@ -116,8 +120,12 @@ def outside(annotation: Any) -> list[Any]:
         return [v for member in get_args(base) for v in outside(member) if v not in (None, 17)]
     if get_origin(base) is Literal:
         return ["nonsense", 17]
-    if base in (bool, str):
+    if base is bool:
         return ["nonsense", 17]
+    if base is str:
+        return [17]
+    if get_origin(base) is dict:
+        return ["text", 3]
     if base is NoneType:
         return []
     low, low_open, high, high_open = bounds(limits)

@@ -23,8 +23,9 @@ class List(Command):
     whom. The list of methods also tells which of them work with which agents.
 
     Attributes:
-        name: One of tasks, sequences, agents, methods, objectives, encoder-methods, settings, or
-            of what these list, such as ewc or sac; all is listed if it is left out.
+        name: One of tasks, sequences, agents, methods, unlabelled-objectives, objectives,
+            encoder-methods, settings, or of what these list, such as ewc or sac; all is listed if
+            it is left out.
         plugin: Module to import first; it may register any of them.
     """
 

@@ -424,9 +424,9 @@ def test_a_task_without_labels_is_learned_by_those_of_the_network() -> None:
     kept = sure >= sure.quantile(0.1)
     assert len(rows["labels"]) == 108 and torch.equal(rows["labels"], said.argmax(dim=1)[kept])
     # a checkpoint within the task keeps the classes of its beginning
-    state = encode_tree(agent.task_state())
     for parameter in agent.policy.parameters():
-        parameter.data.neg_()
+        parameter.data.neg_()  # as if it had learned since
+    state = encode_tree(agent.task_state())
     agent.load_task_state(decode_tree(*state), Unlabelled(1))
     (again,) = agent.task_data()
     assert all(torch.equal(again[name], rows[name]) for name in rows)
