@@ -67,12 +67,13 @@ class SemiSupervised(Classifier):
         Attributes:
             batch_size: Labelled rows in an update, drawn with replacement (untuned; Sohn et al.
                 2020: 64).
-            objective: Of rows without labels, see `lifelong-rl list unlabelled-objectives`.
-            objective_options: Options of the objective, such as "{threshold: 0.9}"; by default its
-                own.
+            objective: Of rows without labels, see `lifelong-rl list unlabelled-objectives`
+                (untuned: the simplest that needs no pictures).
+            objective_options: Options of the objective, such as "{threshold: 0.9}"; null for its
+                defaults, whose reasons it gives (untuned here).
             per_row: μ, unlabelled rows for each labelled one (Sohn et al. 2020: 7).
             encoder: Look at rows as pictures, through convolutions that are learned, before the
-                hidden layers; ssl needs it.
+                hidden layers; ssl needs it (untuned: off, as `classifier` has none).
         """
 
         objective: str = "pseudo-label"

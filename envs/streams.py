@@ -793,4 +793,5 @@ def _flag(value: object, owner: str) -> bool:
 
 def _tell(drift: Drift) -> str:
     first, last = drift
-    return f"{first:g}" if first == last else f"{first:g}-to-{last:g}"
+    told = [f"{factor!r}".removesuffix(".0") for factor in (first, last)]
+    return told[0] if first == last else "-to-".join(told)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from pretend_device import PRETEND, DeviceError, pretend_device, tensors_in, where
-from tiny_learners import NUM_TASKS, OBS_DIM, SMALL_AGENT, SMALL_METHOD, STEPS, Run
+from tiny_learners import LABELLED, NUM_TASKS, OBS_DIM, SMALL_AGENT, SMALL_METHOD, STEPS, Run
 from torch import Tensor
 
 from lifelong_rl import agents
@@ -104,7 +104,7 @@ def test_every_learner(learner: str) -> None:
     check(learner, "finetune")
 
 
-@pytest.mark.parametrize("learner", [name for name in SMALL_AGENT if name != "classifier"])
+@pytest.mark.parametrize("learner", [name for name in SMALL_AGENT if name not in LABELLED])
 def test_every_learner_of_actions_that_differ_in_size(
     learner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

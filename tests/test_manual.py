@@ -97,7 +97,7 @@ def test_the_manual_of_a_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  decay: a number in [0, 1] or null; default null\n" in out
     assert "  scope: 'policy', 'value' or 'both'; default policy\n" in out
     assert "\nreferences:\n  Kirkpatrick et al. 2017, Overcoming catastrophic" in out
-    assert "  go with it: bc, bc-stream, classifier, offline-rl, ppo, sac, td3" in out
+    assert "  go with it: bc, bc-stream, classifier, offline-rl, ppo, sac, semi-supervised" in out
     assert out.endswith("defined in lifelong_rl.continual.ewc\n")
     assert "Args:" not in out and "Raises:" not in out
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.learning import Batch, StateTree
-from lifelong_rl.options import DeclaredOptions, NonNegative, check_options
+from lifelong_rl.options import DeclaredOptions, check_options
 from lifelong_rl.registry import UNLABELLED_OBJECTIVES
 
 Logits = Callable[[Tensor, Tensor | None], Tensor]
@@ -77,13 +77,7 @@ class UnlabelledObjective:
 
     @dataclass(frozen=True, kw_only=True)
     class Options(DeclaredOptions):
-        """Options of every objective.
-
-        Attributes:
-            weight: Of the loss of unlabelled rows beside that of labelled ones.
-        """
-
-        weight: NonNegative = 1.0
+        """Options of an objective; it has none unless it declares some."""
 
     draws: ClassVar[bool] = True
     needs_pictures: ClassVar[bool] = False

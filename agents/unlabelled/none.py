@@ -28,7 +28,7 @@ class NoObjective(UnlabelledObjective):
 
         Attributes:
             view: What the network is shown of labelled rows: the rows themselves, or weak or strong
-                views of them.
+                views of them (untuned: plain, as `classifier`).
         """
 
         view: Literal["plain", "weak", "strong"] = "plain"

@@ -45,7 +45,7 @@ class SSL(UnlabelledObjective):
 
         Attributes:
             weight: Of the objective (Zhai et al. 2019: 1).
-            name: Of the objective, see `lifelong-rl list objectives`.
+            name: Of the objective, see `lifelong-rl list objectives` (untuned).
         """
 
         weight: NonNegative = 1.0

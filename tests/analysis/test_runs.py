@@ -57,6 +57,7 @@ def test_a_run_is_read_as_it_was_written(add):
         "eval_episodes": 50,
         "curve_episodes": 50,  # of before curves had their own number
         "eval_points": 10,
+        "labels": "all",
     }
     assert run.update_ratios[::2] == (1.5, 2.0) and np.isnan(run.update_ratios[1])
     assert run.curves[0].steps == (0, 500, 1000) and run.curves[0].success == (0.0, 0.4, 0.9)

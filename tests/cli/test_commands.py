@@ -81,7 +81,8 @@ def test_list_names_everything_with_a_line(capsys):
     assert main(["list", "--plugin", "toy_plugin"]) == 0
     out = capsys.readouterr().out
     sections = [line for line in out.splitlines() if not line.startswith(" ")]
-    kinds = ["tasks", "sequences", "agents", "methods", "objectives", "encoder-methods", "settings"]
+    kinds = ["tasks", "sequences", "agents", "methods", "unlabelled-objectives", "objectives"]
+    kinds += ["encoder-methods", "settings"]
     assert sections == [f"{kind}:" for kind in kinds]
     assert "  toy3" in out and "three tasks that take no time" in out
     assert "Imitates the target" in out

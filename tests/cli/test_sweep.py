@@ -230,7 +230,7 @@ def test_unsupported_pairs_are_told_once_and_are_no_failure(quick, capsys):
         "4 cells in found: 2 finished, 2 left out",
         "left out: icarl with bc on arm3 is unsupported: the method 'icarl' needs classes to "
         "predict, and their labels when a task begins, which the agent 'bc' does not offer (agents "
-        "that do: classifier)",
+        "that do: classifier, semi-supervised)",
         "compare: lifelong-rl compare found",
     ]
     assert not list(Path("found").glob("*icarl*"))
