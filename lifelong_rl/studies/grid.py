@@ -199,6 +199,6 @@ def format_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         numbers = all(isinstance(entry, (int, float)) for entry in value)
         return ("x" if numbers else "+").join(map(format_value, value))
-    if isinstance(value, str) and re.fullmatch(r"[\w.+]+", value):
+    if isinstance(value, str) and re.fullmatch(r"[\w.+]+(-[\w.+]+)*", value):
         return value
     return hashlib.sha256(repr(value).encode()).hexdigest()[:8]

@@ -130,6 +130,8 @@ def test_values_of_two_spellings_are_one_cell(tmp_path):
         (True, "true"),
         (None, "null"),
         ("both", "both"),
+        ("pseudo-label", "pseudo-label"),
+        ("-.inf", "9e9bbda1"),
         (["front", "wrist"], "front+wrist"),
         ((64, 32), "64x32"),
     ],
