@@ -18,6 +18,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -186,8 +187,8 @@ def test_what_is_installed_runs_reports_records_and_lists(program: Callable[...,
 def test_what_the_package_imports_it_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"]]
-    for extra, packages in project["optional-dependencies"].items():
-        needed += packages if extra != "dev" else []
+    for packages in project["optional-dependencies"].values():
+        needed += packages
     declared = {canonicalize_name(Requirement(need).name) for need in needed}
     names = set()
     for path in sources():
@@ -201,3 +202,14 @@ def test_what_the_package_imports_it_declares() -> None:
     for name in names - sys.stdlib_module_names - {"lifelong_rl"}:
         found = distributions.get(name, [name])  # of an extra that is not installed, its own name
         assert declared & {canonicalize_name(one) for one in found}, name
+
+
+def test_the_workflow_checks_every_python_that_is_named() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    start = "Programming Language :: Python :: 3."
+    named = ["3." + c.removeprefix(start) for c in project["classifiers"] if c.startswith(start)]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
