@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
@@ -58,14 +58,18 @@ class Command:
                     "the variable that was meant"
                 )
         box = io.StringIO()
+        shown = _with_plain_defaults(cls)
+        start: Any = tyro.MISSING_NONPROP
+        if default is not None:
+            start = shown(**{entry.name: getattr(default, entry.name) for entry in fields(cls)})
         parsed: Self
         try:
             with contextlib.redirect_stderr(box):
                 parsed, unknown = tyro.cli(
-                    cls,
+                    shown,
                     prog=f"lifelong-rl {name}",
                     args=list(arguments),
-                    default=tyro.MISSING_NONPROP if default is None else default,
+                    default=start,
                     return_unknown_args=True,
                     config=() if cls.WITH_OPPOSITES else (tyro.conf.FlagCreatePairsOff,),
                 )
@@ -81,6 +85,30 @@ class Command:
     def __call__(self) -> int:
         """Do it, and return the exit code."""
         raise NotImplementedError
+
+
+def _with_plain_defaults(command: type[Any]) -> type[Any]:
+    """The same command, whose help tells defaults only where they say something.
+
+    tyro prints "(default: None)" or "(default: )" after texts that say what happens by default, and
+    "(default: False)" after those of flags.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    body: dict[str, Any] = {"__doc__": command.__doc__, "__annotations__": {}}
+    for entry in fields(command):
+        hint = hints[entry.name]
+        if tyro.conf.UseAppendAction not in getattr(hint, "__metadata__", ()):  # "(repeatable)"
+            hint = Annotated[hint, tyro.conf.arg(help_behavior_hint=_tell_default)]
+        body["__annotations__"][entry.name] = hint
+        if entry.default is not MISSING or entry.default_factory is not MISSING:
+            body[entry.name] = entry
+    return dataclass(frozen=True, kw_only=True)(type(command.__name__, (command,), body))
+
+
+def _tell_default(value: str) -> str:
+    if value in ("", "None", "False"):
+        return ""
+    return f"(default: {'on' if value == 'True' else value})"
 
 
 def parse_options(words: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from toy_runs import results, run_toy
 
 from lifelong_rl.cli import main
+from lifelong_rl.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +82,15 @@ def test_processes_end_in_order(tmp_path, redirection):
     assert ended.returncode == lost
     message = "lifelong-rl: cannot write the output: No space left on device\n"
     assert ended.stderr == (message if lost else "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_defaults_where_they_say_something(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert not re.findall(r"\(default: (?:None|True|False)?\)", out)
+    if command == "run":
+        assert "(default: arm3)" in out and "curvature. (default: on)" in out
+        assert "by default it is the sequence's own. --agent STR" in out
+        assert "(repeatable)" in out
