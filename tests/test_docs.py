@@ -188,3 +188,22 @@ def test_what_is_said_of_encoders_that_learn_on_is_what_was_found() -> None:
     others = {method: sum(grown[method, "object"][1:]) / 3 for method in found}
     said = {"finetune": 0.36, "replay": 0.01, "cassle": 0.01, "lump": -0.16, "joint": -0.12}
     assert others == pytest.approx(said, abs=0.006)
+
+
+TOLD = re.findall(
+    r"^    \$ lifelong-rl (.*)\n    (lifelong-rl: .*)$",
+    (DOCS / "troubleshooting.md").read_text(),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("command, message", TOLD, ids=[command for command, _ in TOLD])
+def test_troubleshooting_quotes_what_is_printed(command, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == message
+    assert not list(tmp_path.iterdir())
+
+
+def test_troubleshooting_quotes_enough():
+    assert len(TOLD) > 5
