@@ -58,7 +58,14 @@ SMALL_AGENT: dict[str, dict[str, Any]] = {
     "bc-stream": {"batch_size": 16, "learning_starts": 20, "updates_per_step": 0.4},
     "offline-rl": {"batch_size": 16},
     "classifier": {"batch_size": 16},
-    "semi-supervised": {"batch_size": 16, "objective": "mean-teacher", "per_row": 2},
+    "semi-supervised": {
+        "batch_size": 16,
+        "objective": "mean-teacher",
+        "per_row": 2,
+        "loss": "anchor",
+        "balance": "classes",
+        "task_weights": "uncertainty",
+    },
 }
 LABELLED = ("classifier", "semi-supervised")
 """Learners of labelled data."""
