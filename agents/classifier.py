@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 from torch.optim import Optimizer
@@ -46,6 +47,9 @@ class Classifier(SupervisedLearner):
 
     References:
         Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Kendall, Gal & Cipolla 2018, Multi-task learning using uncertainty to weigh losses for scene
+        geometry and semantics.
+        Ryou et al. 2019, Anchor loss: modulating loss scale based on prediction difficulty.
         Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
         learning.
     """
@@ -204,7 +208,7 @@ class Classifier(SupervisedLearner):
                 "these tasks have none: tasks with continuous actions are for agents such as "
                 "'sac' and 'bc'"
             )
-        self._classes = int(env.action_space.n)
+        self._classes = classes_of(env)
         space = inputs_space(env.observation_space, self.num_tasks)
         spec = NetworkSpec(
             input_dim=space.shape[0],  # type: ignore[index]
@@ -223,6 +227,20 @@ class Classifier(SupervisedLearner):
             "labels": torch.as_tensor(data["labels"], dtype=torch.int64),
         }
         return self._with_weights(split_batch(shown, self.num_tasks))
+
+
+def classes_of(env: Any) -> int:
+    """The number of classes of a labelled task.
+
+    Raises:
+        UserError: Its labels are no classes.
+    """
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise UserError(
+            "the labels of these tasks are numbers to regress and no classes, such as those of the "
+            "sequence 'split-digits'; they are for the agent 'regressor'"
+        )
+    return int(env.action_space.n)
 
 
 def _mixes_tasks(method: ContinualMethod | None) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork
+from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork, classes_of
 from lifelong_rl.agents.losses import LabelledLoss
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.picture_network import PictureNetwork, make_encoder
@@ -157,7 +157,7 @@ class SemiSupervised(Classifier):
                 "SemiSupervised learns labelled data and rows without labels, such as those of the "
                 "sequence 'split-digits', and these tasks have none"
             )
-        self._classes = int(env.action_space.n)
+        self._classes = classes_of(env)
         layout, options = getattr(env, "layout", None), self.options
         shown = torch.as_tensor(env.unlabelled_data()["observations"], dtype=torch.float32)
         rows, _ = split_task(shown, self.num_tasks)

@@ -239,6 +239,17 @@ def test_the_loss_of_a_row_depends_on_no_other_row_of_its_task(agent_class: Any)
         torch.testing.assert_close(found[name].mean(dim=0), gradient)
 
 
+def test_labelled_rows_beside_unlabelled_ones_are_weighed_alike() -> None:
+    """Without an objective it is the classifier, to the last bit."""
+    pair = [build(**ALL), build(agent=agents.SemiSupervised, objective="none", **ALL)]
+    for agent in pair:
+        learn(agent, 0)
+        learn(agent, 1)
+    mine, other = ({**agent.state_dict()} for agent in pair)
+    other.pop("objective")
+    assert encode_tree(mine) == encode_tree(other)
+
+
 def test_no_method_sees_the_scales_and_a_run_keeps_them() -> None:
     agent = build("reset+ewc", task_weights="uncertainty")
     learn(agent, 0)
