@@ -48,10 +48,10 @@ class Classifier(SupervisedLearner):
     References:
         Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
         Kendall, Gal & Cipolla 2018, Multi-task learning using uncertainty to weigh losses for scene
-        geometry and semantics.
+            geometry and semantics.
         Ryou et al. 2019, Anchor loss: modulating loss scale based on prediction difficulty.
         Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
-        learning.
+            learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("labelled data",)

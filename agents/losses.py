@@ -102,7 +102,7 @@ def uncertain_losses(losses: Tensor, log_variances: Tensor) -> Tensor:
 
     References:
         Kendall, Gal & Cipolla 2018, Multi-task learning using uncertainty to weigh losses for scene
-        geometry and semantics.
+            geometry and semantics.
     """
     return (-log_variances).exp() * losses + log_variances / 2
 
