@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork
+from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork, classes_of
+from lifelong_rl.agents.losses import LabelledLoss
 from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.picture_network import PictureNetwork, make_encoder
 from lifelong_rl.agents.unlabelled import Setting, UnlabelledObjective, make
@@ -34,7 +34,8 @@ class SemiSupervised(Classifier):
 
     Each update is one gradient step of one network, on labelled rows drawn as `classifier` draws
     them, each of which takes `per_row` unlabelled ones of the task with it. The loss is the mean
-    over rows of the cross-entropy of the label, plus the objective's loss of the unlabelled ones.
+    over rows of the loss of the label, plus the objective's loss of the unlabelled ones, on which
+    the options `loss`, `balance` and `task_weights` have no effect.
     So a row stays one row to a continual method, whatever it does with it: a memory that keeps rows
     keeps each with its unlabelled ones, and they are learned again together. `task_data` has every
     unlabelled row once, and labelled ones as often as it takes. What `predict` reads is the
@@ -156,10 +157,11 @@ class SemiSupervised(Classifier):
                 "SemiSupervised learns labelled data and rows without labels, such as those of the "
                 "sequence 'split-digits', and these tasks have none"
             )
+        self._classes = classes_of(env)
         layout, options = getattr(env, "layout", None), self.options
         shown = torch.as_tensor(env.unlabelled_data()["observations"], dtype=torch.float32)
         rows, _ = split_task(shown, self.num_tasks)
-        setting = Setting(int(env.action_space.n), layout, self.num_tasks, rows)
+        setting = Setting(self._classes, layout, self.num_tasks, rows)
         self.objective = make(options.objective, setting, options.objective_options)
         self._task_updates = 1
         self._chosen = None
@@ -170,9 +172,9 @@ class SemiSupervised(Classifier):
             )
         if not options.encoder:
             return super()._make_policy(env)
-        return self._make_picture_network(layout, setting.classes)
+        return self._make_picture_network(layout)
 
-    def _make_picture_network(self, layout: Any, classes: int) -> PictureNetwork:
+    def _make_picture_network(self, layout: Any) -> PictureNetwork:
         if layout is None:
             raise UserError(
                 "encoder=true is for rows that are pictures, and those of these tasks are none"
@@ -189,7 +191,7 @@ class SemiSupervised(Classifier):
         spec = NetworkSpec(
             input_dim=len(layout.cameras) * encoder.spec.dim,
             hidden=self.options.hidden,
-            outputs=(classes,),
+            outputs=(self._classes,),
             num_tasks=self.num_tasks,
             activation=ACTIVATIONS[self.options.activation],
             layer_norm=self.options.layer_norm,
@@ -198,10 +200,14 @@ class SemiSupervised(Classifier):
         return PictureNetwork(layout, encoder, head, auxiliary)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
-        optimizer = make_optimizer(self.policy.parameters())
+        optimizer = make_optimizer(self._learned())
         self.objective.optimizer = optimizer
         component = SemiSupervisedNetwork(
-            self.policy, optimizer, num_tasks=self.num_tasks, objective=self.objective
+            self.policy,
+            optimizer,
+            num_tasks=self.num_tasks,
+            of_labels=self._make_loss(),
+            objective=self.objective,
         )
         return {component.name: component}
 
@@ -229,7 +235,7 @@ class SemiSupervised(Classifier):
 
     def _labelled_by_itself(self, rows: Tensor, classes: Tensor) -> Batch:
         chosen = {name: values[rows] for name, values in self._unlabelled.items()}
-        return {**chosen, "labels": classes}
+        return self._with_weights({**chosen, "labels": classes})
 
     def _augment(self, batch: Batch) -> Batch:
         """The labelled rows, each with unlabelled ones drawn with replacement."""
@@ -262,6 +268,7 @@ class SemiSupervisedNetwork(ClassifierNetwork):
         module: The network.
         optimizer: See `AgentComponent`.
         num_tasks: See `AgentComponent`.
+        of_labels: See `ClassifierNetwork`.
         objective: Of unlabelled rows.
     """
 
@@ -271,9 +278,10 @@ class SemiSupervisedNetwork(ClassifierNetwork):
         optimizer: Optimizer,
         *,
         num_tasks: int,
+        of_labels: LabelledLoss,
         objective: UnlabelledObjective,
     ) -> None:
-        super().__init__(module, optimizer, num_tasks=num_tasks)
+        super().__init__(module, optimizer, num_tasks=num_tasks, of_labels=of_labels)
         self.objective = objective
 
     @property
@@ -282,9 +290,9 @@ class SemiSupervisedNetwork(ClassifierNetwork):
         return self.objective.followers
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the labels, and the objective's loss of the unlabelled rows."""
+        """Mean loss of the labels, and the objective's loss of the unlabelled rows."""
         shown = self.objective.view_labelled(batch["observations"])
-        loss = F.cross_entropy(self.logits({**batch, "observations": shown}), batch["labels"])
+        loss = self.of_labels(self.logits({**batch, "observations": shown}), batch)
         if "unlabelled" not in batch:
             return loss
         return loss + self.objective.loss(self._say, batch)

@@ -58,16 +58,18 @@ class LabelledEnv:
     Attributes:
         num_envs: number of environments.
         observation_space: of one environment.
-        action_space: the classes.
+        action_space: the classes, or numbers as the labels are.
         layout: how observations are pictures, without the one-hot; None where they are none.
     """
 
-    def __init__(self, dataset: Dataset, num_classes: int, num_envs: int) -> None:
+    action_space: gymnasium.Space[Any]
+
+    def __init__(self, dataset: Dataset, num_classes: int | None, num_envs: int) -> None:
         """Show the test samples of a dataset.
 
         Args:
             dataset: what to learn and what to show; the features are the observations.
-            num_classes: number of actions.
+            num_classes: number of actions; None where labels are numbers, and so actions are too.
             num_envs: number of environments, at least 1.
 
         Raises:
@@ -85,13 +87,16 @@ class LabelledEnv:
         self.observation_space = gymnasium.spaces.Box(
             -np.inf, np.inf, self._test.features.shape[1:], np.float32
         )
-        self.action_space = gymnasium.spaces.Discrete(num_classes)
+        numbers = gymnasium.spaces.Box(-np.inf, np.inf, self._test.labels.shape[1:], np.float32)
+        self.action_space = (
+            numbers if num_classes is None else gymnasium.spaces.Discrete(num_classes)
+        )
 
     def labelled_data(self) -> dict[str, npt.NDArray[Any]]:
         """Return the training samples that are labelled.
 
         Returns:
-            ``observations`` (n, obs_dim) float32 and ``labels`` (n,) int64.
+            ``observations`` (n, obs_dim) float32 and ``labels``, (n,) int64 where they are classes.
         """
         return {"observations": self._labelled.features, "labels": self._labelled.labels}
 
@@ -126,22 +131,33 @@ class LabelledEnv:
         npt.NDArray[np.bool_],
         list[dict[str, Any]],
     ]:
-        """Choose classes; every episode ends and the next begins.
+        """Say what the labels are; every episode ends and the next begins.
 
         Args:
-            actions: the classes, (n,).
+            actions: the classes, (n,), or numbers as the labels are, (n, k).
 
         Returns:
             The next observations (n, obs_dim), rewards (n,), dones (n,) and an info for each row
             with ``success`` and ``episode``: ``r``, ``l`` and ``success``.
         """
-        right = np.asarray(actions) == self._test.labels[self._rows]
+        rewards, right = self.judge(np.asarray(actions), self._test.labels[self._rows])
         infos = [
-            {"success": success, "episode": {"r": float(success), "l": 1, "success": success}}
-            for success in right.tolist()
+            {"success": success, "episode": {"r": reward, "l": 1, "success": success}}
+            for reward, success in zip(rewards.tolist(), right.tolist(), strict=True)
         ]
-        rewards, dones = right.astype(np.float32), np.ones(self.num_envs, bool)
-        return self.reset(), rewards, dones, infos
+        return self.reset(), rewards, np.ones(self.num_envs, bool), infos
+
+    def judge(
+        self, actions: npt.NDArray[Any], labels: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Return the reward of each action, and whether it is a success, (n,) each.
+
+        Args:
+            actions: as `step` takes them.
+            labels: of the samples that were shown.
+        """
+        right = actions == labels
+        return right.astype(np.float32), right
 
     def state_dict(self) -> dict[str, Any]:
         """Return which samples are shown now and next."""
@@ -200,7 +216,7 @@ class LabelledSequence:
     Attributes:
         name: the sequence's name.
         problems: the tasks, in the order they are learned.
-        num_classes: classes of each task.
+        num_classes: classes of each task; None where labels are numbers.
         description: one line.
         steps_per_task: steps that are enough to learn each of its tasks; see
             `lifelong_rl.agents.supervised.SupervisedLearner.learn_task`.
@@ -212,7 +228,7 @@ class LabelledSequence:
 
     name: str
     problems: tuple[Problem, ...]
-    num_classes: int
+    num_classes: int | None
     description: str
     steps_per_task: int
     store: Store = field(default=make_anew, compare=False, repr=False)
@@ -246,7 +262,7 @@ class LabelledSequence:
             raise ValueError(
                 f"task_id is {task_id}; sequence '{self.name}' has tasks 0 to {self.num_tasks - 1}"
             )
-        return LabelledEnv(self._dataset(task_id), self.num_classes, num_envs)
+        return self._show(self._dataset(task_id), num_envs)
 
     def make_joint_env(
         self, *, num_envs: int, num_threads: int = 1, seed: int | None = None
@@ -259,7 +275,7 @@ class LabelledSequence:
             seed: see `make_env`.
         """
         datasets = [self._dataset(task_id) for task_id in range(self.num_tasks)]
-        return LabelledEnv(join(datasets), self.num_classes, num_envs)
+        return self._show(join(datasets), num_envs)
 
     def reordered(self, seed: int) -> LabelledSequence:
         """Return the same tasks in an order that depends on nothing but ``seed``, at least 0."""
@@ -283,6 +299,9 @@ class LabelledSequence:
     def versions(self) -> dict[str, str]:
         """Return the tasks' versions by name."""
         return {problem.name: problem.version for problem in self.problems}
+
+    def _show(self, dataset: Dataset, num_envs: int) -> LabelledEnv:
+        return LabelledEnv(dataset, self.num_classes, num_envs)
 
     def _dataset(self, task_id: int) -> Dataset:
         problem = self.problems[task_id]

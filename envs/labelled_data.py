@@ -18,7 +18,7 @@ class Samples:
 
     Attributes:
         features: (n, d) float32.
-        labels: (n,) int64, from 0.
+        labels: classes (n,) int64, from 0; or numbers to regress, (n, k) float32.
         moments: episode and control step that each is of, (n, 2) int64; None where they are of no
             episodes.
     """

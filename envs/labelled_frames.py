@@ -10,8 +10,10 @@ through the front camera while its expert is at work, and asks one thing of `ASK
 - ``phase``: 0 while the object is where it was when the episode began, to `MOVED`; 1 when it has
   been moved; 2 when the task is solved.
 - ``success``: whether the task is solved.
+- ``position``: where the object is, as numbers; see `lifelong_rl.envs.position_frames`.
 
-The classes of the last three are not equally frequent; docs/few_labels.md has their shares.
+The classes of contact, phase and success are not equally frequent; docs/few_labels.md has their
+shares.
 
 An episode gives `PER_EPISODE` frames, evenly spaced in time, and belongs either to training or to
 testing as a whole. Frames are rendered at 64×64 pixels and averaged over 4×4 of them; an
@@ -57,8 +59,8 @@ RENDERED, POOLED = 64, 16
 """Pixels along an edge, as rendered and as kept."""
 MOVED = 0.01
 """How far an object is from where it was when it counts as moved, m."""
-ASKED = {"place": NUM_BINS, "contact": 2, "phase": 3, "success": 2}
-"""What can be asked of a frame, and the number of its classes."""
+ASKED = {"place": NUM_BINS, "contact": 2, "phase": 3, "success": 2, "position": None}
+"""What can be asked of a frame, and the number of its classes; None where it is told in numbers."""
 TOUCHES_NOTHING = ("reach",)
 """Skills in which there is no contact to tell of; `frames-contact` leaves them out."""
 SPAN = (-3.0, 3.0)
@@ -90,7 +92,7 @@ class FramesTask:
         return get_task(self.task).revision()
 
     def dataset(self, store: Store) -> Dataset:
-        """Return frames and classes, in random order.
+        """Return frames and labels, in random order.
 
         Args:
             store: has or renders the frames.
@@ -222,9 +224,9 @@ def make_dataset(
     positions = found["objects"][:, 1]
     data = label(found["frames"], positions, found["episodes"], reference)
     if asks != "place":
-        classes = _classes(found, asks)
+        labels = _labels(found, asks)
         order, train = shuffle(found["episodes"])
-        parts = classes[order[train[order]]], classes[order[~train[order]]]
+        parts = labels[order[train[order]]], labels[order[~train[order]]]
         data = Dataset(replace(data.train, labels=parts[0]), replace(data.test, labels=parts[1]))
     order, train = shuffle(found["episodes"])
     moments = np.stack([found["episodes"], found["steps"]], axis=1)[order[train[order]]]
@@ -232,7 +234,9 @@ def make_dataset(
     return replace(data, train=replace(data.train, moments=moments), layout=layout)
 
 
-def _classes(found: Arrays, asks: str) -> npt.NDArray[np.int64]:
+def _labels(found: Arrays, asks: str) -> npt.NDArray[Any]:
+    if asks == "position":
+        return found["objects"].astype(np.float32)
     if asks == "phase":
         return np.where(found["success"], 2, (found["moved"] > MOVED).astype(np.int64))
     return found[asks].astype(np.int64)

@@ -29,6 +29,7 @@ Trait = Literal[
     "expert",
     "labelled data",
     "unlabelled data",
+    "regression targets",
     "comparison",
     "any frames",
 ]
@@ -39,8 +40,9 @@ MEANINGS: dict[Trait, str] = {
     "networks alone": "encoders that are not learned, because it protects its own networks alone",
     "continuous actions": "tasks with continuous actions",
     "expert": "tasks with an expert to learn demonstrations from",
-    "labelled data": "labelled data",
-    "unlabelled data": "rows to learn from without their labels",
+    "labelled data": "data labelled with classes",
+    "unlabelled data": "rows to learn classes from without their labels",
+    "regression targets": "data labelled with numbers to regress",
     "comparison": "a comparison of two embeddings of a frame",
     "any frames": "a loss that can go on to the frames of another task",
 }

@@ -180,7 +180,7 @@ def test_a_run_goes_along_a_drift(tmp_path: Path, capsys: pytest.CaptureFixture[
     other = [*words[:-1], str(tmp_path / "other")]
     assert main([*other, "--agent", "classifier"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "needs labelled data" in line and "'semi-supervised'" in line
+    assert "needs data labelled with classes" in line and "'semi-supervised'" in line
     assert main([*other, "--agent", "semi-supervised"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "objective=gradual" in line

@@ -87,7 +87,7 @@ def test_a_wrong_pair_is_refused_in_one_line_before_anything_is_built(
         ("classifier", "ewc", "arm3", "'sac'"),
         ("sac", "ewc", "split-digits", "'classifier'"),
         ("bc", "ewc", "noisy-digits", "'classifier'"),
-        ("ppo", "replay", "arm3", "agents that do: bc, bc-stream, classifier, offline-rl, sac"),
+        ("ppo", "replay", "arm3", "agents that do: bc, bc-stream, classifier, offline-rl, regr"),
         ("sac", "icarl", "arm3", "agents that do: classifier, semi-supervised)"),
         ("sac", "ewc+icarl", "arm3", "'icarl' needs classes to predict"),
     ):
