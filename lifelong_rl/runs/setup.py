@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,6 +22,7 @@ from lifelong_rl.compatibility import (
     find_partners,
     find_refusal,
     read_needs,
+    read_offers,
 )
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
@@ -176,7 +177,7 @@ class Setup:
             UserError: What has to be imported to be judged is broken.
         """
         config = self.config
-        parts = list(split_options(config.method, config.method_options))
+        parts = split_options(config.method, config.method_options)
         if config.observes_pixels and config.encoder_mode != "frozen":
             for part in parts:
                 if "networks alone" in read_needs(METHODS, part):
@@ -197,6 +198,19 @@ class Setup:
             if refusal is not None:
                 fitting = find_partners(METHODS, part, AGENTS).fitting
                 return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+            refusal = self._refuse_option(part, parts[part])
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _refuse_option(self, method: str, options: Mapping[str, Any]) -> str | None:
+        """Why an option of a method cannot serve the agent; None if all can, for all they say."""
+        offers = read_offers(AGENTS, self.config.agent)
+        for option, need in continual.make(method, **options).option_needs.items():
+            asking = f"the method '{method}' with {option}"
+            refusal = explain_refusal(asking, (need,), self.agent_name, offers)
+            if refusal is not None:
+                return refusal
         return None
 
     def _refuse_untold(self, method: str) -> str | None:
