@@ -58,7 +58,7 @@ def test_nodes_of_each_kind_of_layer():
 
 
 def test_biases_and_scales_of_norms_do_not_count():
-    ours = {"layer.bias": torch.ones(1, 3), "norm.weight": torch.ones(1, 1, 3)}
+    ours = {"layer.bias": torch.ones(2, 3), "norm.weight": torch.ones(1, 1, 3)}
     theirs = {name: -values for name, values in ours.items()}
     assert gradient_distance(ours, theirs) == 0
     added = {"weight": stacked([1, 0], [0, 1])}
