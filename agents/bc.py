@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.from_demonstrations import demonstrate, refuse_without
 from lifelong_rl.agents.imitation import ImitationLearner
-from lifelong_rl.agents.inputs import inputs_space
-from lifelong_rl.agents.sight import Sight, open_sight
 from lifelong_rl.compatibility import Trait
-from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, split_batch
 from lifelong_rl.options import Count, NonNegative
 from lifelong_rl.registry import AGENTS
-from lifelong_rl.vision.eyes import Eyes
 
 
 @AGENTS.register("bc")
@@ -33,8 +27,7 @@ class BC(ImitationLearner):
         env: Environment of the first task to learn. It has `demonstrations(episodes, seed, noise)`
             with "observations" (n, obs_dim) and the "expert_actions" (n, action_dim) there.
         method: See `TaskLearner`.
-        eyes: What the agent sees with, if the environments show pictures.
-        **arguments: As for `SupervisedLearner`; the seed is also that of the demonstrations.
+        **arguments: As for `ImitationLearner`; the seed is also that of the demonstrations.
 
     Raises:
         UserError: The environment has no demonstrations, or the eyes fit neither it nor the method.
@@ -64,36 +57,11 @@ class BC(ImitationLearner):
         episodes: Count = 100
         noise: NonNegative = 0.1
 
-    sees = True
     options: Options
-
-    def __init__(
-        self,
-        env: Any,
-        method: ContinualMethod | None = None,
-        *,
-        eyes: Eyes | None = None,
-        **arguments: Any,
-    ) -> None:
-        self._eyes = eyes
-        self._sight: Sight | None = None
-        super().__init__(env, method, **arguments)
-
-    def act(self, observations: Any) -> np.ndarray:
-        """Actions (n, action_dim) for observations as the environments show them."""
-        return super().act(observations if self._sight is None else self._sight.rows(observations))
 
     def _make_policy(self, env: Any) -> Actor:
         refuse_without("demonstrations", env, self, "demonstrations")
-        if self._eyes is None:
-            return super()._make_policy(env)
-        self._sight = sight = open_sight(
-            self._eyes, env.observation_space, self.method, self.device
-        )
-        space = inputs_space(sight.space, self.num_tasks)
-        extractor = sight.make_extractor(space)
-        features = space.shape[0] if extractor is None else extractor.features_dim  # type: ignore[index]
-        return self._make_actor(env, features, extractor)
+        return super()._make_policy(env)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         options = self.options
@@ -110,14 +78,3 @@ class BC(ImitationLearner):
         kept, task = self._sight.keep(observations, self.num_tasks)
         batch = {"observations": kept, "actions": actions}
         return self._labelled(batch if task is None else {**batch, "task": task})
-
-    def _take(self, rows: Tensor | slice) -> Batch:
-        batch = super()._take(rows)
-        if self._sight is not None:
-            batch["observations"] = self._sight.restore(batch["observations"])
-        return batch
-
-    def _augment(self, batch: Batch) -> Batch:
-        if self._sight is None:
-            return batch
-        return {**batch, "observations": self._sight.augment(batch["observations"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,14 @@ from lifelong_rl.options import Whole
 from lifelong_rl.registry import AGENTS
 
 
+class Expert(Protocol):
+    """Says what to do."""
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions (n, action_dim) for states as environments show them, (n, state_dim)."""
+        ...
+
+
 @AGENTS.register("bc-stream")
 class BCStream(ImitationLearner):
     """DAgger: behaviour cloning of an expert in the states that the current policy visits.
@@ -31,16 +39,30 @@ class BCStream(ImitationLearner):
     drives (Ross et al. 2011, section 3.1) is the expert alone at the beginning of a task, where
     SAC acts at random, and the deterministic policy alone from then on: their βᵢ = I(i = 1).
 
+    The expert is the task's own, which is scripted, or a teacher: another agent that has learned
+    the tasks. An agent that sees may so learn from one that acted on the state, as privileged
+    teachers do (Chen et al. 2019).
+
     Args:
         env: Environment of the first task to learn, a Stable-Baselines3 `VecEnv` that has
-            `expert_actions()`, (n, action_dim) for its current states.
+            `expert_actions()`, (n, action_dim) for its current states; for a teacher where it shows
+            pictures, `states()`, (n, state_dim), in place of that.
         method: See `TaskLearner`.
-        **arguments: As for `SupervisedLearner`.
+        expert: The teacher, whose `act` gives actions (n, action_dim) for states as environments
+            show them; None for the tasks' own experts.
+        **arguments: As for `ImitationLearner`.
 
     Raises:
-        UserError: The environment has no expert.
+        UserError: The environment has no expert, or a teacher's folder is given in place of what
+            has learned there.
 
     References:
+        Ross et al. 2011, A reduction of imitation learning and structured prediction to no-regret
+        online learning.
+        Chen et al. 2019, Learning by cheating.
+        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
+        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
+        learning.
         Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
         Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
         learning.
@@ -59,16 +81,28 @@ class BCStream(ImitationLearner):
             updates_per_step: Updates for each environment step; they are done after a step of all
                 environments together, and fractions of an update are owed to later steps (untuned:
                 as many as SAC's policy makes).
+            teacher: Folder of a finished run that has learned the same tasks on the state; its
+                agent is asked in place of the tasks' experts. Null for these (as in Ross et al.
+                2011; teachers as in Chen et al. 2019).
         """
 
         learning_starts: Whole = 500
+        teacher: str | None = None
 
+    taught = True
     options: Options
 
-    def __init__(self, env: Any, method: ContinualMethod | None = None, **arguments: Any) -> None:
-        self._env = env
+    def __init__(
+        self,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        expert: Expert | None = None,
+        **arguments: Any,
+    ) -> None:
+        self._env, self._expert = env, expert
         self._owed = 0.0
-        self._observations: np.ndarray = np.empty(0)
+        self._observations: Any = np.empty(0)
         super().__init__(env, method, **arguments)
 
     def begin_task(self, task_id: int, env: Any) -> None:
@@ -107,13 +141,13 @@ class BCStream(ImitationLearner):
         while self._done < total:
             pause()
             driven_by_expert = self._done < self.options.learning_starts
-            expert_actions = self._env.expert_actions()
-            new = self._rows(self._observations, expert_actions)
+            expert_actions, rows = self._ask(), self._see(self._observations)
+            new = self._make_data(rows, expert_actions)
             before, self._done = self._done, self._done + at_once
             for name, values in held.items():
                 values[before : self._done] = new[name]
             self._data = {name: values[: self._done] for name, values in held.items()}
-            actions = expert_actions if driven_by_expert else self.act(self._observations)
+            actions = expert_actions if driven_by_expert else self._act_on(rows)
             self._observations = self._env.step(actions)[0]
             if self._done > self.options.learning_starts:
                 self._owed += self.options.updates_per_step * at_once
@@ -142,20 +176,43 @@ class BCStream(ImitationLearner):
         self._owed = state["task"]["owed"]
         self._observations = state["task"]["observations"]
 
+    def _ask(self) -> np.ndarray:
+        """What the expert would do now, (n, action_dim)."""
+        if self._expert is None:
+            said: np.ndarray = self._env.expert_actions()
+            return said
+        return self._expert.act(self._observations if self._sight is None else self._env.states())
+
     def _make_policy(self, env: Any) -> Actor:
-        refuse_without("expert_actions", env, self, "experts that it asks")
+        if self._expert is None:
+            refuse_without("expert_actions", env, self, "experts that it asks")
+            if self.options.teacher is not None:
+                raise UserError(
+                    "a teacher's folder is opened by `lifelong-rl run`; in Python give the agent "
+                    "that has learned, as expert=..."
+                )
+        elif self._eyes is not None and not hasattr(env, "states"):
+            raise UserError(
+                f"the teacher of {type(self).__name__} acts on the state, which these environments "
+                "do not tell beside the pictures that they show"
+            )
         return super()._make_policy(env)
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
-        (obs_dim,), (action_dim,) = env.observation_space.shape, env.action_space.shape
-        return self._rows(np.empty((0, obs_dim)), np.empty((0, action_dim)))
+        shown = env.observation_space if self._sight is None else self._sight.space
+        return self._make_data(np.empty((0, *shown.shape)), np.empty((0, *env.action_space.shape)))
 
-    def _rows(self, observations: np.ndarray, expert_actions: np.ndarray) -> Batch:
-        shown = {
-            "observations": torch.as_tensor(observations, dtype=torch.float32),
+    def _make_data(self, rows: np.ndarray, expert_actions: np.ndarray) -> Batch:
+        """What is kept of rows as `_see` makes them, and of what the expert says there."""
+        batch = {
+            "observations": torch.as_tensor(rows, dtype=torch.float32),
             "actions": torch.as_tensor(self.bounds.scale(expert_actions), dtype=torch.float32),
         }
-        return self._labelled(split_batch(shown, self.num_tasks))
+        batch = split_batch(batch, self.num_tasks)
+        if self._sight is not None:
+            kept = self._sight.keep_rows(batch["observations"].numpy())
+            batch["observations"] = torch.from_numpy(kept)
+        return self._labelled(batch)
 
 
 class Stream:

@@ -21,13 +21,15 @@ from lifelong_rl.agents.actor_critic import Actor
 from lifelong_rl.agents.components import AgentComponent, gaussian
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.network_builder import NetworkBuilder
-from lifelong_rl.agents.sight import PictureExtractor
+from lifelong_rl.agents.sight import PictureExtractor, Sight, open_sight
 from lifelong_rl.agents.supervised import SupervisedLearner
+from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.learning import Batch, Component, split_task
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.networks import NetworkSpec
 from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Positive
+from lifelong_rl.vision.eyes import Eyes
 
 
 class ImitationLearner(SupervisedLearner):
@@ -39,6 +41,7 @@ class ImitationLearner(SupervisedLearner):
     Args:
         env: Environment of the first task to learn.
         method: See `TaskLearner`.
+        eyes: What the agent sees with, if the environments show pictures.
         **arguments: As for `SupervisedLearner`.
     """
 
@@ -53,15 +56,37 @@ class ImitationLearner(SupervisedLearner):
 
         updates_per_step: Positive = 0.25
 
+    sees = True
     policy: Actor
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
-        """Actions (n, action_dim) for observations (n, obs_dim)."""
+    def __init__(
+        self,
+        env: Any,
+        method: ContinualMethod | None = None,
+        *,
+        eyes: Eyes | None = None,
+        **arguments: Any,
+    ) -> None:
+        self._eyes = eyes
+        self._sight: Sight | None = None
+        super().__init__(env, method, **arguments)
+
+    def act(self, observations: Any) -> np.ndarray:
+        """Actions (n, action_dim) for observations as the environments show them."""
+        return self._act_on(self._see(observations))
+
+    def _see(self, observations: Any) -> np.ndarray:
+        """Rows (n, dim) of what environments show; the task one-hot stays at their end."""
+        rows: np.ndarray = observations if self._sight is None else self._sight.rows(observations)
+        return rows
+
+    def _act_on(self, rows: np.ndarray) -> np.ndarray:
+        """Actions (n, action_dim) for rows (n, dim) as `_see` makes them."""
         self.policy.eval()
         with torch.no_grad():
-            shown = torch.as_tensor(observations, dtype=torch.float32, device=self.device)
-            rows, task = split_task(shown, self.num_tasks)
-            scaled = self.policy(rows, deterministic=True, task=task).cpu().numpy()
+            shown = torch.as_tensor(rows, dtype=torch.float32, device=self.device)
+            inputs, task = split_task(shown, self.num_tasks)
+            scaled = self.policy(inputs, deterministic=True, task=task).cpu().numpy()
         return self.bounds.unscale(scaled)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
@@ -69,8 +94,14 @@ class ImitationLearner(SupervisedLearner):
         return {"policy": ImitationPolicy(self.policy, optimizer, num_tasks=self.num_tasks)}
 
     def _make_policy(self, env: Any) -> Actor:
-        space = inputs_space(env.observation_space, self.num_tasks)
-        return self._make_actor(env, space.shape[0])  # type: ignore[index]
+        shown = env.observation_space
+        if self._eyes is None:
+            return self._make_actor(env, inputs_space(shown, self.num_tasks).shape[0])  # type: ignore[index]
+        self._sight = sight = open_sight(self._eyes, shown, self.method, self.device)
+        space = inputs_space(sight.space, self.num_tasks)
+        extractor = sight.make_extractor(space)
+        features = space.shape[0] if extractor is None else extractor.features_dim  # type: ignore[index]
+        return self._make_actor(env, features, extractor)
 
     def _make_actor(
         self, env: Any, features: int, extractor: PictureExtractor | None = None
@@ -92,6 +123,17 @@ class ImitationLearner(SupervisedLearner):
     def _labelled(self, batch: Batch) -> Batch:
         """Rows on the agent's device, whose actions are 0 in the entries that do not count."""
         return mask_actions(move_tree(batch, self.device), self.policy.mask)
+
+    def _take(self, rows: Tensor | slice) -> Batch:
+        batch = super()._take(rows)
+        if self._sight is not None:
+            batch["observations"] = self._sight.restore(batch["observations"])
+        return batch
+
+    def _augment(self, batch: Batch) -> Batch:
+        if self._sight is None:
+            return batch
+        return {**batch, "observations": self._sight.augment(batch["observations"])}
 
 
 class ImitationPolicy(AgentComponent):

@@ -42,6 +42,8 @@ class TaskLearner(ABC):
 
     Attributes:
         sees: Whether `build` takes `eyes`, for environments that show pictures.
+        taught: Whether `build` takes an `expert` with `act`, the agent of the run that the option
+            `teacher` names.
         update_clock: Counts and times the updates.
     """
 
@@ -71,6 +73,7 @@ class TaskLearner(ABC):
         reset_optimizers: bool = True
 
     sees: ClassVar[bool] = False
+    taught: ClassVar[bool] = False
     policy: Any
     device: torch.device
     _n_updates: int

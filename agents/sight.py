@@ -113,6 +113,10 @@ class Sight(ABC):
         return self._keep(pixels, inputs.numpy()), task
 
     @abstractmethod
+    def keep_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, dim) without the task as small as they can be kept, as `keep` does."""
+
+    @abstractmethod
     def restore(self, kept: Tensor) -> Tensor:
         """The rows (n, dim) float32 that `keep` has made small."""
 
@@ -228,6 +232,10 @@ class FrozenSight(Sight):
     def rows(self, observations: Any) -> np.ndarray:
         """See `Sight.rows`."""
         return self._join(*self.view.split(observations))
+
+    def keep_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves."""
+        return rows
 
     def restore(self, kept: Tensor) -> Tensor:
         """The rows themselves."""

@@ -206,6 +206,10 @@ class BatchEnv:
         self.batch.set_models(changed if factors else None)
         self.factors = dict(factors)
 
+    def observe(self) -> npt.NDArray[np.float32]:
+        """Return the observations that reset and step gave last, (n, observation_dim), a copy."""
+        return self._observation.copy()
+
     def state(self, rows: npt.ArrayLike | None = None) -> Any:
         """Return the current state of some rows, in SI units, as fresh arrays.
 

@@ -294,6 +294,10 @@ class BatchVecEnv(VecEnvRows):
         stacked = stack_frames(frames[:, :-1], pixels.frame_stack)[taken]
         return {"observations": self.observer.beside(stacked, states), **shown}
 
+    def states(self) -> npt.NDArray[np.float32]:
+        """Return what these environments would show now if they showed the state, (n, dim)."""
+        return with_tail(self.batch_env.observe(), self._tail[0])
+
     def expert_actions(self) -> npt.NDArray[np.float32]:
         """Return what the task's expert would do now in every row, (n, action_dim), in [-1, 1].
 
@@ -425,6 +429,10 @@ class JointVecEnv(VecEnvRows):
         """
         shown = [part.demonstrations(episodes, seed, noise) for part in self.parts]
         return {name: _concatenate([rows[name] for rows in shown]) for name in shown[0]}
+
+    def states(self) -> npt.NDArray[np.float32]:
+        """Return the states of all rows; see `BatchVecEnv.states`."""
+        return np.concatenate([part.states() for part in self.parts])
 
     def expert_actions(self) -> npt.NDArray[np.float32]:
         """Return what the experts would do now in every row; see `BatchVecEnv.expert_actions`."""

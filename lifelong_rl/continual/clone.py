@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from lifelong_rl.continual.distillation import adapt
 from lifelong_rl.continual.distributions import from_tensors, to_tensors
 from lifelong_rl.continual.memory import EpisodicMemory, draw_rows
 from lifelong_rl.learning.method import ContinualMethod
@@ -33,6 +34,7 @@ class Clone(ContinualMethod):
 
     References:
         Wolczyk et al. 2022, Disentangling transfer in continual reinforcement learning.
+        Tang et al. 2019, Learning efficient detector with semi-supervised adaptive distillation.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,16 @@ class Clone(ContinualMethod):
             strength: Weight of the penalty (Continual World: 100).
             per_task: Rows kept of each task, a uniform sample (Continual World: 10 000).
             batch_size: Rows of the memory in each penalty (Continual World: 128).
+            gamma: γ of adaptive distillation, as that of `lwf` (untuned: off).
+            beta: β of adaptive distillation, as that of `lwf` (untuned).
             scope: Which components it acts on (Continual World: the policy alone).
         """
 
         strength: NonNegative = 100.0
         per_task: Count = 10_000
         batch_size: Count = 128
+        gamma: NonNegative = 0.0
+        beta: NonNegative = 0.0
 
     options: Options
 
@@ -64,7 +70,9 @@ class Clone(ContinualMethod):
             return None
         rows = self._memories[component.name].sample(self.options.batch_size)
         kept = from_tensors({k: v for k, v in rows.items() if k not in component.inputs})
-        return self.options.strength * kl_divergence(kept, component.predict(rows)).mean()
+        divergence = kl_divergence(kept, component.predict(rows))
+        weighed = adapt(divergence, kept, self.options.gamma, self.options.beta)
+        return self.options.strength * weighed.mean()
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep rows of the task's data and what each component predicts for them."""

@@ -31,10 +31,16 @@ class Distillation(ContinualMethod, ABC):
             strength: Weight of the penalty.
             temperature: T of categorical predictions, both of which become softmax(logits / T);
                 other predictions have none.
+            gamma: γ of adaptive distillation, which weighs each row by the student's error there;
+                0 for equal weights (untuned: off; Tang et al. 2019, in their code: 2).
+            beta: β, how much the entropy of the teacher's categorical prediction adds to the error
+                that a row is weighed by (untuned: the student's error alone).
         """
 
         strength: NonNegative
         temperature: Positive
+        gamma: NonNegative = 0.0
+        beta: NonNegative = 0.0
 
     options: Options
 
@@ -67,7 +73,8 @@ class Distillation(ContinualMethod, ABC):
         old, new = (
             soften(each, self.options.temperature) for each in (old, component.predict(rows))
         )
-        return self.options.strength * kl_divergence(old, new).mean()
+        weighed = adapt(kl_divergence(old, new), old, self.options.gamma, self.options.beta)
+        return self.options.strength * weighed.mean()
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Keep a copy of each component's parameters."""
@@ -89,6 +96,36 @@ class Distillation(ContinualMethod, ABC):
     def task_state(self) -> StateTree:
         """Nothing: it changes at the ends of tasks only."""
         return {}
+
+
+LEAST_WEIGHT = 1e-12
+"""Of a row, before the power: below, the gradient of a power under 1 has no bound."""
+
+
+def adapt(divergence: Tensor, teacher: Distribution, gamma: float, beta: float) -> Tensor:
+    """Weigh each row's divergence by the student's error there: adaptive distillation.
+
+    (1 − exp(−(KL + β H)))^γ KL, with KL the row's divergence and H the entropy of the teacher's
+    prediction: rows that the student tells as its teacher does count less the larger γ is, and
+    those of which the teacher is unsure count more the larger β is. The weight is differentiated
+    too. H is that of categorical predictions; others are weighed by their divergence alone.
+
+    Args:
+        divergence: KL of each row, (n,).
+        teacher: Its predictions for the rows.
+        gamma: γ, at least 0; with 0 `divergence` comes back.
+        beta: β, at least 0.
+
+    References:
+        Tang et al. 2019, Learning efficient detector with semi-supervised adaptive distillation.
+    """
+    if gamma == 0:
+        return divergence
+    error = divergence
+    if beta and isinstance(teacher, Categorical):
+        error = error + beta * teacher.entropy()  # type: ignore[no-untyped-call]
+    weight: Tensor = -torch.expm1(-error)
+    return weight.clamp(min=LEAST_WEIGHT).pow(gamma) * divergence
 
 
 def soften(prediction: Distribution, temperature: float) -> Distribution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from lifelong_rl.compatibility import Trait
+from lifelong_rl.continual.condensation import check_condensable, condense
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
@@ -18,7 +19,7 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec
-from lifelong_rl.options import Count, Positive
+from lifelong_rl.options import Count, Positive, Whole
 from lifelong_rl.registry import METHODS
 
 
@@ -48,8 +49,13 @@ class ICaRL(LwF):
     class, so the distillation is a KL divergence; and exemplars have a fixed share of each batch,
     where the paper joins them to the data.
 
+    With keep=distilled the exemplars of a class are rows that are learned from it, as by
+    `replay`, in the order that herding gives them; those of older classes are reduced as ever,
+    although what was learned together then loses a part.
+
     References:
         Rebuffi et al. 2017, iCaRL: incremental classifier and representation learning.
+        Zhao, Mopuri & Bilen 2021, Dataset condensation with gradient matching.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("class labels",)
@@ -63,10 +69,17 @@ class ICaRL(LwF):
             ratio: Exemplars for each row of the current task in a batch (untuned: as that of
                 `replay`).
             strength: Weight of the distillation (paper: 1).
+            keep: What exemplars are: rows of the data (real, as in the paper), or rows that are
+                learned from it (distilled).
+            distill_updates: Of the rows that are learned (untuned: as those of `replay`).
+            distill_rate: Step size of these updates (Zhao et al. 2021: 0.1).
         """
 
         memory_size: Count = 2000
         ratio: Positive = 1.0
+        keep: Literal["real", "distilled"] = "real"
+        distill_updates: Whole = 100
+        distill_rate: Positive = 0.1
         temperature: Positive = field(default=1.0, init=False)
 
     options: Options
@@ -96,6 +109,8 @@ class ICaRL(LwF):
                     "that is there when a task begins, such as that of the agent 'classifier'"
                 )
             networks_of(component, NearestMeanMLP, "icarl")
+        if self.options.keep == "distilled":
+            check_condensable(learner, self.components(learner), "icarl")
 
     def extend_batch(self, component: Component, batch: Batch) -> Batch:
         """Add exemplars, uniformly from all that are kept, at least one."""
@@ -117,9 +132,15 @@ class ICaRL(LwF):
             old = self._exemplars.get(name, [])
             count = max(1, self.options.memory_size // (len(old) + len(labels)))
             kept = [Exemplars(e.task_id, e.label, _first(e.rows, count)) for e in old]
+            offered = self._offer(component, rows, count)
             for label in labels:
-                of_class = {key: value[rows["labels"] == label] for key, value in rows.items()}
-                chosen = herd(features(component, network, of_class), count)
+                of_class = _of_class(offered, label)
+                phi = features(component, network, of_class)
+                if offered is rows:
+                    chosen = herd(phi, count)
+                else:
+                    real = features(component, network, _of_class(rows, label))
+                    chosen = herd(phi, count, real.mean(dim=0))
                 of_chosen = {key: value[chosen] for key, value in of_class.items()}
                 kept.append(Exemplars(task_id, label, of_chosen))
             self._keep(name, kept)
@@ -146,6 +167,13 @@ class ICaRL(LwF):
         for name, kept in state["exemplars"].items():
             self._keep(name, [Exemplars(**each) for each in kept])
 
+    def _offer(self, component: Component, rows: Batch, count: int) -> Batch:
+        """What exemplars of a task's classes are chosen among, given all of its rows."""
+        if self.options.keep == "real":
+            return rows
+        updates, rate = self.options.distill_updates, self.options.distill_rate
+        return condense(component, rows, count, updates=updates, learning_rate=rate)
+
     def _keep(self, name: str, exemplars: list[Exemplars]) -> None:
         """Keep a component's exemplars, and all of them in one batch to draw from."""
         self._exemplars[name] = exemplars
@@ -170,8 +198,8 @@ def features(component: Component, network: NearestMeanMLP, rows: Batch) -> Tens
     return network.features(inputs[0])
 
 
-def herd(rows: Tensor, count: int) -> list[int]:
-    """The rows whose averages come nearest to the mean of all, one after the other.
+def herd(rows: Tensor, count: int, mean: Tensor | None = None) -> list[int]:
+    """The rows whose averages come nearest to a mean, one after the other.
 
     p_k = argmin_x ‖μ − (φ(x) + Σ_{j<k} φ(p_j)) / k‖ (algorithm 4), without repetition, and with
     averages scaled to length 1 as all features are.
@@ -179,11 +207,12 @@ def herd(rows: Tensor, count: int) -> list[int]:
     Args:
         rows: φ, (n, d), each of length 1.
         count: How many to choose; all if there are fewer.
+        mean: μ, (d,), of any length; by default that of the rows.
 
     Returns:
         Their positions, the most important first.
     """
-    mean = F.normalize(rows.mean(dim=0), dim=0)
+    mean = F.normalize(rows.mean(dim=0) if mean is None else mean, dim=0)
     total = torch.zeros_like(mean)
     chosen: list[int] = []
     for _ in range(min(count, len(rows))):
@@ -192,6 +221,10 @@ def herd(rows: Tensor, count: int) -> list[int]:
         chosen.append(int(distances.argmin()))
         total = total + rows[chosen[-1]]
     return chosen
+
+
+def _of_class(rows: Batch, label: int) -> Batch:
+    return {key: value[rows["labels"] == label] for key, value in rows.items()}
 
 
 def _first(rows: Batch, count: int) -> Batch:

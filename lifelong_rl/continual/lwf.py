@@ -23,8 +23,12 @@ class LwF(Distillation):
     The paper first trains the new head alone ("warm-up"); here all is trained from the start, as
     its algorithm's joint step does.
 
+    With γ above 0 each row counts by how far it is from what the old network says of it: see
+    `distillation.adapt`.
+
     References:
         Li & Hoiem 2016, Learning without forgetting, eq. 2 and 3, figure 3.
+        Tang et al. 2019, Learning efficient detector with semi-supervised adaptive distillation.
     """
 
     @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 from torch.optim import Optimizer
 
 from lifelong_rl.compatibility import Trait
+from lifelong_rl.continual.distillation import adapt
 from lifelong_rl.continual.distributions import from_tensors, to_tensors
 from lifelong_rl.continual.initial import redraw, shrink_and_add
 from lifelong_rl.continual.memory import EpisodicMemory
@@ -54,6 +55,7 @@ class ResetAndDistill(ContinualMethod):
     References:
         Ahn et al. 2025, Prevalence of negative transfer in continual reinforcement learning:
         analyses and a simple baseline.
+        Tang et al. 2019, Learning efficient detector with semi-supervised adaptive distillation.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("networks alone",)
@@ -72,6 +74,8 @@ class ResetAndDistill(ContinualMethod):
                 three tasks keep a success of 1.00 with 390, which are the five epochs of the
                 authors' code, and with 1 000 or more; 2 000 take a quarter of learning's time).
             learning_rate: Of the distillation (untuned: as that of agents).
+            gamma: γ of adaptive distillation, as that of `lwf` (untuned: off).
+            beta: β of adaptive distillation, as that of `lwf` (untuned).
         """
 
         strength: NonNegative = 1.0
@@ -79,6 +83,8 @@ class ResetAndDistill(ContinualMethod):
         batch_size: Count = 128
         updates: Count = 2000
         learning_rate: Positive = 1e-3
+        gamma: NonNegative = 0.0
+        beta: NonNegative = 0.0
         scope: Scope = field(default="policy", init=False)
 
     options: Options
@@ -201,10 +207,14 @@ class _Distillation:
         inputs = {key: batch[key] for key in self._component.inputs}
         said = from_tensors({key: value for key, value in batch.items() if key not in inputs})
         found, first = self._component.predict(inputs), self._options.batch_size
-        loss = kl_divergence(said, found)[:first].mean()
+        loss = self._weigh(kl_divergence(said, found), said)[:first].mean()
         if len(next(iter(inputs.values()))) > first:
-            loss = loss + self._options.strength * kl_divergence(found, said)[first:].mean()
+            kept = self._weigh(kl_divergence(found, said), said)[first:].mean()
+            loss = loss + self._options.strength * kept
         return loss
+
+    def _weigh(self, divergence: Tensor, said: Distribution) -> Tensor:
+        return adapt(divergence, said, self._options.gamma, self._options.beta)
 
 
 def _learning(component: Component) -> dict[str, nn.Parameter]:

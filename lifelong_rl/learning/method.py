@@ -7,6 +7,7 @@ every learner.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -217,6 +218,14 @@ class ContinualMethod:
         `needs_boundaries` says whether it does with all options.
         """
         return not self.needs_boundaries
+
+    @property
+    def option_needs(self) -> Mapping[str, Trait]:
+        """What an agent has to offer it beside `needs`, by the option that asks for it.
+
+        Such as {"keep=distilled": "class labels"}; nothing with the options that it has.
+        """
+        return {}
 
     @property
     def transforms_gradients(self) -> bool:

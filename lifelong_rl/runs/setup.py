@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,6 +22,7 @@ from lifelong_rl.compatibility import (
     find_partners,
     find_refusal,
     read_needs,
+    read_offers,
 )
 from lifelong_rl.continual import METHODS, ContinualMethod
 from lifelong_rl.continual.chain import split_options
@@ -51,6 +52,7 @@ from lifelong_rl.runs.sequence import (
     task_labels,
 )
 from lifelong_rl.runs.sequence_name import inline
+from lifelong_rl.runs.teacher import OPTION, Teacher, open_teacher
 from lifelong_rl.storage.versions import installed
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Setup:
         phases: What is learned in turn, and for how many steps.
         interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
         eyes: What the agent sees with; None where it observes the state.
+        teacher: Whom the agent asks; None where that are the tasks' experts, or nobody.
     """
 
     config: RunConfig
@@ -80,6 +83,7 @@ class Setup:
     phases: tuple[Phase, ...]
     interleaves: bool = False
     eyes: Eyes | None = None
+    teacher: Teacher | None = None
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -139,6 +143,8 @@ class Setup:
         phases = [] if is_plain(self.phases) else [describe_phase(p) for p in self.phases]
         left_out = (*MAY_CHANGE, "observation", *ONLY_WITH_PIXELS)
         config = {k: v for k, v in self.config.as_dict().items() if k not in left_out}
+        if self.teacher is not None:  # told by what it knows, wherever that lies
+            config["agent_options"][OPTION] = self.teacher.sha256
         return {
             **config,
             **self.sight,
@@ -176,7 +182,7 @@ class Setup:
             UserError: What has to be imported to be judged is broken.
         """
         config = self.config
-        parts = list(split_options(config.method, config.method_options))
+        parts = split_options(config.method, config.method_options)
         if config.observes_pixels and config.encoder_mode != "frozen":
             for part in parts:
                 if "networks alone" in read_needs(METHODS, part):
@@ -197,6 +203,19 @@ class Setup:
             if refusal is not None:
                 fitting = find_partners(METHODS, part, AGENTS).fitting
                 return f"{refusal} (agents that do: {', '.join(fitting) or 'none'})"
+            refusal = self._refuse_option(part, parts[part])
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _refuse_option(self, method: str, options: Mapping[str, Any]) -> str | None:
+        """Why an option of a method cannot serve the agent; None if all can, for all they say."""
+        offers = read_offers(AGENTS, self.config.agent)
+        for option, need in continual.make(method, **options).option_needs.items():
+            asking = f"the method '{method}' with {option}"
+            refusal = explain_refusal(asking, (need,), self.agent_name, offers)
+            if refusal is not None:
+                return refusal
         return None
 
     def _refuse_untold(self, method: str) -> str | None:
@@ -326,6 +345,8 @@ class Setup:
     def _build(self, env: VecEnvLike, method: ContinualMethod) -> Agent:
         config = self.config
         more: dict[str, Any] = {} if self.eyes is None else {"eyes": self.eyes}
+        if self.teacher is not None:
+            more["expert"] = self.teacher.agent
         device = self.device
         if device.type != "cpu":
             if "device" not in inspect.signature(self.agent_class.build).parameters:
@@ -407,7 +428,10 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
         method_options=method_options,
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
-    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes)
+    teacher = None
+    if getattr(agent_class, "taught", False) and agent_options.get(OPTION) is not None:
+        teacher = open_teacher(agent_options[OPTION], sequence, prepare, plugins, config.device)
+    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes, teacher)
 
 
 def describe_phase(phase: Phase) -> dict[str, Any]:

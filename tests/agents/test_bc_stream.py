@@ -139,6 +139,25 @@ def test_tasks_without_an_expert_are_refused() -> None:
         agents.BCStream.build(env, num_tasks=5, method=None, seed=0)
 
 
+def test_a_teacher_is_asked_in_place_of_the_expert() -> None:
+    """With what environments show, where that is the state; and it drives first."""
+
+    class Away:
+        def act(self, observations: np.ndarray) -> np.ndarray:
+            return np.clip(observations[:, :2], -2, 2)
+
+    agent = build(expert=Away())
+    env, _ = learn(agent)
+    visited = np.concatenate(env.seen[: len(env.taken)])[:, :2]
+    np.testing.assert_allclose(rows(agent)["actions"], np.clip(visited, -2, 2) / 2, atol=1e-6)
+    np.testing.assert_allclose(env.taken[0], np.clip(env.seen[0][:, :2], -2, 2))
+
+
+def test_a_folder_is_no_teacher_in_python() -> None:
+    with pytest.raises(UserError, match=r"opened by `lifelong-rl run`; in Python give the agent"):
+        build(teacher="runs/sac")
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("learning_starts", -1), ("hidden", ()), ("updates_per_step", 0.0)]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,11 @@ from lifelong_rl.agents.sight import LearnedSight, Sight, View, open_sight
 from lifelong_rl.continual import METHODS, ContinualMethod, make
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import split_batch
-from lifelong_rl.learning.seeding import seed_everything
+from lifelong_rl.learning.seeding import (
+    generator_state,
+    seed_everything,
+    set_generator_state,
+)
 from lifelong_rl.storage.state_tree import decode_tree, encode_tree
 from lifelong_rl.vision.encoder import Encoder, EncoderSpec
 from lifelong_rl.vision.eyes import Eyes
@@ -70,7 +75,13 @@ class Toy(gym.Env[dict[str, np.ndarray], np.ndarray]):
 
 
 class Toys(DummyVecEnv):
-    """Some of them, and demonstrations of what they show."""
+    """Some of them, demonstrations of what they show, and what an expert says and may look at."""
+
+    def expert_actions(self) -> np.ndarray:
+        return 2 * self.states()[:, :1] / SIZE - 1
+
+    def states(self) -> np.ndarray:
+        return np.array([[env.unwrapped.column, *env.unwrapped.one_hot] for env in self.envs])
 
     def demonstrations(self, episodes: int, seed: int, noise: float) -> dict[str, Any]:
         env = self.envs[0]
@@ -104,8 +115,8 @@ def eyes(kind: str, **options: Any) -> Eyes:
 def build(
     agent: str, method: ContinualMethod | None = None, given: Eyes | None = None, **options: Any
 ) -> Any:
-    own = {"sac": {"learning_starts": 8}, "bc": {"episodes": 4}}[agent]
-    learner = {"sac": agents.SAC, "bc": agents.BC}[agent]
+    own = {"episodes": 4} if agent == "bc" else {"learning_starts": 8}
+    learner = {"sac": agents.SAC, "bc": agents.BC, "bc-stream": agents.BCStream}[agent]
     return learner.build(
         toys(pictures=2 if given is not None and given.num_cameras == 2 else 1),
         num_tasks=NUM_TASKS,
@@ -278,7 +289,7 @@ def test_the_last_observation_of_an_episode_is_a_row_too() -> None:
 # ------------------------------------------------------------------ what becomes of encoders
 
 
-@pytest.mark.parametrize("agent", ["sac", "bc"])
+@pytest.mark.parametrize("agent", ["sac", "bc", "bc-stream"])
 def test_a_frozen_encoder_is_bit_identical_after_learning(agent: str) -> None:
     given = eyes("frozen")
     learner = build(agent, given=given)
@@ -291,7 +302,7 @@ def test_a_frozen_encoder_is_bit_identical_after_learning(agent: str) -> None:
     assert not any(p.requires_grad for p in own.parameters())
 
 
-@pytest.mark.parametrize("agent", ["sac", "bc"])
+@pytest.mark.parametrize("agent", ["sac", "bc", "bc-stream"])
 def test_every_component_learns_on_with_an_encoder_of_its_own(agent: str) -> None:
     given = eyes("finetuned")
     learner = build(agent, given=given)
@@ -317,6 +328,89 @@ def test_twins_have_the_same_networks_and_encoders() -> None:
     expected = parameters(actor)
     assert list(parameters(policy)) == list(expected)
     assert not changed(policy, expected)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+def test_a_stream_holds_what_was_seen_as_small_as_it_can(kind: str) -> None:
+    agent = build("bc-stream", given=eyes(kind))
+    env, shown = toys(1), []
+    step = env.step_wait
+
+    def noted() -> Any:
+        shown.append({name: rows.copy() for name, rows in env.buf_obs.items()})
+        return step()
+
+    env.step_wait = noted  # type: ignore[method-assign]
+    agent.begin_task(1, env)
+    agent.learn_task(24, lambda done: None)
+    seen = {name: np.concatenate([each[name] for each in shown]) for name in shown[0]}
+    rows = torch.from_numpy(agent._sight.rows(seen))
+    assert agent._data["observations"].dtype == (torch.float32 if kind == "frozen" else torch.uint8)
+    (found,) = agent.task_data(100)
+    torch.testing.assert_close(found["observations"], rows[:, :-NUM_TASKS], atol=1e-5, rtol=0)
+    assert found["task"].tolist() == [1] * 24
+    column = (seen["pixels"][:, 0] == 255).all(axis=1).argmax(axis=1)
+    assert torch.equal(found["actions"][:, 0], torch.from_numpy(2 * column / SIZE - 1).float())
+
+
+def test_a_stream_that_sees_goes_on_within_a_task() -> None:
+    through, env = build("bc-stream", given=eyes("finetuned")), toys()
+    halfway: dict[str, Any] = {}
+    done = 0
+
+    def progress(steps: int) -> None:
+        nonlocal done
+        done = steps
+
+    def pause() -> None:
+        if done == 16:
+            halfway["state"] = encode_tree(through.task_state())
+            halfway["held"] = copy.deepcopy(through.experience.read(*through.experience.span()))
+            halfway["env"], halfway["generators"] = copy.deepcopy(env), generator_state()
+
+    seed_everything(0, 1)
+    through.begin_task(0, env)
+    through.learn_task(32, progress, pause)
+    resumed = build("bc-stream", given=eyes("finetuned"))
+    resumed.load_task_state(decode_tree(*halfway["state"]), halfway["env"])
+    resumed.experience.write(0, halfway["held"])
+    set_generator_state(halfway["generators"])
+    resumed.learn_task(32, lambda steps: None)
+    assert not changed(resumed.policy, parameters(through.policy))
+    for name, values in through._data.items():
+        assert torch.equal(resumed._data[name], values)
+
+
+class Reversed:
+    """A teacher that goes the other way, by the state."""
+
+    def __init__(self) -> None:
+        self.asked: list[np.ndarray] = []
+
+    def act(self, states: np.ndarray) -> np.ndarray:
+        self.asked.append(states)
+        return 1 - 2 * states[:, :1] / SIZE
+
+
+@pytest.mark.parametrize("kind", ["frozen", "finetuned"])
+def test_a_teacher_acts_on_the_state_while_the_student_sees(kind: str) -> None:
+    teacher = Reversed()
+    agent = build("bc-stream", given=eyes(kind), expert=teacher)
+    learn(agent, 0)
+    assert all(states.shape == (ROWS, 1 + NUM_TASKS) for states in teacher.asked)
+    asked = np.concatenate(teacher.asked)
+    (found,) = agent.task_data(100)
+    expected = torch.from_numpy(1 - 2 * asked[:, :1] / SIZE).float()
+    torch.testing.assert_close(found["actions"], expected)
+    assert found["observations"].shape[1] == agent._sight.space.shape[0] - NUM_TASKS
+
+
+def test_a_teacher_needs_a_state_to_look_at() -> None:
+    blind = DummyVecEnv([lambda: Toy(0)])
+    with pytest.raises(UserError, match="which these environments do not tell beside the pictures"):
+        agents.BCStream.build(
+            blind, num_tasks=NUM_TASKS, method=None, seed=0, eyes=eyes("frozen"), expert=Reversed()
+        )
 
 
 @pytest.mark.parametrize("method", ["agem", "ewc"])
@@ -562,7 +656,7 @@ def test_a_view_counts_pictures() -> None:
 
 
 @pytest.mark.device
-@pytest.mark.parametrize("agent", ["sac", "bc"])
+@pytest.mark.parametrize("agent", ["sac", "bc", "bc-stream"])
 @pytest.mark.parametrize("kind", ["frozen", "finetuned"])
 @pytest.mark.parametrize("method", ["finetune", "replay"])
 def test_nothing_is_left_on_another_device(agent: str, kind: str, method: str) -> None:

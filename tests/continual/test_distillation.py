@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from tiny_learners import Run
 from torch import nn
+from torch.distributions import Categorical, kl_divergence
 from torch.nn import functional as F
 
 from lifelong_rl.continual import make
 from lifelong_rl.continual.clone import Clone
+from lifelong_rl.continual.distillation import adapt
 from lifelong_rl.continual.lwf import LwF
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import gradient_step
 from lifelong_rl.networks import MultiHeadMLP, NetworkSpec
+
+OPTIONS = {
+    "clone": {"per_task": 16, "batch_size": 8},
+    "icarl": {"memory_size": 12},
+    "reset-and-distill": {"per_task": 16, "batch_size": 8, "updates": 5},
+}
 
 
 def gaussian(output):
@@ -188,6 +199,80 @@ def test_lwf_is_the_papers_loop(predictor, stream_learner, distributions):
         torch.testing.assert_close(component.module.state_dict()[name], value)
 
 
+# ------------------------------------------------------------------ adaptive distillation
+
+
+def categorical(*probabilities):
+    return Categorical(probs=torch.tensor(probabilities, dtype=torch.float64))
+
+
+def test_weights_by_hand():
+    """KL of (½, ½) to (¾, ¼) is ½ ln 4/3, H of (½, ½) is ln 2: e to their sum, squared, is 16/3."""
+    teacher, student = categorical([0.5, 0.5]), categorical([0.75, 0.25])
+    divergence = kl_divergence(teacher, student)
+    kl = 0.5 * math.log(4 / 3)
+    assert divergence.item() == pytest.approx(kl)
+    found = {(g, b): adapt(divergence, teacher, g, b).item() for g in (0, 1, 2) for b in (0, 1, 2)}
+    assert found[1, 0] == pytest.approx((1 - math.sqrt(3 / 4)) * kl)
+    assert found[1, 1] == pytest.approx((1 - math.sqrt(3 / 16)) * kl)
+    assert found[2, 1] == pytest.approx((1 - math.sqrt(3 / 16)) ** 2 * kl)
+    assert found[1, 2] == pytest.approx((1 - math.sqrt(3 / 64)) * kl)
+    assert all(found[0, b] == divergence.item() for b in (0, 1, 2))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_where_the_student_agrees_nothing_is_learned(gamma, beta):
+    logits = torch.tensor([[1.0, -1.0, 0.3]], dtype=torch.float64)
+    ours = logits.clone().requires_grad_()
+    teacher = Categorical(logits=logits)
+    weighed = adapt(kl_divergence(teacher, Categorical(logits=ours)), teacher, gamma, beta)
+    weighed.sum().backward()
+    assert abs(weighed.item()) < 1e-15
+    assert ours.grad.isfinite().all() and ours.grad.abs().max() < 1e-12
+
+
+def test_rows_with_larger_errors_weigh_more_and_the_weight_is_differentiated():
+    near, far = categorical([0.55, 0.45]), categorical([0.9, 0.1])
+    teacher = categorical([0.5, 0.5])
+    shares = [
+        adapt(kl, teacher, 2.0, 0.0) / kl
+        for kl in (kl_divergence(teacher, near), kl_divergence(teacher, far))
+    ]
+    assert shares[0] < 0.05 * shares[1] < shares[1] < 1
+    # d/dx (1 − e^−x) x = 1 − e^−x + x e^−x
+    x = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
+    adapt(x, teacher, 1.0, 0.0).backward()
+    assert x.grad.item() == pytest.approx(1 - math.exp(-0.7) + 0.7 * math.exp(-0.7))
+
+
+def test_predictions_that_are_no_classes_are_weighed_by_their_divergence_alone():
+    teacher = gaussian(torch.tensor([[0.0, -9.0]]))  # whose entropy is below 0
+    x = torch.tensor([0.7])
+    assert torch.equal(adapt(x, teacher, 1.0, 5.0), adapt(x, teacher, 1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", ["lwf", "clone", "icarl", "reset-and-distill"])
+def test_methods_weigh_by_it(name):
+    """γ = 0 is what they do anyway, to the last bit; larger γ and β make another network."""
+
+    def learned(**options):
+        method = make(name, **OPTIONS.get(name, {}), **options)
+        run = Run("classifier", "finetune")
+        run.agent = type(run.agent).build(
+            run.envs[0], num_tasks=2, method=method, seed=0, hidden=(8,), batch_size=16
+        )
+        for task_id in range(2):
+            run.learn(task_id)
+        return run.parameters()
+
+    plain = learned()
+    assert torch.equal(learned(gamma=0.0, beta=3.0), plain)
+    weighed = learned(gamma=1.0)
+    assert not torch.equal(weighed, plain)
+    assert not torch.equal(learned(gamma=1.0, beta=1.0), weighed)
+
+
 @pytest.mark.parametrize("name", ["clone", "lwf"])
 def test_less_is_forgotten(classifier, name):
     lost = {}
@@ -211,6 +296,9 @@ def test_less_is_forgotten(classifier, name):
         ("clone", {"batch_size": 0}),
         ("lwf", {"strength": float("nan")}),
         ("lwf", {"temperature": 0.0}),
+        ("lwf", {"gamma": -1.0}),
+        ("clone", {"gamma": -1.0}),
+        ("reset-and-distill", {"beta": -1.0}),
     ],
 )
 def test_options_out_of_range(name, options):

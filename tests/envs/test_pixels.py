@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -51,6 +52,20 @@ def opened() -> Iterator[list[Any]]:
     yield made
     for env in made:
         env.close()
+
+
+def test_states_are_what_the_state_shows(opened: list[Any]) -> None:
+    """Step by step, over the ends of episodes; also of several tasks side by side."""
+    for make in (partial(ARM3.make_env, 1), ARM3.make_joint_env):
+        for observation in ({}, {"observation": "pixels", "size": 16}):
+            opened.append(make(num_envs=3, seed=5, **observation))
+        shows, sees = opened[-2:]
+        shown, _ = shows.reset(), sees.reset()
+        np.testing.assert_array_equal(sees.states(), shown)
+        np.testing.assert_array_equal(shows.states(), shown)
+        for chosen in actions(get_task("drawer-open").horizon + 2, 3):
+            shown, _ = shows.step(chosen)[0], sees.step(chosen)
+            np.testing.assert_array_equal(sees.states(), shown)
 
 
 def actions(steps: int, rows: int, dim: int = 4) -> np.ndarray:
