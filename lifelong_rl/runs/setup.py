@@ -72,6 +72,7 @@ class Setup:
         phases: What is learned in turn, and for how many steps.
         interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
         eyes: What the agent sees with; None where it observes the state.
+        method: What the agent is built with, once; by default a new one of the configuration's.
     """
 
     config: RunConfig
@@ -80,6 +81,7 @@ class Setup:
     phases: tuple[Phase, ...]
     interleaves: bool = False
     eyes: Eyes | None = None
+    method: ContinualMethod | None = None
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -292,14 +294,22 @@ class Setup:
         Raises:
             UserError: An option has a value that the agent or the method does not accept, or the
                 method has nothing to act on, or reacts around the learning of networks where
-                there are none.
+                there are none, or `method` has been used before.
             ContractError: What the agent's `build` returns is no agent.
         """
         seed_everything(self.config.seed, 0)
-        method = continual.make(self.config.method, **self.config.method_options)
+        method = self.method
+        if method is None:
+            method = continual.make(self.config.method, **self.config.method_options)
+        elif method.begun:
+            raise UserError(
+                f"this {type(method).__name__} has been used before, and may hold what it learned "
+                "there; make a new one for each run"
+            )
         agent = self._build(env, method)
         check_agent(agent, self.agent_name, self.config.method if method.reacts else None)
         method.check_components(agent)
+        method.begun = True
         if state is not None:
             agent.load_state_dict(self.update_state(agent, state))
         return agent, method
@@ -350,13 +360,17 @@ class Setup:
         return agent
 
 
-def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
+def prepare(
+    config: RunConfig, plugins: Collection[str] = (), method: ContinualMethod | None = None
+) -> Setup:
     """Import the plug-ins and find what the configuration names.
 
     Args:
         config: Of a run; it may be from somebody else.
         plugins: Modules to import first: those that the configuration names must be among them.
             They run their code, so give none that only a file has named.
+        method: What the run learns with, of the name and the options that `config` says; by
+            default a new one of these.
 
     Raises:
         UserError: A name, an option or a number is wrong, or a plug-in is not among `plugins`.
@@ -407,7 +421,7 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
         method_options=method_options,
     )
     eyes = _open_eyes(config, sequence, agent_class) if config.observes_pixels else None
-    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes)
+    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes, method)
 
 
 def describe_phase(phase: Phase) -> dict[str, Any]:
