@@ -203,6 +203,7 @@ class TaskLearner(ABC):
                 objective.optimizer.state.clear()
         if self.method is not None:
             self.method.check_components(self)
+            self.method.begun = True
             self.method.begin_task(self, task_id)
 
     def _record(self, component: str, measured: Mapping[str, float]) -> None:

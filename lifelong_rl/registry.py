@@ -94,15 +94,30 @@ class Registry:
         module = sys._getframe(1).f_globals.get("__name__", "")
 
         def add(thing: T) -> T:
-            self._read()
-            known = self._found.get(name)
-            owner = self._owners.get(name, known and known.module)
+            owner = self.owner(name)
             if owner not in (None, module, getattr(thing, "__module__", None)):
                 raise UserError(f"the {self.kind} name '{name}' is already taken by {owner}")
             self._registered[name], self._owners[name] = thing, module
             return thing
 
         return add
+
+    def owner(self, name: str) -> str | None:
+        """The module that registers `name`; None if none does."""
+        self._read()
+        found = self._found.get(name)
+        return self._owners.get(name, found.module if found else None)
+
+    def name_of(self, thing: Any) -> str | None:
+        """The name that an object is registered under; None if it is not."""
+        place = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", None)
+        for name in self.names():
+            found = self._found.get(name)
+            if self._registered.get(name, self) is thing:
+                return name
+            if found is not None and (found.module, found.attribute) == place:
+                return name
+        return None
 
     def names(self) -> list[str]:
         """All names, what ships with the project first."""
@@ -150,10 +165,8 @@ class Registry:
         if self.makes and isinstance(thing, type):
             thing = self._registered[name] = thing()
         if not all(hasattr(thing, attribute) for attribute in self.has):
-            known = self._found.get(name)
-            owner = self._owners.get(name, known and known.module)
             raise ContractError(
-                f"the {self.kind} '{name}' of {owner}", f"{thing!r} is not {self.is_a}"
+                f"the {self.kind} '{name}' of {self.owner(name)}", f"{thing!r} is not {self.is_a}"
             )
         return thing
 

@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import lifelong_rl
 from lifelong_rl.continual import METHODS
 from lifelong_rl.errors import UserError
-from lifelong_rl.runs.config import RunConfig
-from lifelong_rl.runs.loop import SequenceLoop
-from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.setup import prepare
 from lifelong_rl.storage.atomic import write_json
 
 SEQUENCES = {"sac": "arm5", "bc": "arm5", "classifier": "permuted-digits"}
@@ -29,7 +25,7 @@ SEQUENCES = {"sac": "arm5", "bc": "arm5", "classifier": "permuted-digits"}
 
 def measure(agent: str, method: str, steps_per_task: int) -> list[float]:
     """The ratio in each task."""
-    config = RunConfig(
+    result = lifelong_rl.run(
         sequence=SEQUENCES[agent],
         agent=agent,
         method=method,
@@ -40,15 +36,7 @@ def measure(agent: str, method: str, steps_per_task: int) -> list[float]:
         threads=1,
         diagnostics=False,
     )
-    setup = prepare(config)
-    loop = SequenceLoop(setup)
-    with TemporaryDirectory() as temporary:
-        folder = RunFolder.create(Path(temporary) / "run", setup.config)
-        try:
-            updates: list[dict[str, Any]] = loop.run(folder)["cost"]["updates"]
-        finally:
-            folder.unlock()
-    return [task["ratio"] for task in updates]
+    return list(result.details.update_ratios)
 
 
 def main() -> int:

@@ -11,10 +11,7 @@ import numpy as np
 import pytest
 import toy_plugin  # noqa: F401 (registers toy3)
 
-from lifelong_rl.runs.config import RunConfig
-from lifelong_rl.runs.loop import SequenceLoop
-from lifelong_rl.runs.run_folder import RunFolder
-from lifelong_rl.runs.setup import prepare
+import lifelong_rl
 
 EXAMPLES = Path(__file__).parents[1] / "docs/examples"
 
@@ -29,15 +26,9 @@ def examples(fresh_registries: None, monkeypatch: pytest.MonkeyPatch) -> None:
         spec.loader.exec_module(module)
 
 
-def learn(path: Path, **config: Any) -> np.ndarray:
+def learn(**config: Any) -> np.ndarray:
     """The performance matrix of a run, (tasks + 1, tasks)."""
-    setup = prepare(RunConfig(eval_points=1, num_threads=1, diagnostics=False, **config))
-    loop = SequenceLoop(setup)
-    folder = RunFolder.create(path, setup.config)
-    try:
-        return np.array(loop.run(folder)["performance_matrix"])
-    finally:
-        folder.unlock()
+    return lifelong_rl.run(eval_points=1, num_threads=1, diagnostics=False, **config).matrix
 
 
 def learned(matrix: np.ndarray) -> np.ndarray:
@@ -45,18 +36,17 @@ def learned(matrix: np.ndarray) -> np.ndarray:
     return matrix[1:].diagonal()
 
 
-def compare_stay_close(path: Path, **config: Any) -> None:
+def compare_stay_close(**config: Any) -> None:
     """The README's method learns every task about as well as fine-tuning, and forgets less."""
-    plain = learn(path / "plain", method="finetune", **config)
-    held = learn(path / "held", method="stay-close", **config)
+    plain = learn(method="finetune", **config)
+    held = learn(method="stay-close", **config)
     assert (learned(plain) >= 0.8).all(), plain
     assert (learned(held) >= learned(plain) - 0.15).all(), (held, plain)
     assert held[-1].mean() > plain[-1].mean() + 0.2, (held, plain)
 
 
-def test_the_readmes_method_lets_later_tasks_be_learned(tmp_path: Path) -> None:
+def test_the_readmes_method_lets_later_tasks_be_learned() -> None:
     compare_stay_close(
-        tmp_path,
         sequence="reach,drawer-open",
         agent="bc",
         agent_options={"batch_size": 256, "updates_per_step": 0.5},
@@ -66,20 +56,19 @@ def test_the_readmes_method_lets_later_tasks_be_learned(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_command_learns_its_tasks(tmp_path: Path) -> None:
-    compare_stay_close(tmp_path, sequence="arm3", agent="sac")
+def test_the_readmes_command_learns_its_tasks() -> None:
+    compare_stay_close(sequence="arm3", agent="sac")
 
 
 @pytest.mark.slow
-def test_the_task_from_outside_is_learned_after_another(tmp_path: Path) -> None:
-    matrix = learn(tmp_path / "run", sequence="reach,hover", agent="bc", steps_per_task=2000)
+def test_the_task_from_outside_is_learned_after_another() -> None:
+    matrix = learn(sequence="reach,hover", agent="bc", steps_per_task=2000)
     assert (learned(matrix) >= 0.8).all(), matrix
 
 
 @pytest.mark.slow
-def test_the_agent_from_outside_learns_one_task_after_another(tmp_path: Path) -> None:
+def test_the_agent_from_outside_learns_one_task_after_another() -> None:
     matrix = learn(
-        tmp_path / "run",
         sequence="toy3",
         agent="reinforce",
         agent_options={"learning_rate": 0.01},

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
     [
         ("import lifelong_rl.envs", ["torch", "stable_baselines3"]),
         ("import lifelong_rl", ["torch", "numpy"]),
+        ("import lifelong_rl; lifelong_rl.load_runs", ["torch", "matplotlib", "pandas"]),
         ("import lifelong_rl.registry", ["torch", "numpy"]),
         ("import lifelong_rl.cli", ["torch", "mujoco"]),
     ],

@@ -5,12 +5,18 @@ They are drawn without a display and without the state of `matplotlib.pyplot`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from lifelong_rl.analysis.comparison import name_measure
+from lifelong_rl.analysis.figures import styled
+from lifelong_rl.analysis.groups import relate_returns
+from lifelong_rl.analysis.runs import Run
+from lifelong_rl.metrics.curves import success_over_sequence
 from lifelong_rl.metrics.matrix import Curve, Matrix
 
 WIDTH = 4.6
@@ -18,6 +24,32 @@ WIDTH = 4.6
 MARKERS = "osD^vP*X<>p"
 CROWDED = 12
 """From so many tasks on, the cells of a matrix have no numbers in them."""
+
+
+class RunFigure(Figure):
+    """A figure that notebooks show, although `pyplot` does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        box = io.BytesIO()
+        with styled():
+            self.savefig(box, format="png", dpi=120)
+        return box.getvalue()
+
+
+def plot_matrix(run: Run) -> Figure:
+    """Draw the performance matrix of a run."""
+    (run,) = relate_returns([run])
+    measure = name_measure(run.measures)
+    with styled():
+        return draw_matrix(run.matrix, run.tasks, phases=len(run.phases), measure=measure)
+
+
+def plot_success(run: Run) -> Figure:
+    """Draw success on each task over the whole sequence of a run."""
+    (run,) = relate_returns([run])
+    curves = success_over_sequence(run.matrix, run.curves, run.starts, run.phases)
+    with styled():
+        return draw_success(curves, run.tasks, run.starts, measure=name_measure(run.measures))
 
 
 def draw_matrix(
@@ -39,7 +71,7 @@ def draw_matrix(
     """
     success = np.asarray(matrix, dtype=float).T
     count = len(tasks)
-    figure = Figure(figsize=(WIDTH, 1.0 + 0.27 * count), layout="constrained")
+    figure = RunFigure(figsize=(WIDTH, 1.0 + 0.27 * count), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(success, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
     if count < CROWDED:
@@ -78,7 +110,7 @@ def draw_success(
     count = len(tasks)
     shades = matplotlib.colormaps["viridis"]
     rows = -(-count // 3)
-    figure = Figure(figsize=(WIDTH, 2.4 + 0.17 * rows), layout="constrained")
+    figure = RunFigure(figsize=(WIDTH, 2.4 + 0.17 * rows), layout="constrained")
     axes = figure.subplots()
     for start in starts[1:-1]:
         axes.axvline(start, color="gray", linewidth=0.7, linestyle=":")

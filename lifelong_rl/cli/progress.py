@@ -7,8 +7,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from lifelong_rl.cli.summary import print_summary
-from lifelong_rl.runs.loop import SequenceLoop, run_to_end
 from lifelong_rl.runs.reporters import Reporter
 from lifelong_rl.runs.sequence import measures_of
 from lifelong_rl.text import format_score, format_seconds
@@ -16,21 +14,13 @@ from lifelong_rl.text import format_score, format_seconds
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lifelong_rl.runs.run_folder import RunFolder
     from lifelong_rl.runs.setup import Setup
 
 
-def follow(loop: SequenceLoop, folder: RunFolder, *, quiet: bool) -> int:
-    """Run a loop to its end with progress on the screen, and print the summary.
-
-    Raises:
-        RunStopped: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.
-        RunFailed: The run cannot go on.
-    """
+def choose_reporter(*, quiet: bool) -> Reporter:
+    """What follows a run on the screen."""
     loud = BarReporter if sys.stdout.isatty() else LineReporter
-    results = run_to_end(loop, folder, QuietReporter() if quiet else loud())
-    print_summary(results, folder, quiet=quiet)
-    return 0
+    return QuietReporter() if quiet else loud()
 
 
 class QuietReporter(Reporter):

@@ -33,8 +33,9 @@ class Resume(Command):
 
     def __call__(self) -> int:
         """Resume, and print the summary."""
-        from lifelong_rl.cli.progress import follow
+        from lifelong_rl.cli.progress import choose_reporter
         from lifelong_rl.cli.summary import print_summary
+        from lifelong_rl.runs.loop import run_to_end
         from lifelong_rl.runs.restore import finished_results, open_loop
         from lifelong_rl.runs.run_folder import RunFolder
 
@@ -44,9 +45,10 @@ class Resume(Command):
             results = None if self.checkpoint is not None else finished_results(folder)
             if results:
                 print(f"{folder.path} is finished; nothing to resume")
-                print_summary(results, folder, quiet=self.quiet)
-                return 0
-            loop = open_loop(folder, self.checkpoint, self.plugin, self.device)
-            return follow(loop, folder, quiet=self.quiet)
+            else:
+                loop = open_loop(folder, self.checkpoint, self.plugin, self.device)
+                results = run_to_end(loop, folder, choose_reporter(quiet=self.quiet))
+            print_summary(results, folder, quiet=self.quiet)
+            return 0
         finally:
             folder.unlock()

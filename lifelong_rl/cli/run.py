@@ -110,8 +110,9 @@ class Run(RunConfig, Command):
 
     def __call__(self) -> int:
         """Run, and print the summary."""
-        from lifelong_rl.cli.progress import follow
-        from lifelong_rl.runs.loop import SequenceLoop
+        from lifelong_rl.cli.progress import choose_reporter
+        from lifelong_rl.cli.summary import print_summary
+        from lifelong_rl.runs.loop import run_anew
         from lifelong_rl.runs.run_folder import RunFolder
         from lifelong_rl.runs.setup import prepare
 
@@ -121,6 +122,6 @@ class Run(RunConfig, Command):
         setup = prepare(RunConfig(**values), self.plugin)
         config = setup.config
         path = self.run_dir or Path("runs") / config.folder_name
-        loop = SequenceLoop(setup)
-        folder = RunFolder.create(path, config)
-        return follow(loop, folder, quiet=self.quiet)
+        results = run_anew(setup, path, choose_reporter(quiet=self.quiet))
+        print_summary(results, RunFolder(path, config), quiet=self.quiet)
+        return 0

@@ -64,6 +64,7 @@ class ContinualMethod:
         options: Of this method.
         made_as: The name and the options that `lifelong_rl.continual.make` made it by, None if it
             was made otherwise. Files of agents hold these.
+        begun: Whether a run or a learner has begun with it; a run takes none that another has.
 
     Raises:
         UnknownNameError: There is no such option.
@@ -92,6 +93,7 @@ class ContinualMethod:
     learns_several: ClassVar[bool] = True
     options: Options
     made_as: tuple[str, dict[str, Any]] | None = None
+    begun: bool = False
 
     def __init__(self, options: Options | None = None, /, **given: Any) -> None:
         own = vars(self).copy()

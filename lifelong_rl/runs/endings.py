@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,16 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class RunFailed(Exception):
-    """It cannot go on; the message is one line. The last checkpoint is intact."""
+    """It cannot go on. The last checkpoint is intact.
+
+    Args:
+        problem: Where it stopped and why, in one line.
+        kept: What is kept of it, in one line.
+    """
+
+    def __init__(self, problem: str, kept: str) -> None:
+        super().__init__(f"{problem}; {kept}")
+        self.problem = problem
 
 
 class RunStopped(Exception):
@@ -94,8 +104,12 @@ def raise_when_stopped() -> Iterator[StopRequest]:
     """Turn the signals `NUMBERS` into an exception.
 
     What is ignored stays so: SIGHUP is under `nohup`, and Ctrl-C in the background of a script.
+    Python gives signals to the main thread alone, so in another thread none is taken.
     """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     before = {number: signal.getsignal(number) for number in NUMBERS}
     taken = {n: h for n, h in before.items() if h is not signal.SIG_IGN and h is not None}
     for number in taken:

@@ -181,7 +181,7 @@ class SequenceLoop:
         except (NonFiniteError, WriteError, OSError) as error:
             message = f"{self._where}: {error}"
             self._note_end("failed", message)
-            raise RunFailed(f"stopped in {message}; {self._last_checkpoint}") from error
+            raise RunFailed(f"stopped in {message}", self._last_checkpoint) from error
         except Exception as error:
             told = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             self._note_end("failed", f"{self._where}: {told}")
@@ -555,3 +555,20 @@ def run_to_end(loop: SequenceLoop, folder: RunFolder, reporter: Reporter) -> dic
         ) from error
     finally:
         folder.unlock()
+
+
+def run_anew(setup: Setup, path: Path, reporter: Reporter) -> dict[str, Any]:
+    """Begin a run in a new folder, run it to its end, and return the results.
+
+    Args:
+        setup: What to run.
+        path: The folder.
+        reporter: Is told how it goes.
+
+    Raises:
+        UserError: An option is bad, or something is in the folder already, which stays as it is.
+        RunStopped: See `run_to_end`.
+        RunFailed: See `run_to_end`.
+    """
+    loop = SequenceLoop(setup)
+    return run_to_end(loop, RunFolder.create(path, setup.config), reporter)

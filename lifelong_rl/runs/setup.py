@@ -75,6 +75,7 @@ class Setup:
         interleaves: Whether the method learns all tasks at once, in every phase of the sequence.
         eyes: What the agent sees with; None where it observes the state.
         teacher: Whom the agent asks; None where that are the tasks' experts, or nobody.
+        method: What the agent is built with, once; by default a new one of the configuration's.
     """
 
     config: RunConfig
@@ -84,6 +85,7 @@ class Setup:
     interleaves: bool = False
     eyes: Eyes | None = None
     teacher: Teacher | None = None
+    method: ContinualMethod | None = None
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -311,14 +313,22 @@ class Setup:
         Raises:
             UserError: An option has a value that the agent or the method does not accept, or the
                 method has nothing to act on, or reacts around the learning of networks where
-                there are none.
+                there are none, or `method` has been used before.
             ContractError: What the agent's `build` returns is no agent.
         """
         seed_everything(self.config.seed, 0)
-        method = continual.make(self.config.method, **self.config.method_options)
+        method = self.method
+        if method is None:
+            method = continual.make(self.config.method, **self.config.method_options)
+        elif method.begun:
+            raise UserError(
+                f"this {type(method).__name__} has been used before, and may hold what it learned "
+                "there; make a new one for each run"
+            )
         agent = self._build(env, method)
         check_agent(agent, self.agent_name, self.config.method if method.reacts else None)
         method.check_components(agent)
+        method.begun = True
         if state is not None:
             agent.load_state_dict(self.update_state(agent, state))
         return agent, method
@@ -371,13 +381,17 @@ class Setup:
         return agent
 
 
-def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
+def prepare(
+    config: RunConfig, plugins: Collection[str] = (), method: ContinualMethod | None = None
+) -> Setup:
     """Import the plug-ins and find what the configuration names.
 
     Args:
         config: Of a run; it may be from somebody else.
         plugins: Modules to import first: those that the configuration names must be among them.
             They run their code, so give none that only a file has named.
+        method: What the run learns with, of the name and the options that `config` says; by
+            default a new one of these.
 
     Raises:
         UserError: A name, an option or a number is wrong, or a plug-in is not among `plugins`.
@@ -431,7 +445,7 @@ def prepare(config: RunConfig, plugins: Collection[str] = ()) -> Setup:
     teacher = None
     if getattr(agent_class, "taught", False) and agent_options.get(OPTION) is not None:
         teacher = open_teacher(agent_options[OPTION], sequence, prepare, plugins, config.device)
-    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes, teacher)
+    return Setup(resolved, sequence, agent_class, phases, interleaves, eyes, teacher, method)
 
 
 def describe_phase(phase: Phase) -> dict[str, Any]:
