@@ -452,5 +452,6 @@ def test_registered_objects_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -
     assert SEQUENCES.name_of(ARM3) == "arm3" and SEQUENCES.name_of(None) is None
     assert AGENTS.name_of(toy_plugin.ToyAgent) == "toy" and AGENTS.owner("toy") == "toy_plugin"
     assert AGENTS.owner("nobody") is None
-    monkeypatch.delitem(METHODS._registered, "ewc")  # as an entry point that nobody has asked for
-    assert METHODS.name_of(EWC) == "ewc"
+    with monkeypatch.context() as patch:
+        patch.delitem(METHODS._registered, "ewc")  # as an entry point that nobody has asked for
+        assert METHODS.name_of(EWC) == "ewc"
