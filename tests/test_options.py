@@ -456,4 +456,4 @@ def test_entries_of_a_docstring() -> None:
 
 def test_who_sees_is_declared() -> None:
     seeing = {name for name in agents.__all__ if getattr(agents, name).sees}
-    assert seeing == {"SAC", "BC"}
+    assert seeing == {"SAC", "BC", "BCStream"}

@@ -27,7 +27,7 @@ code: 1 for one row a class, 50 for 10 rows)."""
 NETWORK_RATE = 0.01
 """η_θ: step size of the network (authors' code)."""
 MOMENTUM = 0.5
-"""Of both optimizers (authors' code)."""
+"""Of the descents of rows and network (authors' code)."""
 REAL_ROWS = 256
 """Real rows of a class in each gradient, drawn with replacement (authors' code)."""
 
@@ -168,7 +168,7 @@ def _match(
     inputs = [synthetic[key] for key in component.inputs if synthetic[key].is_floating_point()]
     for values in inputs:
         values.requires_grad_()
-    optimizer = torch.optim.SGD(inputs, lr=learning_rate, momentum=MOMENTUM)
+    descent = _Descent(inputs, learning_rate)
     training = component.module.training
     component.module.train()
     try:
@@ -186,11 +186,32 @@ def _match(
             batch = {key: torch.stack([rows[key] for rows in drawn]) for key in synthetic}
             found, wanted = network.gradients(synthetic), network.gradients(batch)
             distance = vmap(gradient_distance)(found, wanted).sum()
-            optimizer.zero_grad()
-            distance.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            descent.go(distance)
     finally:
         component.module.train(training)
+
+
+class _Descent:
+    """Gradient descent with `MOMENTUM` on tensors that no component has.
+
+    Args:
+        values: What is moved, in place.
+        rate: Step size.
+    """
+
+    def __init__(self, values: list[Tensor], rate: float) -> None:
+        self._values, self._rate = values, rate
+        self._velocities = [torch.zeros_like(value) for value in values]
+
+    def go(self, loss: Tensor) -> None:
+        """Take a step down the gradient of a loss."""
+        found = torch.autograd.grad(loss, self._values)
+        with torch.no_grad():
+            for value, velocity, gradient in zip(
+                self._values, self._velocities, found, strict=True
+            ):
+                velocity.mul_(MOMENTUM).add_(gradient)
+                value.sub_(velocity, alpha=self._rate)
 
 
 class _RandomNetwork:
@@ -206,9 +227,7 @@ class _RandomNetwork:
             name: redraw(value.detach()).requires_grad_()
             for name, value in component.module.named_parameters()
         }
-        self._optimizer = torch.optim.SGD(
-            self._parameters.values(), lr=NETWORK_RATE, momentum=MOMENTUM
-        )
+        self._descent = _Descent([*self._parameters.values()], NETWORK_RATE)
 
     def gradients(self, rows: Batch) -> ParamDict:
         """The gradient of each class's loss, (C, ...), for rows (C, n, ...)."""
@@ -221,9 +240,7 @@ class _RandomNetwork:
         """Take gradient steps on the rows of all classes, (C, n, ...), together."""
         batch = {key: values.detach().flatten(0, 1) for key, values in rows.items()}
         for _ in range(NETWORK_STEPS):
-            self._optimizer.zero_grad()
-            self._loss(self._parameters, batch).backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            self._descent.go(self._loss(self._parameters, batch))
 
     def _loss(self, parameters: ParamDict, rows: Batch) -> Tensor:
         return call_with(self._component, parameters, self._component.loss, rows)

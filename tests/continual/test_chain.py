@@ -183,6 +183,9 @@ def test_a_run_records_the_options_of_every_method():
     assert resolved.method_options == {
         "replay.per_task": 10_000,
         "replay.ratio": 1.0,
+        "replay.keep": "real",
+        "replay.distill_updates": 100,
+        "replay.distill_rate": 0.1,
         "replay.scope": "both",
         "ewc.strength": 3.0,
         "ewc.floor": 1e-7,

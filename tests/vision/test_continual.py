@@ -406,7 +406,8 @@ def test_the_command(
         "green  step 4",
     ]
     content = json.loads((folder / "results.json").read_text())
-    assert content["method_options"] == {"per_task": 8, "ratio": 1.0}
+    options = content["method_options"]
+    assert (options["per_task"], options["ratio"], options["keep"]) == (8, 1.0, "real")
     hand = content["readouts"]["stale"]["hand"]["error"][-1]
     (old,) = (
         line for line in lines if line.startswith("in the end, old head") and "hand  " in line
