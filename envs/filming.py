@@ -41,12 +41,13 @@ class FilmedEpisode:
     """One episode.
 
     Attributes:
-        pictures: from the start's to the last state's, with captions.
-        solved: whether any of the states solved the task.
+        pictures: from the start's to the last state's.
+        solved_at: number of the first picture, from 0, of a state that solved the task; None if
+            none did.
     """
 
     pictures: list[Picture]
-    solved: bool
+    solved_at: int | None
 
 
 def expert_rollout(task: str, seed: int) -> Rollout:
@@ -117,7 +118,7 @@ class Cameras:
 
 
 def film_episodes(
-    name: str, rollout: Rollout, cameras: Cameras, episodes: int
+    name: str, rollout: Rollout, cameras: Cameras, episodes: int, *, captions: bool = True
 ) -> list[FilmedEpisode]:
     """Run episodes one after another, take pictures of every state, and close what was used.
 
@@ -126,21 +127,26 @@ def film_episodes(
         rollout: who acts where.
         cameras: take the pictures.
         episodes: how many.
+        captions: whether to write name, step and success below each picture.
     """
     with closing(cameras), closing(rollout.observer):
-        return [_film_episode(name, rollout, cameras) for _ in range(episodes)]
+        return [_film_episode(name, rollout, cameras, captions) for _ in range(episodes)]
 
 
-def film_vec_env(name: str, rollout: VecRollout, episodes: int) -> list[FilmedEpisode]:
+def film_vec_env(
+    name: str, rollout: VecRollout, episodes: int, *, captions: bool = True
+) -> list[FilmedEpisode]:
     """Run episodes one after another, take pictures of every state but the last, and close.
 
-    The last state of an episode is gone when its end is known. An episode without success is solved
-    if its score is at least half.
+    The last state of an episode is gone when its end is known, and so is when it was solved: its
+    last picture stands for that. An episode without success is solved if its score is at least
+    half.
 
     Args:
-        name: what to call the task in captions.
+        name: what to call the task in captions and errors.
         rollout: who acts where.
         episodes: how many.
+        captions: whether to write name, step and return below each picture.
 
     Raises:
         UserError: the environment renders no pictures.
@@ -157,12 +163,12 @@ def film_vec_env(name: str, rollout: VecRollout, episodes: int) -> list[FilmedEp
                     raise UserError(f"the task '{name}' renders no pictures")
                 even = picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2]
                 text = f"{name}   step {len(pictures)}   return {total:.1f}"
-                pictures.append(caption(even, text))
+                pictures.append(caption(even, text) if captions else even)
                 observation, rewards, dones, infos = rollout.env.step(rollout.policy(observation))
                 total, over = total + float(rewards[0]), bool(dones[0])
             episode = infos[0]["episode"]
             solved = episode.get("success", episode.get("score", 0.0) >= HALF)
-            filmed.append(FilmedEpisode(pictures, bool(solved)))
+            filmed.append(FilmedEpisode(pictures, len(pictures) - 1 if solved else None))
     return filmed
 
 
@@ -173,15 +179,23 @@ def _take_picture(name: str, env: Any) -> Any:
         raise UserError(f"the task '{name}' cannot be rendered: {one_line(str(error))}") from error
 
 
-def _film_episode(name: str, rollout: Rollout, cameras: Cameras) -> FilmedEpisode:
+def _film_episode(name: str, rollout: Rollout, cameras: Cameras, captions: bool) -> FilmedEpisode:
     env, horizon = rollout.env, rollout.env.task.horizon
+    pictures: list[Picture] = []
+    solved_at, over = None, False
+
+    def take_picture() -> None:
+        text = f"{name}   step {env.elapsed[0]}/{horizon}" + "   solved" * (solved_at is not None)
+        picture = cameras.render()
+        pictures.append(caption(picture, text) if captions else picture)
+
     observation = rollout.observer.first(np.arange(1), env.reset())
-    pictures = [caption(cameras.render(), f"{name}   step 0/{horizon}")]
-    solved = over = False
+    take_picture()
     while not over:
         step = env.step(rollout.policy(observation))
         observation = rollout.observer.next(step)
-        solved, over = solved or bool(step.success[0]), bool(step.truncated[0])
-        text = f"{name}   step {env.elapsed[0]}/{horizon}" + "   solved" * solved
-        pictures.append(caption(cameras.render(), text))
-    return FilmedEpisode(pictures, solved)
+        if solved_at is None and step.success[0]:
+            solved_at = len(pictures)
+        over = bool(step.truncated[0])
+        take_picture()
+    return FilmedEpisode(pictures, solved_at)

@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_runs import PLUGIN, run_toy
 
 from lifelong_rl.cli import main
+from lifelong_rl.cli.record import Record
 from lifelong_rl.envs import filming
 from lifelong_rl.envs.batch_env import BatchEnv
 from lifelong_rl.envs.experts import EXPERTS
 from lifelong_rl.envs.rendering import Renderer, RenderingError
 from lifelong_rl.envs.tasks import get_task
-from lifelong_rl.storage import clip
+from lifelong_rl.runs.restore import load_agent
+from lifelong_rl.runs.run_folder import RunFolder
+from lifelong_rl.runs.setup import prepare
+from lifelong_rl.storage import clip, film
 
 SMALL = ["--width", "64", "--height", "48"]
 HORIZON, HOLD = 50, 12
@@ -117,6 +122,14 @@ def test_without_a_task_every_expert_gets_a_clip(forget):
         assert image.size == (6 * 64, 48)
 
 
+def filmed_once(*, captions):
+    """An episode of what the expert of reach does, with seed 0."""
+    rollout = filming.expert_rollout("reach", 0)
+    cameras = filming.Cameras(rollout.env, ["front"], 64, 48, high_quality=False)
+    (episode,) = filming.film_episodes("reach", rollout, cameras, 1, captions=captions)
+    return episode
+
+
 @pytest.mark.usefixtures("rendering")
 def test_solved_is_shown_once_it_is(monkeypatch):
     texts = []
@@ -132,6 +145,12 @@ def test_solved_is_shown_once_it_is(monkeypatch):
     texts.clear()
     record("--expert", "--task", "reach", "--out", "b.png", "--seed", 5, *SMALL)
     assert len(texts) == HORIZON + 1 and not any("solved" in text for text in texts)
+    assert filmed_once(captions=True).solved_at is None
+    monkeypatch.undo()
+    plain, captioned = filmed_once(captions=False), filmed_once(captions=True)
+    assert plain.solved_at == captioned.solved_at == first
+    assert (plain.pictures[0] == captioned.pictures[0])[:-14].all()
+    assert (plain.pictures[0] != captioned.pictures[0])[-14:].any()
     env = BatchEnv(get_task("reach"), 1)
     env.seed(5)
     env.reset()
@@ -202,6 +221,99 @@ def test_a_run_is_filmed_as_it_acted(sac_run, monkeypatch, capsys):
         np.testing.assert_array_equal(np.asarray(strip), np.asarray(Image.open("clips/reach.png")))
 
 
+@pytest.mark.usefixtures("rendering")
+def test_a_film_shows_every_task_after_every_task(sac_run, monkeypatch, capsys):
+    """Each column has its checkpoint's agent, each row one start; success goes where it was."""
+    from lifelong_rl.agents.sac import SAC
+
+    seen, taken, made = [], [], []
+    act, make_film, film_episodes = SAC.act, film.make_film, filming.film_episodes
+
+    def watched(self, observations):
+        seen.append(observations[0])
+        taken.append(act(self, observations)[0])
+        return taken[-1][None]
+
+    def pretended(name, *arguments, **more):
+        (episode,) = film_episodes(name, *arguments, **more)
+        number = len(seen) // HORIZON - 1
+        return [replace(episode, solved_at=number if number in (0, 5) else None)]
+
+    monkeypatch.setattr(SAC, "act", watched)
+    monkeypatch.setattr(filming, "film_episodes", pretended)
+    monkeypatch.setattr(film, "make_film", lambda *a: (made.append(a), make_film(*a))[1])
+    assert record("--run-dir", sac_run, "--film", "film.gif", *SMALL, "--seed", 7) == 0
+    header, *rows, path = capsys.readouterr().out.splitlines()
+    labels = ["drawer-open", "reach", "reach-2"]
+    assert header.split() == ["task", *f"after {' after '.join(labels)}".split()]
+    assert [row.split() for row in rows] == [
+        ["drawer-open", "solved", "-", "-"],
+        ["reach", "-", "-", "-"],
+        ["reach-2", "-", "solved", "-"],
+    ]
+    assert path.startswith("film.gif  ")
+    firsts, actions = (
+        np.array(each[::HORIZON]).reshape(3, 3, -1).swapaxes(0, 1) for each in (seen, taken)
+    )
+    for task, row in enumerate(firsts):
+        assert (row == row[0]).all() and row[0, 26:].tolist() == np.eye(3)[task].tolist()
+    assert not np.array_equal(firsts[0, 0, :26], firsts[1, 0, :26])
+    folder = RunFolder.open(sac_run)
+    setup = prepare(folder.config)
+    for column in range(3):
+        agent, _ = load_agent(setup, folder, f"task-00{column + 1}")
+        np.testing.assert_allclose(act(agent, firsts[:, column]), actions[:, column], atol=1e-5)
+    assert np.abs(np.diff(actions, axis=1)).max(axis=(0, 2)).min() > 1e-3  # they differ
+    ((cells, *_),) = made
+    assert [[cell.faded for cell in row] for row in cells] == [
+        [False, False, False],
+        [True, False, False],
+        [True, True, False],
+    ]
+    pictures, shown = read_gif("film.gif")
+    assert shown == [40] * HORIZON + [40 * (HOLD + 1)]
+    assert pictures.shape[2] > 3 * 64 and pictures.shape[1] > 3 * 48
+    assert record("--run-dir", sac_run, "--film", "film.png", *SMALL, "--task", "reach") == 0
+    with Image.open("film.png") as sheet:
+        assert sheet.height < pictures.shape[1] - 48 and sheet.width <= pictures.shape[2]
+
+
+def test_a_film_is_small_where_there_are_many_columns(sac_run, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        Record, "_film", lambda self, name, rollout, size, **_: sizes.append(size) or 1 / 0
+    )
+    for count, size in (
+        *((3, (240, 180)), (7, (228, 170)), (10, (160, 120))),
+        *((20, (80, 60)), (40, (40, 32)), (100, (32, 32))),
+    ):
+        found = {f"task {k}": "task-001" for k in range(count)}
+        monkeypatch.setattr("lifelong_rl.cli.record.find_checkpoints", lambda *_, f=found: f)
+        with pytest.raises(ZeroDivisionError):
+            Record(run_dir=sac_run, film=Path("film.png"))()
+        assert sizes[-1] == size
+
+
+def test_bad_input_about_a_film(sac_run, tmp_path, capsys):
+    part = tmp_path / "part"
+    shutil.copytree(sac_run, part)
+    shutil.rmtree(part / "checkpoints" / "task-001")
+    line = refused(capsys, "--run-dir", part, "--film", "a.gif")
+    assert "has no checkpoint task-001 any more, which would show what it did after dr" in line
+    for name in ("task-002", "task-003"):
+        shutil.rmtree(part / "checkpoints" / name)
+    line = refused(capsys, "--run-dir", part, "--film", "a.gif")
+    assert "has no checkpoint after a task yet; go on with: lifelong-rl resume" in line
+    Path("a.gif").write_text("x")
+    line = refused(capsys, "--run-dir", sac_run, "--film", "a.gif")
+    assert "a.gif is there already; add --overwrite" in line
+    line = refused(capsys, "--run-dir", sac_run, "--film", "b.gif", "--task", "rech")
+    assert "unknown task 'rech'; did you mean 'reach'?" in line
+    for width in ("63", "0"):
+        line = refused(capsys, "--run-dir", sac_run, "--film", "b.gif", "--width", width)
+        assert f"width must be an even number of 32 to 1280, not {width}" in line
+
+
 def test_bad_input_about_a_run(sac_run, capsys):
     line = refused(capsys, "--run-dir", sac_run, "--task", "rech", "--out", "a.gif")
     assert "unknown task 'rech'; did you mean 'reach'?" in line
@@ -253,7 +365,18 @@ def test_environments_that_cannot_be_seen(tmp_path, capsys):
             ["--expert", "--task", "reach", "--out", "a.gif", "--camera", "wirst"],
             "unknown camera 'wirst'; did you mean 'wrist'?",
         ),
-        (["--expert"], "--out"),
+        (["--expert"], "say where to: either --out for clips or --film for one film"),
+        (["--run-dir", "x", "--out", "a.gif", "--film", "b.gif"], "say where to: either --out"),
+        (["--expert", "--film", "a.gif"], "--film goes with --run-dir"),
+        (["--run-dir", "x", "--film", "a.webm"], "a clip cannot end in '.webm'; allowed: .mp4"),
+        (["--run-dir", "x", "--film", "a"], "a clip cannot end in ''; allowed: .mp4, .gif, .png"),
+        (
+            ["--run-dir", "x", "--film", "a.gif", "--checkpoint", "task-001"],
+            "a film has one episode with every checkpoint; leave out --checkpoint",
+        ),
+        (["--run-dir", "x", "--film", "a.gif", "--episodes", "2"], "leave out --episodes"),
+        (["--run-dir", "x", "--film", "a.gif", "--format", "gif"], "leave out --format"),
+        (["--run-dir", "nowhere", "--film", "a.gif"], "there is no folder nowhere"),
     ],
 )
 def test_bad_input_is_one_line(capsys, arguments, expected):
@@ -272,10 +395,15 @@ def test_without_pyav_a_line_says_how_to_get_it(monkeypatch, capsys):
     assert "an .mp4 needs PyAV: pip install 'lifelong-rl[video]'; a .gif does without" in line
 
 
-def test_without_a_renderer_one_line_says_what_to_install(tmp_path):
-    command = [sys.executable, "-m", "lifelong_rl", "record", "--expert", "--task", "reach"]
+@pytest.mark.parametrize("whom", ["expert", "run"])
+def test_without_a_renderer_one_line_says_what_to_install(whom, sac_run, tmp_path):
+    command = [sys.executable, "-m", "lifelong_rl", "record"]
+    if whom == "expert":
+        command += ["--expert", "--task", "reach", "--out", "a.gif"]
+    else:
+        command += ["--run-dir", str(sac_run), "--film", "a.gif"]
     done = subprocess.run(
-        [*command, "--out", "a.gif"],
+        command,
         env={"MUJOCO_GL": "disable", "PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,

@@ -420,10 +420,11 @@ def record(draw: Draw) -> Input:
     flag(draw, words, "--seed", st.integers(0, 3))
     flag(draw, words, "--camera", st.sampled_from(["front", "across", "all"]))
     path = out(draw, ".gif", ".png", ".png", "")
-    words += ["--out", path]
+    expert = draw(st.booleans())
+    words += ["--out" if expert or draw(st.booleans()) else "--film", path]
     if path == "out/new":
         words += ["--format", rarely(draw, ["gif", "png", "mp4"], ["bmp", ".png"])]
-    if draw(st.booleans()):
+    if expert:
         words += ["--expert", "--task", draw(st.sampled_from(["reach", "push", "valve-bar"]))]
         return Input(words)
     run = rarely(draw, ["runs/bc", "half/bc"], ["runs/toy", "runs"])

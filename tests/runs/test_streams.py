@@ -406,7 +406,13 @@ def test_tasks_that_take_their_pictures_themselves_are_filmed(tmp_path, capsys):
     words = ["record", "--run-dir", str(path)]
     small = ["--width", "64", "--height", "48"]  # of a task that takes fewer numbers than another
     assert main([*words, "--task", "reach", "--out", str(tmp_path / "own.gif"), *small]) == 0
-    words += ["--task", "Pusher-v5", "--out", str(tmp_path / "clip.gif")]
+    assert main([*words, "--film", str(tmp_path / "film.gif"), *small]) == 0
+    with Image.open(tmp_path / "film.gif") as clip:  # a second of one is a second of the other
+        assert clip.n_frames == 51 and clip.width > 2 * 64
+    words += ["--task", "Pusher-v5"]
+    assert main([*words, "--film", str(tmp_path / "b.gif"), "--height", "7"]) == 2
+    assert "height must be an even number of 32 to 1600, not 7" in capsys.readouterr().err
+    words += ["--out", str(tmp_path / "clip.gif")]
     assert main([*words, "--width", "64"]) == 2
     assert "takes its pictures itself; leave out --width" in capsys.readouterr().err
     assert main(words) == 0
