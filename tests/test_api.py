@@ -236,6 +236,9 @@ def test_a_method_object_has_its_own_options() -> None:
     with pytest.raises(UserError, match="method_options go with a method's name"):
         learn(method=EWC(), method_options={"strength": 3.0})
 
+    with pytest.raises(UserError, match=r"the chain 'ewc\+ewc' names a method twice"):
+        learn(method=Chain({"one": EWC(), "two": EWC()}))
+
     class Secret(ContinualMethod):
         """Keeps an option to itself."""
 
