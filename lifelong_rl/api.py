@@ -343,9 +343,9 @@ def _describe_method(method: ContinualMethod) -> tuple[str, dict[str, Any]]:
         name, made_with = method.made_as
         return name, dict(made_with)
     if isinstance(method, Chain):
-        parts = dict(_describe_method(part) for part in method.methods.values())
-        of_parts = {f"{n}.{o}": value for n, own in parts.items() for o, value in own.items()}
-        return "+".join(parts), of_parts
+        parts = [_describe_method(part) for part in method.methods.values()]
+        of_parts = {f"{name}.{o}": value for name, own in parts for o, value in own.items()}
+        return "+".join(name for name, _ in parts), of_parts
     kind = type(method)
     options = {}
     for option in options_of(kind):

@@ -236,6 +236,9 @@ def test_a_method_object_has_its_own_options() -> None:
     with pytest.raises(UserError, match="method_options go with a method's name"):
         learn(method=EWC(), method_options={"strength": 3.0})
 
+    with pytest.raises(UserError, match=r"the chain 'ewc\+ewc' names a method twice"):
+        learn(method=Chain({"one": EWC(), "two": EWC()}))
+
     class Secret(ContinualMethod):
         """Keeps an option to itself."""
 
@@ -447,11 +450,11 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [*Path().iterdir()] == []
 
 
-def test_registered_objects_are_known_by_name() -> None:
+def test_registered_objects_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert METHODS.name_of(EWC) == "ewc" and METHODS.name_of(Pull) is None
     assert SEQUENCES.name_of(ARM3) == "arm3" and SEQUENCES.name_of(None) is None
     assert AGENTS.name_of(toy_plugin.ToyAgent) == "toy" and AGENTS.owner("toy") == "toy_plugin"
     assert AGENTS.owner("nobody") is None
-    with pytest.MonkeyPatch.context() as patch:  # as where nobody has asked for it by its name
-        patch.delitem(METHODS._registered, "ewc")
+    with monkeypatch.context() as patch:
+        patch.delitem(METHODS._registered, "ewc")  # as an entry point that nobody has asked for
         assert METHODS.name_of(EWC) == "ewc"
