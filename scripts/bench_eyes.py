@@ -89,7 +89,7 @@ def pretraining_frames(config: RunConfig) -> int:
 
 
 def train(setup: Setup) -> dict[str, Any]:
-    """Learn one task, and return its success curve and what it took."""
+    """Learn one task, and return its success curve, with the time to each point, and its cost."""
     config, steps = setup.config, setup.phase_steps[0]
     env = setup.make_env(0)
     agent, _ = setup.build_agent(env)
@@ -99,7 +99,7 @@ def train(setup: Setup) -> dict[str, Any]:
         num_threads=1,
         env_options=setup.env_options,
     )
-    curve: dict[str, list[float]] = {"steps": [], "success": []}
+    curve: dict[str, list[float]] = {"steps": [], "success": [], "cpu_seconds": []}
     spent = {"seconds": 0.0, "cpu_seconds": 0.0}
     mark = time.perf_counter(), time.process_time()
 
@@ -111,6 +111,7 @@ def train(setup: Setup) -> dict[str, Any]:
         nonlocal mark
         pause()
         curve["steps"].append(done)
+        curve["cpu_seconds"].append(round(spent["cpu_seconds"], 2))
         curve["success"].append(evaluator.evaluate(agent.act, 0).score)
         mark = time.perf_counter(), time.process_time()
 
@@ -120,7 +121,7 @@ def train(setup: Setup) -> dict[str, Any]:
             evaluate(min(done, steps))
 
     evaluate(0)
-    spent = dict.fromkeys(spent, 0.0)
+    spent, curve["cpu_seconds"] = dict.fromkeys(spent, 0.0), [0.0]
     seed_everything(config.seed, 1)
     env.seed(setup.env_seed(0))
     agent.begin_task(0, env)
@@ -132,7 +133,8 @@ def train(setup: Setup) -> dict[str, Any]:
         "curve": curve,
         "final_success": curve["success"][-1],
         "steps_to_level": next(
-            (int(s) for s, v in zip(*curve.values(), strict=True) if v >= LEVEL), None
+            (int(s) for s, v in zip(curve["steps"], curve["success"], strict=True) if v >= LEVEL),
+            None,
         ),
         **{name: round(value, 1) for name, value in spent.items()},
     }
