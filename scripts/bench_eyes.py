@@ -39,10 +39,11 @@ from typing import Any
 
 import torch
 
-import lifelong_rl
 from lifelong_rl import envs
 from lifelong_rl.cli.options import parse_options
+from lifelong_rl.learning.seeding import seed_everything
 from lifelong_rl.runs.config import RunConfig
+from lifelong_rl.runs.evaluation import Evaluator
 from lifelong_rl.runs.setup import Setup, prepare
 from lifelong_rl.storage.atomic import write_json
 from lifelong_rl.storage.versions import versions
@@ -72,9 +73,7 @@ def configure(variant: str, task: str, seed: int, args: argparse.Namespace) -> R
         steps_per_task=args.steps,
         eval_points=args.eval_points,
         eval_episodes=args.eval_episodes,
-        curve_episodes=args.eval_episodes,
         num_threads=1,
-        diagnostics=False,
         agent_options=options,
         **fields,
     )
@@ -89,18 +88,55 @@ def pretraining_frames(config: RunConfig) -> int:
     return sum(counts.values())
 
 
-def train(config: RunConfig) -> dict[str, Any]:
-    """Learn one task, and return its success curve and what it took."""
-    run = lifelong_rl.run(**vars(config)).details
-    (curve,) = run.curves
+def train(setup: Setup) -> dict[str, Any]:
+    """Learn one task, and return its success curve, with the time to each point, and its cost."""
+    config, steps = setup.config, setup.phase_steps[0]
+    env = setup.make_env(0)
+    agent, _ = setup.build_agent(env)
+    evaluator = Evaluator(
+        setup.sequence,
+        num_episodes=config.eval_episodes,
+        num_threads=1,
+        env_options=setup.env_options,
+    )
+    curve: dict[str, list[float]] = {"steps": [], "success": [], "cpu_seconds": []}
+    spent = {"seconds": 0.0, "cpu_seconds": 0.0}
+    mark = time.perf_counter(), time.process_time()
+
+    def pause() -> None:
+        spent["seconds"] += time.perf_counter() - mark[0]
+        spent["cpu_seconds"] += time.process_time() - mark[1]
+
+    def evaluate(done: int) -> None:
+        nonlocal mark
+        pause()
+        curve["steps"].append(done)
+        curve["cpu_seconds"].append(round(spent["cpu_seconds"], 2))
+        curve["success"].append(evaluator.evaluate(agent.act, 0).score)
+        mark = time.perf_counter(), time.process_time()
+
+    def progress(done: int) -> None:
+        due = steps * len(curve["steps"]) // config.eval_points
+        if done >= due and len(curve["steps"]) <= config.eval_points:
+            evaluate(min(done, steps))
+
+    evaluate(0)
+    spent, curve["cpu_seconds"] = dict.fromkeys(spent, 0.0), [0.0]
+    seed_everything(config.seed, 1)
+    env.seed(setup.env_seed(0))
+    agent.begin_task(0, env)
+    agent.learn_task(steps, progress)
+    pause()
+    evaluator.close()
+    env.close()
     return {
-        "curve": {"steps": list(map(int, curve.steps)), "success": list(curve.success)},
-        "final_success": curve.success[-1],
+        "curve": curve,
+        "final_success": curve["success"][-1],
         "steps_to_level": next(
-            (int(s) for s, v in zip(curve.steps, curve.success, strict=True) if v >= LEVEL), None
+            (int(s) for s, v in zip(curve["steps"], curve["success"], strict=True) if v >= LEVEL),
+            None,
         ),
-        "seconds": round(run.learn_seconds[0], 1),
-        "cpu_seconds": round(run.cpu_seconds, 1),
+        **{name: round(value, 1) for name, value in spent.items()},
     }
 
 
@@ -125,7 +161,7 @@ def run_cell(setup: Setup, identity: dict[str, Any], session: int) -> dict[str, 
         **identity,
         "pretraining_frames": pretraining,
         "frames": setup.phase_steps[0] + pretraining,
-        **train(setup.config),
+        **train(setup),
         "session": session,
         "versions": versions(),
     }
