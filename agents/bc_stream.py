@@ -63,9 +63,6 @@ class BCStream(ImitationLearner):
         Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
         Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
         learning.
-        Haarnoja et al. 2018b, Soft actor-critic algorithms and applications.
-        Wolczyk et al. 2021, Continual World: a robotic benchmark for continual reinforcement
-        learning.
     """
 
     needs: ClassVar[tuple[Trait, ...]] = ("continuous actions", "expert")
@@ -111,7 +108,7 @@ class BCStream(ImitationLearner):
         super().begin_task(task_id, env)
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if a task of `steps` steps would have no update."""
+        """Raise UserError if a task of `steps` would have no update."""
         driven = self.options.learning_starts
         if steps <= driven:
             raise UserError(

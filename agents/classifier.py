@@ -16,14 +16,11 @@ from torch.optim import Optimizer
 from lifelong_rl.agents.components import AgentComponent
 from lifelong_rl.agents.inputs import inputs_space
 from lifelong_rl.agents.losses import LabelledLoss, anchor_loss, class_weights, cross_entropy
-from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, StateTree, split_batch, split_task
 from lifelong_rl.learning.method import ContinualMethod
-from lifelong_rl.networks import NetworkSpec
-from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.networks.spec import TaskNetwork
 from lifelong_rl.options import Count, NonNegative, PositiveShare
 from lifelong_rl.registry import AGENTS
@@ -210,15 +207,7 @@ class Classifier(SupervisedLearner):
             )
         self._classes = classes_of(env)
         space = inputs_space(env.observation_space, self.num_tasks)
-        spec = NetworkSpec(
-            input_dim=space.shape[0],  # type: ignore[index]
-            hidden=self.options.hidden,
-            outputs=(self._classes,),
-            num_tasks=self.num_tasks,
-            activation=ACTIVATIONS[self.options.activation],
-            layer_norm=self.options.layer_norm,
-        )
-        return NetworkBuilder(self.method)("policy", spec)
+        return self._make_network(space.shape[0], self._classes)  # type: ignore[index]
 
     def _load_data(self, task_id: int, env: Any) -> Batch:
         data = env.labelled_data()

@@ -14,14 +14,11 @@ from torch.nn import functional as F
 
 from lifelong_rl.agents.components import AgentComponent, gaussian
 from lifelong_rl.agents.inputs import inputs_space
-from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.supervised import SupervisedLearner
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, StateTree, split_batch, split_task
 from lifelong_rl.learning.devices import move_tree
-from lifelong_rl.networks import NetworkSpec
-from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.networks.spec import TaskNetwork
 from lifelong_rl.options import Count
 from lifelong_rl.registry import AGENTS
@@ -100,15 +97,7 @@ class Regressor(SupervisedLearner):
         self._spreads = torch.ones(self.num_tasks, device=self.device)
         self._known = torch.zeros(self.num_tasks, dtype=torch.bool, device=self.device)
         space = inputs_space(env.observation_space, self.num_tasks)
-        spec = NetworkSpec(
-            input_dim=space.shape[0],  # type: ignore[index]
-            hidden=self.options.hidden,
-            outputs=(entries,),
-            num_tasks=self.num_tasks,
-            activation=ACTIVATIONS[self.options.activation],
-            layer_norm=self.options.layer_norm,
-        )
-        return NetworkBuilder(self.method)("policy", spec)
+        return self._make_network(space.shape[0], entries)  # type: ignore[index]
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:
         optimizer = make_optimizer(self.policy.parameters())

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 
 from lifelong_rl.agents.classifier import Classifier, ClassifierNetwork, classes_of
 from lifelong_rl.agents.losses import LabelledLoss
-from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.agents.picture_network import PictureNetwork, make_encoder
 from lifelong_rl.agents.unlabelled import Setting, UnlabelledObjective, make
 from lifelong_rl.compatibility import Trait
@@ -22,8 +21,6 @@ from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, StateTree, split_batch, split_task
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
-from lifelong_rl.networks import NetworkSpec
-from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Count
 from lifelong_rl.registry import AGENTS
 
@@ -188,15 +185,7 @@ class SemiSupervised(Classifier):
                 )
         auxiliary = self.objective.auxiliary
         encoder = make_encoder(layout) if auxiliary is None else auxiliary.encoder
-        spec = NetworkSpec(
-            input_dim=len(layout.cameras) * encoder.spec.dim,
-            hidden=self.options.hidden,
-            outputs=(self._classes,),
-            num_tasks=self.num_tasks,
-            activation=ACTIVATIONS[self.options.activation],
-            layer_norm=self.options.layer_norm,
-        )
-        head = NetworkBuilder(self.method)("policy", spec)
+        head = self._make_network(len(layout.cameras) * encoder.spec.dim, self._classes)
         return PictureNetwork(layout, encoder, head, auxiliary)
 
     def _make_components(self, make_optimizer: Any) -> dict[str, Component]:

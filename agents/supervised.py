@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lifelong_rl.agents.learner import TaskLearner
+from lifelong_rl.agents.network_builder import NetworkBuilder
 from lifelong_rl.continual import ContinualMethod
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning import Batch, Component, StateTree, gradient_step
 from lifelong_rl.learning.adam import FusedAdam
 from lifelong_rl.learning.devices import move_tree
 from lifelong_rl.learning.protocols import Pause, Progress, no_pause
+from lifelong_rl.networks import NetworkSpec
+from lifelong_rl.networks.activations import ACTIVATIONS
 from lifelong_rl.options import Positive
 
 
@@ -179,6 +182,23 @@ class SupervisedLearner(TaskLearner):
     @abstractmethod
     def _load_data(self, task_id: int, env: Any) -> Batch:
         """The training data of a task, one batch."""
+
+    def _make_network(self, input_dim: int, outputs: int) -> nn.Module:
+        """A network, as the options and the method have it, with one head per task.
+
+        Args:
+            input_dim: Numbers in a row, without the task.
+            outputs: Numbers that each head gives.
+        """
+        spec = NetworkSpec(
+            input_dim=input_dim,
+            hidden=self.options.hidden,
+            outputs=(outputs,),
+            num_tasks=self.num_tasks,
+            activation=ACTIVATIONS[self.options.activation],
+            layer_norm=self.options.layer_norm,
+        )
+        return NetworkBuilder(self.method)("policy", spec)
 
     def _take(self, rows: Tensor | slice) -> Batch:
         """Some rows of the current task's data."""

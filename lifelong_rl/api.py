@@ -176,7 +176,7 @@ def run(
             such as `lifelong_rl.continual.make("ewc", strength=1e3)`, which serves one run.
         run_dir: New folder of the run; by default none is kept, and what the run writes goes to the
             system's temporary folder and is removed in the end.
-        reporter: Is told how the run goes; by default warnings are given as Python's.
+        reporter: Follows the run; by default warnings are given as Python's.
         **options: The other fields of `lifelong_rl.runs.config.RunConfig`, such as `seed`,
             `steps_per_task`, `agent_options` and `method_options`. They may be NumPy's numbers.
 

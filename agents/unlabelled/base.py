@@ -1,4 +1,4 @@
-"""The objective of rows without labels: what it is told, adds to the loss, and keeps."""
+"""The objective of rows without labels: what it knows, adds to the loss, and keeps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lifelong_rl.agents.picture_network import PictureLayout
 from lifelong_rl.errors import ContractError, UserError
 from lifelong_rl.learning import Batch, StateTree
 from lifelong_rl.options import DeclaredOptions, check_options
@@ -19,21 +20,16 @@ Logits = Callable[[Tensor, Tensor | None], Tensor]
 """What the network says of rows (m, d) of tasks (m,): logits of the classes, (m, classes)."""
 
 
-class Layout(Protocol):
-    """How the features of a row are pictures; see `lifelong_rl.envs.labelled_data.Layout`."""
+class Layout(PictureLayout, Protocol):
+    """How the features of a row are pictures, and whether these may be turned."""
 
-    height: int
-    width: int
-    channels: int
-    cameras: tuple[str, ...]
     turns: bool
-    span: tuple[float, float]
     size: int
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective is told of the tasks.
+    """What an objective knows of the tasks.
 
     Attributes:
         classes: Number of classes of each task.

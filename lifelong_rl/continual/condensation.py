@@ -17,7 +17,7 @@ from lifelong_rl.continual.functional import call_with
 from lifelong_rl.continual.initial import redraw
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch, Component, Learner, ParamDict
-from lifelong_rl.learning.rows import count_rows, take_rows
+from lifelong_rl.learning.rows import count_rows, join_rows, take_rows
 
 UPDATES_PER_NETWORK = 10
 """T: updates of the rows before the next random network (authors' code, for 10 rows a class)."""
@@ -106,8 +106,10 @@ def check_condensable(learner: Learner, components: Mapping[str, Component], met
             f"{', '.join(more)} too; take keep=real, or an objective without unlabelled rows"
         )
     stream = learner.task_data()
-    read = [{key: batch[key] for key in ("task", "labels") if key in batch} for batch in stream]
-    return num_classes({key: torch.cat([batch[key] for batch in read]) for key in read[0]})
+    read: list[Batch] = [
+        {key: batch[key] for key in ("task", "labels") if key in batch} for batch in stream
+    ]
+    return num_classes(join_rows(read))
 
 
 def class_of_rows(rows: Batch) -> Tensor:

@@ -17,6 +17,7 @@ from lifelong_rl.continual.memory import concatenate
 from lifelong_rl.continual.preserving import networks_of
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch, Component, Learner, StateTree
+from lifelong_rl.learning.rows import join_rows
 from lifelong_rl.networks.nearest_mean import NearestMeanMLP
 from lifelong_rl.networks.spec import NetworkSpec
 from lifelong_rl.options import Count, Positive, Whole
@@ -124,8 +125,7 @@ class ICaRL(LwF):
 
     def end_task(self, learner: Learner, task_id: int) -> None:
         """Choose exemplars of the new classes, reduce the old ones, and compute all means."""
-        stream = list(learner.task_data())
-        rows = {key: torch.cat([batch[key] for batch in stream]) for key in stream[0]}
+        rows = join_rows(learner.task_data())
         labels = sorted(set(rows["labels"].tolist()))
         for name, component in self.components(learner).items():
             (network,) = networks_of(component, NearestMeanMLP, "icarl")

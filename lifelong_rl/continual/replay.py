@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from lifelong_rl.compatibility import Trait
 from lifelong_rl.continual.condensation import check_condensable, condense, num_classes
 from lifelong_rl.continual.memory import MemoryMethod, concatenate
 from lifelong_rl.errors import UserError
 from lifelong_rl.learning.protocols import Batch, Component, Learner
+from lifelong_rl.learning.rows import join_rows
 from lifelong_rl.options import Count, Positive, Whole
 from lifelong_rl.registry import METHODS
 
@@ -95,8 +94,7 @@ class Replay(MemoryMethod):
             super().end_task(learner, task_id)
             return
         (component,) = self.components(learner).values()
-        stream = list(learner.task_data())
-        rows = {key: torch.cat([batch[key] for batch in stream]) for key in stream[0]}
+        rows = join_rows(learner.task_data())
         learned = condense(
             component,
             rows,

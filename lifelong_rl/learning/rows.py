@@ -25,6 +25,12 @@ def count_rows(batches: Iterable[Batch]) -> int:
     return sum(len(next(iter(batch.values()))) for batch in batches)
 
 
+def join_rows(batches: Iterable[Batch]) -> Batch:
+    """The rows of batches with the same entries, at least one, one batch after the other."""
+    listed = list(batches)
+    return {name: torch.cat([batch[name] for batch in listed]) for name in listed[0]}
+
+
 def take_rows(batch: Batch, index: Tensor) -> Batch:
     """Rows of a batch by their numbers, (n,) of int64 on any device."""
     index = index.to(next(iter(batch.values())).device)
